@@ -1,0 +1,23 @@
+"""The errors this package raises on purpose; everything else is a bug."""
+
+from __future__ import annotations
+
+
+class UnmaskError(Exception):
+    """Base class of all errors raised on purpose by this package."""
+
+
+class ImageError(UnmaskError, ValueError):
+    """An image cannot be used: missing, truncated, too large, or of an unknown format."""
+
+
+class LabelmeError(UnmaskError, ValueError):
+    """A Labelme JSON file does not say what an annotation has to say."""
+
+
+class WeightsError(UnmaskError, ValueError):
+    """A weight file is missing, altered, or does not fit the network it is meant for."""
+
+
+class DataError(UnmaskError, ValueError):
+    """A data set folder or table lacks something that training or evaluation needs."""

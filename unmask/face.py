@@ -1,0 +1,185 @@
+"""From a photo to canonical face crops and back.
+
+The canonical crop has the framing of the FFHQ data set at 256 x 256: a similarity transform
+(rotation, one scale, translation) puts the eyes and the mouth at the same place in every crop.
+All coordinates are (x, y) pixels with pixel centres at integers.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+CROP_SIZE = 256
+
+# WFLW-98 and iBUG-68 indices of the points that the FFHQ framing is made from: the first eye and
+# the second eye (from left to right in the image) and the two outer corners of the mouth.
+_ALIGNMENT_POINTS = {
+    98: (range(60, 68), range(68, 76), (76, 82)),
+    68: (range(36, 42), range(42, 48), (48, 54)),
+}
+
+
+def canonical_matrix(landmarks: NDArray[np.floating], size: int = CROP_SIZE) -> NDArray[np.float64]:
+    """Compute the similarity transform from a photo to the canonical crop of one face.
+
+    Args:
+        landmarks: (98, 2) WFLW or (68, 2) iBUG points in photo pixels.
+        size: Side of the crop in pixels.
+
+    Returns:
+        (2, 3) matrix A, so that `crop_xy = A @ (x, y, 1)`.
+
+    Raises:
+        ValueError: The array has another shape, is not finite, or all its points coincide.
+
+    Example:
+        >>> points = np.random.default_rng(0).uniform(0, 256, (98, 2))
+        >>> canonical_matrix(points).shape
+        (2, 3)
+
+    Reference:
+        The alignment script published with the FFHQ data set (Karras et al., 2019): a square
+        centred a tenth of the way from the eyes to the mouth, with a side of twice the larger of
+        2 eye distances and 1.8 eye-to-mouth distances.
+    """
+    points = np.asarray(landmarks, dtype=np.float64)
+    if points.ndim != 2 or points.shape[0] not in _ALIGNMENT_POINTS or points.shape[1] != 2:
+        raise ValueError(f"landmarks must be (98, 2) or (68, 2). Received: shape={points.shape}")
+    if not np.isfinite(points).all():
+        raise ValueError("landmarks must be finite. Received: an array with NaN or infinity")
+    left, right, mouth_corners = (points[list(i)] for i in _ALIGNMENT_POINTS[len(points)])
+    left_eye, right_eye, mouth = left.mean(0), right.mean(0), mouth_corners.mean(0)
+    eyes = (left_eye + right_eye) / 2
+    eye_to_eye, eye_to_mouth = right_eye - left_eye, mouth - eyes
+    # Mean of the eye axis and of the mouth axis turned by 90 degrees: steadier than either alone.
+    axis = eye_to_eye + np.array([eye_to_mouth[1], -eye_to_mouth[0]])
+    length = float(np.hypot(*axis))
+    if length < 1e-6:
+        raise ValueError("landmarks must span a face. Received: eyes and mouth at one point")
+    side = 2 * max(2.0 * np.hypot(*eye_to_eye), 1.8 * np.hypot(*eye_to_mouth))
+    return square_matrix(eyes + 0.1 * eye_to_mouth, side, size, axis / length)
+
+
+def square_matrix(
+    center: NDArray[np.floating] | tuple[float, float],
+    side: float,
+    size: int = CROP_SIZE,
+    axis: NDArray[np.floating] | tuple[float, float] = (1.0, 0.0),
+) -> NDArray[np.float64]:
+    """Compute the similarity transform from a (turned) square of the photo to a crop.
+
+    Args:
+        center: (x, y) of the square's centre in photo pixels.
+        side: Side of the square in photo pixels, greater than 0.
+        size: Side of the crop in pixels.
+        axis: Unit vector of the square's horizontal axis in the photo.
+
+    Returns:
+        (2, 3) matrix from photo pixels to crop pixels.
+
+    Example:
+        >>> square_matrix((10.0, 20.0), 512.0).round(2)
+        array([[  0.5,   0. , 122.5],
+               [ -0. ,   0.5, 117.5]])
+    """
+    if not side > 0:
+        raise ValueError(f"side must be positive. Received: side={side}")
+    c, s = float(axis[0]), float(axis[1])
+    scale = size / side
+    linear = scale * np.array([[c, s], [-s, c]])
+    offset = (size - 1) / 2 - linear @ np.asarray(center, dtype=np.float64)
+    return np.concatenate([linear, offset[:, None]], axis=1)
+
+
+def invert(matrix: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return the exact inverse of a (2, 3) affine matrix."""
+    linear, offset = np.asarray(matrix, np.float64)[:, :2], np.asarray(matrix, np.float64)[:, 2]
+    inverse = np.linalg.inv(linear)
+    return np.concatenate([inverse, (-inverse @ offset)[:, None]], axis=1)
+
+
+def compose(second: NDArray[np.floating], first: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return the (2, 3) matrix that applies `first` and then `second`."""
+    bottom = np.array([[0.0, 0.0, 1.0]])
+    return (np.vstack([second, bottom]) @ np.vstack([first, bottom]))[:2]
+
+
+def transform_points(
+    points: NDArray[np.floating], matrix: NDArray[np.floating]
+) -> NDArray[np.float32]:
+    """Apply a (2, 3) matrix to points of shape (..., 2)."""
+    moved = np.asarray(points, np.float64) @ matrix[:, :2].T + matrix[:, 2]
+    return moved.astype(np.float32)
+
+
+def scale_of(matrix: NDArray[np.floating]) -> float:
+    """Return by how much a (2, 3) similarity enlarges lengths."""
+    return float(np.sqrt(abs(np.linalg.det(np.asarray(matrix, np.float64)[:, :2]))))
+
+
+def warp(
+    image: NDArray[np.uint8] | NDArray[np.float32],
+    matrix: NDArray[np.floating],
+    size: int | tuple[int, int],
+    *,
+    border: int = cv2.BORDER_REFLECT_101,
+    interpolation: int | None = None,
+) -> NDArray[np.uint8] | NDArray[np.float32]:
+    """Resample an image by an affine transform, without aliasing when it shrinks.
+
+    Args:
+        image: (H, W) or (H, W, C) uint8 or float32.
+        matrix: (2, 3), from input pixels to output pixels.
+        size: Output side, or (height, width).
+        border: OpenCV border mode for what lies outside the image.
+        interpolation: OpenCV interpolation; chosen by the scale when None.
+
+    Returns:
+        The resampled image, dtype as the input.
+    """
+    height, width = (size, size) if isinstance(size, int) else size
+    scale = scale_of(matrix)
+    if interpolation is None:
+        interpolation = cv2.INTER_CUBIC if scale > 1.0 else cv2.INTER_LINEAR
+    if scale < 0.6:
+        # warpAffine samples at most 4 x 4 pixels: shrinking further needs averaging first.
+        shrink = min(0.9, scale * 1.25)
+        height_in, width_in = image.shape[:2]
+        small = (max(1, round(width_in * shrink)), max(1, round(height_in * shrink)))
+        image = cv2.resize(image, small, interpolation=cv2.INTER_AREA)
+        fx, fy = small[0] / width_in, small[1] / height_in
+        # Pixel centres at integers: x_small = (x + 0.5) * fx - 0.5.
+        to_small = np.array([[fx, 0, 0.5 * fx - 0.5], [0, fy, 0.5 * fy - 0.5]])
+        matrix = compose(matrix, invert(to_small))
+    return cv2.warpAffine(
+        image,
+        np.asarray(matrix, np.float64),
+        (width, height),
+        flags=interpolation,
+        borderMode=border,
+    )
+
+
+def coverage(
+    image_shape: tuple[int, ...], matrix: NDArray[np.floating], size: int | tuple[int, int]
+) -> NDArray[np.bool_]:
+    """Tell which pixels of a crop really come from the photo rather than from its border.
+
+    Args:
+        image_shape: Shape of the photo, (H, W, ...).
+        matrix: (2, 3), from photo pixels to crop pixels.
+        size: Side of the crop, or (height, width).
+
+    Returns:
+        Boolean array of the crop's height and width.
+    """
+    height, width = (size, size) if isinstance(size, int) else size
+    inverse = invert(matrix)
+    x, y = np.arange(width), np.arange(height)[:, None]
+    source_x = inverse[0, 0] * x + inverse[0, 1] * y + inverse[0, 2]
+    source_y = inverse[1, 0] * x + inverse[1, 1] * y + inverse[1, 2]
+    inside_x = (source_x >= -0.5) & (source_x <= image_shape[1] - 0.5)
+    inside_y = (source_y >= -0.5) & (source_y <= image_shape[0] - 0.5)
+    return inside_x & inside_y

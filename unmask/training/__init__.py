@@ -1,0 +1,1 @@
+"""What all trainers share: face folders, callbacks, precision, gradients and checkpoints."""

@@ -1,0 +1,135 @@
+"""Folders of single faces with landmarks: the training material of every stage."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unmask.errors import DataError
+from unmask.face import CROP_SIZE, canonical_matrix, coverage, transform_points, warp
+from unmask.image import load_image
+
+
+@dataclass(frozen=True)
+class FaceRecord:
+    """One face image and what is known about it.
+
+    Attributes:
+        path: The image file.
+        landmarks: (98, 2) or (68, 2) float32 points (x, y) in the file's pixels.
+        split: "train", "val" or "test".
+        gender: "male", "female", or None where unknown.
+        age: Age in years, or None.
+        race: UTKFace's code, or None.
+        source: Name of the collection that the file comes from, or None.
+    """
+
+    path: Path
+    landmarks: NDArray[np.float32]
+    split: str
+    gender: str | None = None
+    age: int | None = None
+    race: int | None = None
+    source: str | None = None
+
+
+@dataclass(frozen=True)
+class CanonicalFace:
+    """A canonical crop.
+
+    Attributes:
+        image: (size, size, 3) uint8 RGB; what lies outside the file is filled by reflection.
+        landmarks: The points in crop pixels.
+        valid: (size, size) bool, True where a pixel comes from the file.
+    """
+
+    image: NDArray[np.uint8]
+    landmarks: NDArray[np.float32]
+    valid: NDArray[np.bool_]
+
+
+def read_face_folder(folder: str | Path, *, split: str | None = None) -> list[FaceRecord]:
+    """Read a folder of face images with `landmarks98.npz` or `landmarks68.npz`.
+
+    The archive holds `files` (N,) and `landmarks98` (N, 98, 2) or `landmarks68` (N, 68, 2), and
+    optionally `split` (N,). A `labels.csv` beside it may give `split`, `gender`, `age`, `race`
+    and `source` by `file`.
+
+    Args:
+        folder: The folder.
+        split: Keep only this split; all when None.
+
+    Returns:
+        The records, in the order of the archive.
+
+    Raises:
+        DataError: The archive is missing or inconsistent.
+    """
+    folder = Path(folder)
+    archives = [folder / f"landmarks{n}.npz" for n in (98, 68)]
+    archive = next((path for path in archives if path.is_file()), None)
+    if archive is None:
+        raise DataError(f"{folder}: neither landmarks98.npz nor landmarks68.npz found")
+    with np.load(archive, allow_pickle=False) as content:
+        files = [str(name) for name in content["files"]]
+        landmarks = content[archive.stem].astype(np.float32)
+        splits = [str(s) for s in content["split"]] if "split" in content.files else None
+    if len(files) != len(landmarks):
+        raise DataError(f"{archive}: {len(files)} files but {len(landmarks)} landmark sets")
+    labels = _read_labels(folder / "labels.csv")
+    records = [
+        _record(folder, name, points, labels.get(name, {}), splits[i] if splits else None)
+        for i, (name, points) in enumerate(zip(files, landmarks, strict=True))
+    ]
+    return [record for record in records if split is None or record.split == split]
+
+
+def load_canonical(
+    record: FaceRecord, size: int = CROP_SIZE, *, matrix: NDArray[np.floating] | None = None
+) -> CanonicalFace:
+    """Read a record's image and bring it into the canonical framing.
+
+    Args:
+        record: The face.
+        size: Side of the crop in pixels.
+        matrix: (2, 3) transform to use instead of the canonical one, e.g. with jitter.
+
+    Returns:
+        The crop, its landmarks and which pixels are real.
+    """
+    image = load_image(record.path)
+    if matrix is None:
+        matrix = canonical_matrix(record.landmarks, size)
+    return CanonicalFace(
+        image=np.asarray(warp(image, matrix, size), np.uint8),
+        landmarks=transform_points(record.landmarks, matrix),
+        valid=coverage(image.shape, matrix, size),
+    )
+
+
+def _read_labels(path: Path) -> dict[str, dict[str, str]]:
+    if not path.is_file():
+        return {}
+    with path.open(newline="", encoding="utf-8") as handle:
+        return {row["file"]: row for row in csv.DictReader(handle)}
+
+
+def _record(
+    folder: Path, name: str, points: NDArray[np.float32], row: dict[str, str], split: str | None
+) -> FaceRecord:
+    def integer(key: str) -> int | None:
+        return int(row[key]) if row.get(key) else None
+
+    return FaceRecord(
+        path=folder / name,
+        landmarks=points,
+        split=split or row.get("split") or "train",
+        gender=row.get("gender") or None,
+        age=integer("age"),
+        race=integer("race"),
+        source=row.get("source") or None,
+    )

@@ -1,0 +1,288 @@
+"""Weight files: safetensors that hold numbers and nothing that runs.
+
+A weight file is one safetensors archive with a tensor for each variable of a network, named by
+the variable's path, stored as float16. The manifest `weights/manifest.toml` says which preset uses
+which files, with their SHA-256 sums, so that a wrong file is an error before anything is built.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unmask.errors import WeightsError
+from unmask.io import atomic_path
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:  # pragma: no cover
+    import tomli as tomllib
+
+if TYPE_CHECKING:
+    import keras
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    """What became of a published weight file.
+
+    Attributes:
+        loaded: Names in the file that found their variable.
+        missing: Variables of the network that the file does not have.
+        unused: Names in the file that no variable asked for.
+    """
+
+    loaded: tuple[str, ...]
+    missing: tuple[str, ...]
+    unused: tuple[str, ...]
+
+    def __str__(self) -> str:
+        """Summarise in one line."""
+        return f"{len(self.loaded)} loaded, {len(self.missing)} missing, {len(self.unused)} unused"
+
+
+@dataclass(frozen=True)
+class WeightFile:
+    """One entry of the manifest.
+
+    Attributes:
+        preset: The preset that uses it.
+        stage: The stage or part, e.g. "landmarks" or "inpainting_male".
+        path: Where it should be on this machine.
+        sha256: Its expected hexadecimal SHA-256 sum.
+        size: Its expected size in bytes.
+        licence: Terms of use that come with its training data.
+        card: The model card beside it.
+    """
+
+    preset: str
+    stage: str
+    path: Path
+    sha256: str
+    size: int
+    licence: str
+    card: Path
+
+
+def save_arrays(
+    path: str | os.PathLike[str],
+    arrays: Mapping[str, NDArray[np.generic]],
+    metadata: Mapping[str, str] | None = None,
+) -> None:
+    """Write named arrays to a safetensors file, atomically and with their own dtypes."""
+    from safetensors.numpy import save_file
+
+    contiguous = {name: np.ascontiguousarray(value) for name, value in arrays.items()}
+    with atomic_path(path) as temporary:
+        save_file(contiguous, str(temporary), metadata=dict(metadata or {}))
+
+
+def load_arrays(
+    path: str | os.PathLike[str],
+) -> tuple[dict[str, NDArray[np.generic]], dict[str, str]]:
+    """Read all arrays and the metadata of a safetensors file.
+
+    Raises:
+        WeightsError: The file is missing or is not a safetensors archive.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    _require_file(Path(path))
+    try:
+        with safe_open(str(path), framework="numpy") as archive:
+            arrays = {name: archive.get_tensor(name) for name in archive.keys()}  # noqa: SIM118
+            return arrays, dict(archive.metadata() or {})
+    except (SafetensorError, OSError, ValueError) as error:
+        raise WeightsError(f"{path}: not a readable safetensors file ({error})") from error
+
+
+def save_weights(
+    model: keras.Model,
+    path: str | os.PathLike[str],
+    metadata: Mapping[str, str] | None = None,
+    *,
+    dtype: str = "float16",
+) -> None:
+    """Write a network's variables to a safetensors file.
+
+    Args:
+        model: A built network whose layers have explicit names.
+        path: The file to write, replaced atomically.
+        metadata: Strings to keep beside the tensors.
+        dtype: Stored type; "float16" halves the file and costs about 1e-3 relative accuracy.
+
+    Raises:
+        WeightsError: A value does not fit the stored type or two variables share a path.
+
+    Example:
+        >>> import keras
+        >>> inputs = keras.Input((3,))
+        >>> model = keras.Model(inputs, keras.layers.Dense(2, name="out")(inputs))
+        >>> save_weights(model, "out/tiny.safetensors", {"stage": "example"})
+        >>> load_weights(model, "out/tiny.safetensors")
+        {'stage': 'example'}
+    """
+    arrays: dict[str, NDArray[np.generic]] = {}
+    for variable in _stored_variables(model):
+        value = np.asarray(variable.numpy(), dtype=np.float32).astype(dtype)
+        if not np.isfinite(value).all():
+            raise WeightsError(f"{path}: {variable.path} has values that {dtype} cannot hold")
+        if variable.path in arrays:
+            raise WeightsError(f"{path}: two variables are named {variable.path}")
+        arrays[variable.path] = value
+    save_arrays(path, arrays, metadata)
+
+
+def load_weights(model: keras.Model, path: str | os.PathLike[str]) -> dict[str, str]:
+    """Assign a safetensors file to a network, after checking all names and shapes.
+
+    Args:
+        model: The network, built.
+        path: A file written by `save_weights` from a network of the same structure.
+
+    Returns:
+        The file's metadata.
+
+    Raises:
+        WeightsError: The file is missing, unreadable, or its names or shapes are not the
+            network's. Nothing has been assigned then.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    _require_file(Path(path))
+    variables = {variable.path: variable for variable in _stored_variables(model)}
+    try:
+        with safe_open(str(path), framework="numpy") as archive:
+            names = set(archive.keys())
+            _check_names(path, set(variables), names)
+            for name, variable in variables.items():
+                shape = tuple(archive.get_slice(name).get_shape())
+                if shape != tuple(variable.shape):
+                    raise WeightsError(
+                        f"{path}: tensor {name} has shape {shape}, "
+                        f"the network needs {tuple(variable.shape)}"
+                    )
+            values = {name: archive.get_tensor(name) for name in variables}
+            metadata = dict(archive.metadata() or {})
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(f"{path}: not a readable safetensors file ({error})") from error
+    for name, variable in variables.items():
+        variable.assign(values[name].astype(np.float32))
+    return metadata
+
+
+def file_sha256(path: str | os.PathLike[str]) -> str:
+    """Return the hexadecimal SHA-256 sum of a file."""
+    with Path(path).open("rb") as handle:
+        digest = hashlib.sha256()
+        while block := handle.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def default_weights_dir() -> Path:
+    """Return the folder with `manifest.toml`: inside the package, or of the checkout."""
+    inside = Path(__file__).parent / "_weights"
+    return inside if inside.is_dir() else Path(__file__).parent.parent / "weights"
+
+
+def read_manifest(weights_dir: str | os.PathLike[str] | None = None) -> list[WeightFile]:
+    """Read `manifest.toml`.
+
+    Args:
+        weights_dir: Folder that holds the manifest and the files; the shipped one when None.
+
+    Returns:
+        One entry a file, in the manifest's order.
+
+    Raises:
+        WeightsError: The manifest is missing, not TOML, or an entry lacks a field or leads out
+            of the folder.
+    """
+    folder = Path(weights_dir) if weights_dir is not None else default_weights_dir()
+    path = folder / "manifest.toml"
+    _require_file(path)
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise WeightsError(f"{path}: not a TOML file ({error})") from error
+    return [_entry(folder, path, i, row) for i, row in enumerate(content.get("file", []))]
+
+
+def verify(entry: WeightFile) -> None:
+    """Check that a weight file is present and is the one that the manifest means.
+
+    Raises:
+        WeightsError: The file is missing, or its size or SHA-256 sum differs.
+    """
+    _require_file(entry.path)
+    size = entry.path.stat().st_size
+    if size != entry.size:
+        raise WeightsError(f"{entry.path}: {size} bytes, the manifest says {entry.size}")
+    actual = file_sha256(entry.path)
+    if actual != entry.sha256:
+        raise WeightsError(f"{entry.path}: SHA-256 {actual}, the manifest says {entry.sha256}")
+
+
+def find(preset: str, stage: str, weights_dir: str | os.PathLike[str] | None = None) -> WeightFile:
+    """Return the verified manifest entry of one stage of a preset.
+
+    Raises:
+        WeightsError: The preset has no such file, or the file is missing or altered.
+    """
+    entries = read_manifest(weights_dir)
+    for entry in entries:
+        if (entry.preset, entry.stage) == (preset, stage):
+            verify(entry)
+            return entry
+    known = ", ".join(sorted({f"{e.preset}/{e.stage}" for e in entries})) or "none"
+    raise WeightsError(f"no weights for {preset}/{stage} in the manifest (it has: {known})")
+
+
+def _stored_variables(model: keras.Model) -> list[keras.Variable]:
+    # Dropout's seed state is a variable too, but it belongs to the run and not to the network.
+    return [v for v in model.weights if not v.path.endswith("seed_generator_state")]
+
+
+def _require_file(path: Path) -> None:
+    if not path.is_file():
+        raise WeightsError(f"{path}: no such file")
+
+
+def _check_names(path: str | os.PathLike[str], wanted: set[str], present: set[str]) -> None:
+    missing, unused = sorted(wanted - present), sorted(present - wanted)
+    if missing or unused:
+        raise WeightsError(
+            f"{path}: written for another network; missing {missing[:3]}"
+            f" ({len(missing)} in all), not needed {unused[:3]} ({len(unused)} in all)"
+        )
+
+
+def _entry(folder: Path, manifest: Path, index: int, row: object) -> WeightFile:
+    fields = {
+        "preset": str, "stage": str, "path": str, "sha256": str,
+        "size": int, "licence": str, "card": str,
+    }  # fmt: skip
+    if not isinstance(row, dict):
+        raise WeightsError(f"{manifest}: file[{index}]: must be a table")
+    for name, kind in fields.items():
+        if not isinstance(row.get(name), kind):
+            raise WeightsError(
+                f"{manifest}: file[{index}].{name}: must be a {kind.__name__}. "
+                f"Received: {row.get(name)!r}"
+            )
+    for name in ("path", "card"):
+        if not (folder / row[name]).resolve().is_relative_to(folder.resolve()):
+            raise WeightsError(f"{manifest}: file[{index}].{name}: leads out of the folder")
+    return WeightFile(
+        preset=row["preset"], stage=row["stage"], path=folder / row["path"],
+        sha256=row["sha256"], size=row["size"], licence=row["licence"], card=folder / row["card"],
+    )  # fmt: skip
