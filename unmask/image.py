@@ -1,4 +1,4 @@
-"""The only door for pixels: open any photo as RGB uint8, and write it without ever leaving half a file.
+"""The only door for pixels: open any photo as RGB uint8, and write it whole or not at all.
 
 Everything behind this module may rely on one form: a C-contiguous array of shape (H, W, 3), RGB,
 uint8, turned the way the camera was held. Conversions lose as little as 8 bits allow:
@@ -96,9 +96,9 @@ def load_photo(
     The size is checked against the limits from the header, before any pixel is decoded.
 
     Args:
-        source: A path; the bytes of an image file, or a file object open for reading bytes (JPEG,
-            PNG, WebP, BMP or TIFF); a PIL image; an RGB uint8 array (H, W, 3), which is copied; or a
-            `Photo`.
+        source: A path, the bytes of an image file, or a file object open for reading bytes (JPEG,
+            PNG, WebP, BMP or TIFF); a PIL image; an RGB uint8 array (H, W, 3), which is copied; or
+            a `Photo`.
         max_pixels: Largest accepted width times height.
         min_side: Smallest accepted width and height, in pixels.
 
@@ -182,30 +182,38 @@ def load_mask(source: ImageSource, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> N
         _check_mask(source, "<array>")
         return source.copy()
     pixels = load_image(source, max_pixels=max_pixels)
-    return np.asarray(Image.fromarray(pixels).convert("L")) > 127
+    grey = np.asarray(Image.fromarray(pixels).convert("L"))
+    return np.greater(grey, 127)
 
 
 def find_images(paths: PathLike | Iterable[PathLike], *, recursive: bool = False) -> list[Path]:
     """List image files from files and folders.
 
     Args:
-        paths: Files and folders, or one of them. A folder stands for the files directly inside whose
-            suffix is one of `IMAGE_SUFFIXES`; hidden files are left out. Anything else is listed as
-            it is, so that opening it says what is wrong with it.
+        paths: Files and folders, or one of them. A folder stands for the files directly inside
+            whose suffix is one of `IMAGE_SUFFIXES`; hidden files are left out. Anything else is
+            listed as it is, so that opening it says what is wrong with it.
         recursive: Whether folders inside folders are searched, too (hidden ones are not).
 
     Returns:
         The paths, sorted; a file that is reached in two ways appears once.
+
+    Raises:
+        ImageError: A folder cannot be listed.
 
     Example:
         >>> find_images("portrait.jpg")
         [PosixPath('portrait.jpg')]
     """
     given = [paths] if isinstance(paths, (str, os.PathLike)) else list(paths)
-    found: dict[Path, Path] = {}
+    found: dict[str, Path] = {}
     for path in map(Path, given):
-        for image in _walk(path, recursive) if path.is_dir() else [path]:
-            found.setdefault(image.resolve(), image)
+        try:
+            images = list(_walk(path, recursive)) if path.is_dir() else [path]
+        except OSError as error:
+            raise ImageError(f"{path}: cannot be listed ({error})") from error
+        for image in images:
+            found.setdefault(os.path.realpath(image), image)
     return sorted(found.values())
 
 
@@ -217,7 +225,7 @@ def save_image(
 ) -> None:
     """Write an RGB image in the format of the path's suffix, whole or not at all.
 
-    PNG, WebP, BMP and TIFF are written without loss, JPEG at quality 95 with full colour resolution.
+    PNG, WebP, BMP and TIFF are written without loss, JPEG at quality 95 without colour subsampling.
 
     Args:
         path: The file to write (.jpg, .jpeg, .png, .webp, .bmp, .tif, .tiff); missing folders are
@@ -383,7 +391,7 @@ def _grey_to_8_bits(values: NDArray[Any], mode: str) -> NDArray[np.uint8]:
 
 
 def _by_profile(image: Image.Image, profile: Any) -> Image.Image | None:
-    """Convert CMYK or grey pixels to sRGB through their profile, or return None if it is unusable."""
+    """Convert CMYK or grey pixels to sRGB through their profile; None if it cannot be used."""
     if not isinstance(profile, bytes):
         return None
     try:
