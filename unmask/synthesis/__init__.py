@@ -1,0 +1,7 @@
+"""Masks of our own, drawn onto faces, with the exact binary mask."""
+
+from unmask.synthesis.drawing import ALL_KINDS
+from unmask.synthesis.synthesizer import MaskedFace, MaskSynthesizer
+from unmask.synthesis.template import MaskTemplate
+
+__all__ = ["ALL_KINDS", "MaskSynthesizer", "MaskTemplate", "MaskedFace"]

@@ -1,0 +1,70 @@
+"""What the synthesis needs to know of a face, from 98 or 68 landmarks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+_JAW_POINTS = 33
+
+
+@dataclass(frozen=True)
+class Head:
+    """The parts of a landmark set that masks are pinned to, the same for both layouts.
+
+    Args:
+        jaw: `(33, 2)` float64, from the left-in-image temple (0) over the chin (16) to the right (32).
+        bridge: `(2,)` between the eyes, where the nose begins.
+        nose_tip: `(2,)`.
+        mouth: `(2,)` middle of the mouth corners.
+        eyes: `(2,)` middle of the four eye corners.
+    """
+
+    jaw: np.ndarray
+    bridge: np.ndarray
+    nose_tip: np.ndarray
+    mouth: np.ndarray
+    eyes: np.ndarray
+
+    def jaw_at(self, position: float) -> np.ndarray:
+        """Return the point at a fractional index along the jaw, `0 <= position <= 32`."""
+        low = min(int(position), _JAW_POINTS - 2)
+        return self.jaw[low] + (position - low) * (self.jaw[low + 1] - self.jaw[low])
+
+    @property
+    def chin(self) -> np.ndarray:
+        """The lowest jaw point, `(2,)`."""
+        return self.jaw[16]
+
+
+def head_from_landmarks(landmarks: np.ndarray) -> Head:
+    """Read a `Head` from WFLW's 98 points or from the 68 iBUG points.
+
+    Args:
+        landmarks: `(98, 2)` or `(68, 2)`, (x, y) in pixels.
+
+    Returns:
+        The head, in the same pixels.
+
+    Raises:
+        ValueError: For another shape, or points that are not finite.
+    """
+    points = np.asarray(landmarks, dtype=np.float64)
+    if points.shape not in ((98, 2), (68, 2)):
+        raise ValueError(
+            f"landmarks must have the shape (98, 2) or (68, 2). Received: shape={points.shape}"
+        )
+    if not np.isfinite(points).all():
+        raise ValueError("landmarks must be finite. Received: landmarks with NaN or infinity")
+    if len(points) == 98:
+        jaw, bridge, tip = points[:33], points[51], points[54]
+        mouth, eyes = (76, 82), (60, 64, 68, 72)
+    else:
+        half = points[:17]
+        jaw = np.empty((_JAW_POINTS, 2))
+        jaw[::2] = half
+        jaw[1::2] = (half[:-1] + half[1:]) / 2
+        bridge, tip = points[27], points[30]
+        mouth, eyes = (48, 54), (36, 39, 42, 45)
+    return Head(jaw, bridge, tip, points[list(mouth)].mean(0), points[list(eyes)].mean(0))
