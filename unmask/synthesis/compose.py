@@ -19,7 +19,7 @@ def render(
     Args:
         image: `(H, W, 3)` uint8 RGB; not changed.
         template: The mask.
-        net: `(3, 5, 2)` points of the mask's surface in the image, see `warp.net_from_anchors`.
+        net: `(5, 7, 2)` points of the mask's surface in the image, see `warp.net_from_anchors`.
         rng: Source of light, loop and noise variation.
 
     Returns:
@@ -42,7 +42,7 @@ def render(
     color = layer[..., :3].astype(np.float32) * light
     color *= (1 + rng.normal(0, 0.02, 3)).astype(np.float32)
 
-    size = net[1, 4, 0] - net[1, 0, 0]
+    size = net[2, -1, 0] - net[2, 0, 0]
     skin = region.astype(np.float32) * _shadow(alpha, float(abs(size)), rng)[..., None]
     a = alpha[..., None]
     mixed = skin + a * (color - skin)

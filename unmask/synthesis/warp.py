@@ -8,44 +8,61 @@ from __future__ import annotations
 
 import numpy as np
 
-COLUMNS = np.array([-1.0, -0.5, 0.0, 0.5, 1.0])
-ROWS = np.array([0.0, 0.5, 1.0])
+COLUMNS = np.linspace(-1, 1, 7)
+ROWS = np.linspace(0, 1, 5)
 
 _LIMIT = 0.82
 
 
 def net_from_anchors(anchors: np.ndarray) -> np.ndarray:
-    """Fill the columns between left border, middle and right border.
+    """Fill in the net between nine points.
 
-    The position along a row is a monotone cubic, so a turned head compresses the far half smoothly and never folds it.
+    Both directions are monotone cubics, so a turned head compresses the far half smoothly and never folds it.
 
     Args:
-        anchors: `(3, 3, 2)`, rows top to bottom, each left, middle, right; (x, y) in pixels.
+        anchors: `(3, 3, 2)`, rows top (v = 0), middle (0.5), bottom (1); each left, middle, right; (x, y) in pixels.
 
     Returns:
-        `(3, 5, 2)` points at `ROWS` x `COLUMNS`.
+        `(5, 7, 2)` points at `ROWS` x `COLUMNS`.
     """
-    left, middle, right = anchors[:, 0], anchors[:, 1], anchors[:, 2]
-    chord = right - left
+    rows = _through(anchors[:, 0], anchors[:, 1], anchors[:, 2], (COLUMNS + 1) / 2)
+    return _through(rows[0], rows[1], rows[2], ROWS).transpose(1, 0, 2)
+
+
+def _through(start: np.ndarray, middle: np.ndarray, end: np.ndarray, at: np.ndarray) -> np.ndarray:
+    """Curves through three points at 0, 0.5 and 1: `(N, 2)` each and `(P,)` positions to `(N, P, 2)`.
+
+    Along the chord the position is a monotone cubic Hermite spline, across it a parabola.
+    """
+    chord = end - start
     length2 = np.maximum((chord**2).sum(1), 1e-6)
-    share = np.clip(((middle - left) * chord).sum(1) / length2, 1 - _LIMIT, _LIMIT)
-    bulge = middle - left - share[:, None] * chord
+    share = np.clip(((middle - start) * chord).sum(1) / length2, 1 - _LIMIT, _LIMIT)[:, None]
+    bulge = middle - start - share * chord
     slope = 2 * share * (1 - share)
-    end_left = (3 * share - slope) / 2
-    end_right = (3 * (1 - share) - slope) / 2
-    # Cubic Hermite halfway between two knots: the mean of the values and an eighth of the slopes.
-    quarter = share / 2 + (end_left - slope) / 8
-    three_quarters = (share + 1) / 2 + (slope - end_right) / 8
-    along = np.stack([0 * share, quarter, share, three_quarters, 0 * share + 1], axis=1)
-    height = 1 - COLUMNS**2
-    return left[:, None] + along[..., None] * chord[:, None] + height[:, None] * bulge[:, None]
+    first = _hermite(2 * at, 0 * share, share, (3 * share - slope) / 2, slope)
+    second = _hermite(2 * at - 1, share, 0 * share + 1, slope, (3 * (1 - share) - slope) / 2)
+    along = np.where(at < 0.5, first, second)
+    across = 4 * at * (1 - at)
+    return start[:, None] + along[..., None] * chord[:, None] + across[:, None] * bulge[:, None]
+
+
+def _hermite(
+    t: np.ndarray, start: np.ndarray, end: np.ndarray, slope0: np.ndarray, slope1: np.ndarray
+) -> np.ndarray:
+    t2, t3 = t * t, t * t * t
+    return (
+        (2 * t3 - 3 * t2 + 1) * start
+        + (t3 - 2 * t2 + t) * slope0
+        + (3 * t2 - 2 * t3) * end
+        + (t3 - t2) * slope1
+    )
 
 
 def surface_coordinates(net: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Return the (u, v) of image points: the thin-plate spline that takes `net` to its grid.
 
     Args:
-        net: `(3, 5, 2)` image points at `ROWS` x `COLUMNS`.
+        net: `(5, 7, 2)` image points at `ROWS` x `COLUMNS`.
         x: `(W,)` columns at which to evaluate, in pixels.
         y: `(H,)` rows at which to evaluate, in pixels.
 
@@ -67,7 +84,7 @@ def surface_coordinates(net: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.nda
     system[count + 1 :, :count] = centers.T
     values = np.zeros((count + 3, 2))
     values[:count] = targets
-    weights = np.linalg.lstsq(system, values, rcond=None)[0].astype(np.float32)
+    weights = np.linalg.solve(system, values).astype(np.float32)
 
     grid_x = ((x - origin[0]) / scale).astype(np.float32)
     grid_y = ((y - origin[1]) / scale).astype(np.float32)

@@ -75,7 +75,7 @@ def anchors(
     axis = np.stack(
         [
             head.bridge + bridge * (head.nose_tip - head.bridge),
-            head.nose_tip + (0.35 if not under_nose else 0.9) * (head.mouth - head.nose_tip),
+            head.nose_tip + (0.6 if not under_nose else 0.9) * (head.mouth - head.nose_tip),
             head.chin + drop * down,
         ]
     )
