@@ -14,11 +14,11 @@ from unmask.face import CROP_SIZE
 Scaling = Literal["paper", "inception"]
 
 # Arguments of `build_compact` for the shipped weights.
-LITE = dict(stem=24, widths=(32, 64, 128, 224), blocks=(1, 1, 2, 1), dropout=0.3)
+LITE = dict(widths=(32, 64, 128, 256), blocks=(1, 1, 1, 1), dropout=0.3)
 
 # The part of the canonical crop that the compact network looks at: left, top, side, in pixels of
 # the 256x256 crop. Tight face photos cover about this much of the crop; the rest would be fill.
-VIEW = (40, 66, 176)
+VIEW = (48, 66, 160)
 
 
 def build_head(
@@ -127,9 +127,8 @@ def build_classifier(
 
 def build_compact(
     *,
-    stem: int = 24,
-    widths: Sequence[int] = (32, 64, 128, 224),
-    blocks: Sequence[int] = (1, 1, 2, 1),
+    widths: Sequence[int] = (32, 64, 128, 256),
+    blocks: Sequence[int] = (1, 1, 1, 1),
     dropout: float = 0.3,
     view: tuple[int, int, int] = VIEW,
     cropped: bool = False,
@@ -141,8 +140,8 @@ def build_compact(
     photo cannot matter. Plain convolutions: depthwise ones are slower on a CPU.
 
     Args:
-        stem: Filters of the first convolution, which halves the window.
-        widths: Filters of each stage; every stage halves the resolution.
+        widths: Filters of each stage. The first stage works at a quarter of the window's
+            resolution, every further one at half of the one before.
         blocks: Residual blocks of each stage, as many entries as `widths`.
         dropout: Dropped share of the pooled features.
         view: Window of the canonical crop: left, top, side, in pixels.
@@ -176,10 +175,11 @@ def build_compact(
         margins = ((top, CROP_SIZE - top - side), (left, CROP_SIZE - left - side))
         x = keras.layers.Cropping2D(margins, name="view")(inputs)
     x = keras.layers.Rescaling(4.0, -2.0, name="centre")(x)
-    x = _conv_bn(x, stem, 5, stride=2, name="stem")
-    x = keras.layers.Activation("relu", name="stem_relu")(x)
     for stage, (width, count) in enumerate(zip(widths, blocks, strict=True), start=1):
-        x = _conv_bn(x, width, 3, stride=2, name=f"stage{stage}_down")
+        # The first convolution sees overlapping 6x6 patches every 4 pixels: it keeps the fine
+        # texture, and nothing has to be computed at the full resolution.
+        kernel, stride = (6, 4) if stage == 1 else (3, 2)
+        x = _conv_bn(x, width, kernel, stride=stride, name=f"stage{stage}_down")
         x = keras.layers.Activation("relu", name=f"stage{stage}_down_relu")(x)
         for block in range(1, count + 1):
             x = _residual_block(x, width, name=f"stage{stage}_block{block}")

@@ -1,0 +1,291 @@
+"""Faces for the gender stage: views of canonical crops, bare and with drawn masks, augmented.
+
+Drawing a mask costs more than a training step on a small network, so each face's views are drawn
+once and kept in a file; the augmentation is new every time.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from unmask.errors import DataError
+from unmask.face import CROP_SIZE
+from unmask.gender.model import VIEW
+from unmask.io import atomic_path
+from unmask.synthesis import MaskSynthesizer
+from unmask.training.faces import FaceRecord, load_canonical, read_face_folder
+
+# Pixels kept around the network's window, so that a turned or shifted window finds real ones.
+MARGIN = 24
+_SOURCE_SIDE = VIEW[2] + 2 * MARGIN
+
+
+@dataclass(frozen=True)
+class Views:
+    """Stored views of some faces.
+
+    Attributes:
+        pixels: (N, 1 + masked, S, S, 3) uint8 RGB, memory-mapped: the window of the canonical crop
+            with a margin of `MARGIN` pixels, first bare, then under different drawn masks.
+        labels: (N,) float32, 1 for male and 0 for female.
+    """
+
+    pixels: NDArray[np.uint8]
+    labels: NDArray[np.float32]
+
+    def window(self, index: int, variant: int) -> NDArray[np.uint8]:
+        """Return one view without its margin, as the network sees it at run time."""
+        return self.pixels[index, variant, MARGIN:-MARGIN, MARGIN:-MARGIN]
+
+    def batches(self, variant: int, size: int = 64) -> Iterator[NDArray[np.float32]]:
+        """Yield one variant of all faces in order, as float32 batches in [0, 1]."""
+        for start in range(0, len(self.labels), size):
+            stop = min(start + size, len(self.labels))
+            windows = [self.window(i, variant) for i in range(start, stop)]
+            yield np.stack(windows).astype(np.float32) / 255.0
+
+
+def read_faces(folders: Sequence[str | os.PathLike[str]], split: str) -> list[FaceRecord]:
+    """Read the faces with a known gender from face folders.
+
+    Args:
+        folders: Folders in the layout of `unmask.training.faces.read_face_folder`.
+        split: "train" or "val".
+
+    Returns:
+        The records, folder after folder.
+
+    Raises:
+        DataError: No folder has a face with a known gender in this split.
+    """
+    records = [
+        record
+        for folder in folders
+        for record in read_face_folder(Path(folder), split=split)
+        if record.gender in ("female", "male")
+    ]
+    if not records:
+        names = ", ".join(str(folder) for folder in folders)
+        raise DataError(f"no face with a known gender in split {split!r} of {names}")
+    return records
+
+
+def labels_of(records: Sequence[FaceRecord]) -> NDArray[np.float32]:
+    """Return 1 for male and 0 for female, (N,) float32, as the paper counts them."""
+    return np.array([record.gender == "male" for record in records], np.float32)
+
+
+def stored_views(
+    records: Sequence[FaceRecord],
+    path: str | os.PathLike[str],
+    *,
+    masked: int = 3,
+    seed: int = 0,
+    threads: int = 2,
+) -> Views:
+    """Open the views of some faces, and draw them first if the file does not exist yet.
+
+    Args:
+        records: The faces.
+        path: A `.npy` file; it is used as it is when it has the right shape.
+        masked: Number of masked views of each face.
+        seed: Seed of the masks; a face's masks depend on it and on the face's position alone.
+        threads: Threads that draw.
+
+    Returns:
+        The views, memory-mapped.
+
+    Raises:
+        DataError: The file holds something else.
+    """
+    path = Path(path)
+    shape = (len(records), 1 + masked, _SOURCE_SIDE, _SOURCE_SIDE, 3)
+    if not path.is_file():
+        synthesizer = MaskSynthesizer(seed)
+
+        def draw(index: int) -> None:
+            pixels[index] = _draw(records[index], synthesizer, index, masked)
+
+        with atomic_path(path) as temporary:
+            pixels = np.lib.format.open_memmap(temporary, "w+", np.uint8, shape)
+            with ThreadPoolExecutor(threads) as pool:
+                for _ in pool.map(draw, range(len(records))):
+                    pass
+            pixels.flush()
+            del pixels
+    stored = np.load(path, mmap_mode="r")
+    if stored.shape != shape or stored.dtype != np.uint8:
+        raise DataError(f"{path}: holds {stored.dtype} {stored.shape}, expected uint8 {shape}")
+    return Views(stored, labels_of(records))
+
+
+def _draw(
+    record: FaceRecord, synthesizer: MaskSynthesizer, index: int, masked: int
+) -> NDArray[np.uint8]:
+    face = load_canonical(record, CROP_SIZE)
+    images = [face.image]
+    for variant in range(masked):
+        images.append(synthesizer(face.image, face.landmarks, index * masked + variant).image)
+    left, top = VIEW[0] - MARGIN, VIEW[1] - MARGIN
+    return np.stack(images)[:, top : top + _SOURCE_SIDE, left : left + _SOURCE_SIDE]
+
+
+class AugmentedViews(keras.utils.PyDataset):
+    """Batches for training: every face once an epoch, with or without a mask, augmented.
+
+    Args:
+        views: The stored views.
+        batch_size: Faces a batch; the incomplete last batch of an epoch is dropped.
+        masked_share: Probability of a masked view.
+        weights: How often each face is drawn, relative to the others; equally when None.
+        steps: Batches an epoch; as many as all faces fill when None.
+        seed: Seed of everything random. The first number of all generators' seeds.
+        first_epoch: Epoch to begin with, for a training that goes on.
+        **kwargs: See `keras.utils.PyDataset`.
+    """
+
+    def __init__(
+        self,
+        views: Views,
+        *,
+        batch_size: int = 64,
+        masked_share: float = 0.6,
+        weights: NDArray[np.floating] | None = None,
+        steps: int | None = None,
+        seed: int = 0,
+        first_epoch: int = 0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self._views, self._batch_size = views, batch_size
+        self._masked_share = masked_share
+        count = len(views.labels)
+        weights = np.ones(count) if weights is None else np.asarray(weights, np.float64)
+        self._weights = weights / weights.sum()
+        self._steps = steps or max(1, count // batch_size)
+        self._seed, self._epoch = seed, first_epoch
+        self._order = self._draw_order()
+
+    def __len__(self) -> int:
+        """Return the number of batches an epoch."""
+        return self._steps
+
+    def __getitem__(self, index: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return images (B, side, side, 3) in [0, 1] and labels (B, 1)."""
+        rng = np.random.default_rng([self._seed, self._epoch, index])
+        chosen = self._order[index * self._batch_size : (index + 1) * self._batch_size]
+        masks = self._views.pixels.shape[1] - 1
+        images = np.empty((len(chosen), VIEW[2], VIEW[2], 3), np.float32)
+        for row, face in enumerate(chosen):
+            masked = masks > 0 and rng.random() < self._masked_share
+            variant = 1 + int(rng.integers(masks)) if masked else 0
+            np.multiply(augment(self._views.pixels[face, variant], rng), 1 / 255, out=images[row])
+        return images, self._views.labels[chosen, None]
+
+    def on_epoch_end(self) -> None:
+        """Go to the next epoch's order."""
+        self._epoch += 1
+        self._order = self._draw_order()
+
+    def _draw_order(self) -> NDArray[np.int64]:
+        rng = np.random.default_rng([self._seed, self._epoch])
+        wanted = self._steps * self._batch_size
+        # Systematic sampling: each face appears as often as its weight says, give or take one.
+        marks = (np.arange(wanted) + rng.random()) / wanted
+        order = rng.permutation(len(self._weights))
+        sampled = order[
+            np.searchsorted(np.cumsum(self._weights[order]), marks).clip(max=len(order) - 1)
+        ]
+        return rng.permutation(sampled)
+
+
+def augment(source: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Cut a randomly changed window out of a view with its margin.
+
+    Flip, rotation, scale, shift and a little shear; brightness, contrast, saturation, tint and
+    gamma; sometimes blur, a low resolution, JPEG artefacts, noise or an erased rectangle.
+
+    Args:
+        source: (S, S, 3) uint8 RGB, a stored view.
+        rng: The only source of randomness.
+
+    Returns:
+        (side, side, 3) uint8 RGB.
+    """
+    image = _moved(source, rng)
+    image = _recoloured(image, rng)
+    if rng.random() < 0.35:
+        image = _degraded(image, rng)
+    if rng.random() < 0.3:
+        _erase(image, rng)
+    return image
+
+
+def _moved(source: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+    side, centre = VIEW[2], (source.shape[0] - 1) / 2
+    angle = math.radians(np.clip(rng.normal(0.0, 7.0), -20.0, 20.0))
+    scale = math.exp(rng.uniform(-0.12, 0.12))
+    stretch = math.exp(rng.uniform(-0.05, 0.05))
+    flip = -1.0 if rng.random() < 0.5 else 1.0
+    cos, sin = math.cos(angle) / scale, math.sin(angle) / scale
+    # From window to source, as WARP_INVERSE_MAP wants it.
+    linear = np.array([[flip * cos * stretch, -sin], [flip * sin, cos / stretch]])
+    shift = rng.uniform(-8.0, 8.0, 2)
+    offset = centre + shift - linear @ np.full(2, (side - 1) / 2)
+    return cv2.warpAffine(
+        source,
+        np.column_stack([linear, offset]),
+        (side, side),
+        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_REFLECT_101,
+    )
+
+
+def _recoloured(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+    saturation = 0.0 if rng.random() < 0.07 else rng.uniform(0.6, 1.4)
+    grey = np.array([0.299, 0.587, 0.114])
+    tint = np.exp(rng.normal(0.0, 0.06, 3))
+    contrast = math.exp(rng.uniform(-0.35, 0.35))
+    matrix = saturation * np.eye(3) + (1 - saturation) * grey
+    matrix = contrast * tint[:, None] * matrix
+    offset = (1 - contrast) * 128.0 + rng.uniform(-25.0, 25.0)
+    changed = cv2.transform(image, np.column_stack([matrix, np.full(3, offset)]))
+    if rng.random() < 0.5:
+        levels = np.linspace(0, 1, 256) ** math.exp(rng.uniform(-0.4, 0.4))
+        changed = cv2.LUT(changed, (levels * 255).astype(np.uint8))
+    return np.asarray(changed, np.uint8)
+
+
+def _degraded(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+    kind = rng.integers(4)
+    if kind == 0:
+        return np.asarray(cv2.GaussianBlur(image, (0, 0), rng.uniform(0.5, 2.0)), np.uint8)
+    if kind == 1:
+        side = int(image.shape[0] / rng.uniform(1.5, 3.5))
+        small = cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA)
+        return np.asarray(cv2.resize(small, image.shape[:2]), np.uint8)
+    if kind == 2:
+        quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(25, 85))]
+        _, encoded = cv2.imencode(".jpg", image, quality)
+        return np.asarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR), np.uint8)
+    noise = rng.normal(0.0, rng.uniform(3.0, 14.0), image.shape).astype(np.float32)
+    return np.clip(image + noise, 0, 255).astype(np.uint8)
+
+
+def _erase(image: NDArray[np.uint8], rng: np.random.Generator) -> None:
+    side = image.shape[0]
+    area, ratio = rng.uniform(0.03, 0.15) * side * side, math.exp(rng.uniform(-0.9, 0.9))
+    height, width = int(math.sqrt(area * ratio)), int(math.sqrt(area / ratio))
+    top, left = rng.integers(side - height), rng.integers(side - width)
+    image[top : top + height, left : left + width] = rng.integers(0, 256, 3)

@@ -1,0 +1,44 @@
+"""The gender stage at run time."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from unmask.face import CROP_SIZE
+
+
+def predict_gender(
+    model: keras.Model, crops: NDArray[np.uint8], *, batch_size: int = 32
+) -> NDArray[np.float32]:
+    """Tell how likely each face is male.
+
+    Args:
+        model: A classifier of `unmask.gender.model` for whole canonical crops.
+        crops: (B, 256, 256, 3) uint8 RGB, canonical crops; B may be 0.
+        batch_size: Crops that go through the network at once.
+
+    Returns:
+        (B,) float32 probabilities of "male". The answer is `"male"` from 0.5 on, and its
+        confidence `max(p, 1 - p)`.
+
+    Raises:
+        ValueError: If the crops have another shape or type.
+
+    Example:
+        >>> from unmask.gender.model import build_compact
+        >>> crops = np.zeros((2, 256, 256, 3), np.uint8)
+        >>> predict_gender(build_compact(), crops).shape
+        (2,)
+    """
+    if crops.ndim != 4 or crops.shape[1:] != (CROP_SIZE, CROP_SIZE, 3) or crops.dtype != np.uint8:
+        raise ValueError(
+            f"crops must be (B, {CROP_SIZE}, {CROP_SIZE}, 3) uint8. "
+            f"Received: shape={crops.shape}, dtype={crops.dtype}"
+        )
+    parts = [np.zeros(0, np.float32)]
+    for start in range(0, len(crops), batch_size):
+        batch = crops[start : start + batch_size].astype(np.float32) / 255.0
+        parts.append(np.asarray(model.predict_on_batch(batch), np.float32)[:, 0])
+    return np.concatenate(parts)

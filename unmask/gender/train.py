@@ -1,0 +1,216 @@
+"""Training of the compact gender network."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from unmask.gender.data import AugmentedViews, Views, read_faces, stored_views
+from unmask.gender.evaluate import (
+    GenderReport,
+    fit_temperature,
+    fold_temperature,
+    probabilities,
+    report,
+)
+from unmask.gender.model import LITE, build_compact
+from unmask.io import write_text_atomic
+from unmask.training.callbacks import CosineByTime, CsvHistory, StopAfterMinutes
+from unmask.training.faces import FaceRecord
+from unmask.training.precision import precision
+from unmask.weights import save_weights
+
+_UNTIL_THE_CLOCK_ENDS_IT = 1_000_000
+_PLACES = ("data", "out")
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How the compact network is trained.
+
+    Attributes:
+        data: Folder that holds the face folders.
+        out: Folder for the weights, the history and what is needed to go on after a stop.
+        folders: Face folders inside `data`.
+        folder_weights: How often a face of each folder is shown, relative to the others.
+        minutes: Time for the training steps; reading the faces and evaluating come on top.
+        batch_size: Faces a step.
+        steps_per_epoch: Steps between two evaluations.
+        learning_rate: Peak of the cosine schedule.
+        weight_decay: AdamW's decay of all weights.
+        ema: Momentum of the averaged weights, which are the ones that are kept.
+        masked_views: Masks drawn on each face.
+        masked_share: Share of training images that wear one.
+        label_smoothing: Labels become `s / 2` and `1 - s / 2`.
+        dtype_policy: Keras policy; "mixed_bfloat16" is nearly twice as fast as "float32" on
+            processors that know bfloat16.
+        seed: Seed of the weights, the masks, the order and the augmentation.
+    """
+
+    data: Path
+    out: Path
+    folders: tuple[str, ...] = ("faces_male", "faces_female", "faces_wide")
+    folder_weights: tuple[float, ...] = (1.0, 1.0, 3.0)
+    minutes: float = 12.0
+    batch_size: int = 64
+    steps_per_epoch: int = 200
+    learning_rate: float = 2e-3
+    weight_decay: float = 0.02
+    ema: float = 0.995
+    masked_views: int = 3
+    masked_share: float = 0.6
+    label_smoothing: float = 0.05
+    dtype_policy: str = "mixed_bfloat16"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Check what could not be understood later."""
+        if len(self.folders) != len(self.folder_weights):
+            raise ValueError(
+                "folders and folder_weights must have the same length. Received: "
+                f"folders={self.folders}, folder_weights={self.folder_weights}"
+            )
+
+
+def train(config: TrainConfig) -> GenderReport:
+    """Train, calibrate and save the compact network; go on where an earlier call was stopped.
+
+    Writes to `config.out`: `gender.safetensors` (calibrated), `report.json`, `history.csv`, the
+    stored views and, while it runs, a backup.
+
+    Args:
+        config: All settings.
+
+    Returns:
+        The scores on the validation split.
+
+    Raises:
+        DataError: A face folder is missing or has no faces with a known gender.
+    """
+    config.out.mkdir(parents=True, exist_ok=True)
+    keras.utils.set_random_seed(config.seed)
+    records = read_faces([config.data / name for name in config.folders], "train")
+    views = stored_views(
+        records, config.out / "train.npy", masked=config.masked_views, seed=config.seed
+    )
+    validation = validation_views(config)
+    model = _compiled(config)
+    clock = _KeptClock(config.minutes, config.out / "clock.json")
+    batches = AugmentedViews(
+        views,
+        batch_size=config.batch_size,
+        masked_share=config.masked_share,
+        weights=_weights(config, records),
+        steps=config.steps_per_epoch,
+        seed=config.seed,
+        first_epoch=clock.epochs,
+    )
+    # After the end of the budget this restores the last backup and makes one step at rate zero.
+    model.fit(
+        batches,
+        epochs=_UNTIL_THE_CLOCK_ENDS_IT,
+        validation_data=_validation_arrays(validation),
+        validation_batch_size=config.batch_size,
+        callbacks=[
+            keras.callbacks.BackupAndRestore(str(config.out / "backup"), delete_checkpoint=False),
+            clock,
+            CosineByTime(clock, config.learning_rate),
+            # `fit` itself puts the averaged weights into the network when it ends.
+            keras.callbacks.SwapEMAWeights(),
+            CsvHistory(config.out / "history.csv"),
+        ],
+        verbose=2,
+    )
+    return _finish(config, model, validation, clock)
+
+
+def validation_views(config: TrainConfig) -> Views:
+    """Return the stored views of the validation split; its masks are not those of the training."""
+    records = read_faces([config.data / name for name in config.folders], "val")
+    return stored_views(
+        records,
+        config.out / "val.npy",
+        masked=config.masked_views,
+        # Another seed draws another bank of masks.
+        seed=config.seed + 1,
+    )
+
+
+class _KeptClock(StopAfterMinutes):
+    """A time budget that outlives the process: it goes on where the last backup was made."""
+
+    def __init__(self, minutes: float, path: Path) -> None:
+        super().__init__(minutes)
+        self._path = path
+        kept = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        self.spent = float(kept.get("seconds", 0.0))
+        self.epochs = int(kept.get("epochs", 0))
+
+    def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
+        super().on_train_begin(logs)
+        self._start -= self.spent
+
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
+        self.spent, self.epochs = time.monotonic() - self._start, epoch + 1
+        kept = {"seconds": self.spent, "epochs": self.epochs}
+        write_text_atomic(self._path, json.dumps(kept))
+
+
+def _compiled(config: TrainConfig) -> keras.Model:
+    with precision(config.dtype_policy):
+        model = build_compact(**LITE, cropped=True)
+    model.compile(
+        optimizer=keras.optimizers.AdamW(
+            config.learning_rate,
+            weight_decay=config.weight_decay,
+            use_ema=True,
+            ema_momentum=config.ema,
+        ),
+        loss=keras.losses.BinaryCrossentropy(label_smoothing=config.label_smoothing),
+        metrics=["accuracy"],
+    )
+    return model
+
+
+def _weights(config: TrainConfig, records: list[FaceRecord]) -> NDArray[np.float64]:
+    by_folder = dict(zip(config.folders, config.folder_weights, strict=True))
+    return np.array([by_folder[record.path.parent.name] for record in records])
+
+
+def _validation_arrays(views: Views) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    # Bare and once masked: enough to watch a training; the report uses every mask.
+    variants = range(min(2, views.pixels.shape[1]))
+    images = [batch for variant in variants for batch in views.batches(variant)]
+    return np.concatenate(images), np.tile(views.labels, len(variants))[:, None]
+
+
+def _finish(
+    config: TrainConfig, trained: keras.Model, validation: Views, clock: _KeptClock
+) -> GenderReport:
+    model = build_compact(**LITE, cropped=True)  # float32, as it will run
+    model.set_weights(trained.get_weights())
+    labels = np.repeat(validation.labels[:, None], validation.pixels.shape[1], axis=1)
+    temperature = fit_temperature(probabilities(model, validation), labels)
+    fold_temperature(model, temperature)
+    figures = report(probabilities(model, validation), validation.labels)
+    settings = {key: str(value) for key, value in asdict(config).items() if key not in _PLACES}
+    metadata = {
+        "stage": "gender",
+        "steps": str(clock.epochs * config.steps_per_epoch),
+        "seconds": f"{clock.spent:.0f}",
+        "temperature": f"{temperature:.4f}",
+        "masked_accuracy": f"{figures.masked.accuracy:.4f}",
+        "unmasked_accuracy": f"{figures.unmasked.accuracy:.4f}",
+        **settings,
+    }
+    save_weights(model, config.out / "gender.safetensors", metadata)
+    write_text_atomic(config.out / "report.json", json.dumps(asdict(figures), indent=2) + "\n")
+    return figures
