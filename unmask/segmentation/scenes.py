@@ -1,0 +1,328 @@
+"""Scenes to learn from: one face or several, large or small, masked or not, or none at all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from unmask.segmentation.augment import photometric
+from unmask.segmentation.sources import Example, FacePool
+
+
+
+@dataclass(frozen=True)
+class SceneMix:
+    """How often each kind of scene appears; the rest are scenes without any face.
+
+    Attributes:
+        real: One labelled photo, cropped, turned and scaled.
+        single: One face of the pool, masked or not.
+        group: Several faces of different sizes on a background.
+        masked: Share of the pool's faces that wear a mask.
+    """
+
+    real: float = 0.4
+    single: float = 0.25
+    group: float = 0.3
+    masked: float = 0.6
+
+
+class SceneComposer:
+    """Composes training scenes; the scene depends on `(seed, index, size)` alone.
+
+    Args:
+        photos: Labelled photos of people in masks.
+        pairs: Further labelled pictures, drawn a quarter as often as `photos`.
+        faces: Unmasked faces.
+        seed: Seed of all choices.
+        mix: How often each kind of scene appears.
+    """
+
+    def __init__(
+        self,
+        photos: Sequence[Example],
+        pairs: Sequence[Example],
+        faces: FacePool,
+        seed: int = 0,
+        mix: SceneMix | None = None,
+    ) -> None:
+        self._photos, self._pairs, self._faces = list(photos), list(pairs), faces
+        self._seed, self._mix = seed, mix or SceneMix()
+
+    def scene(self, index: int, size: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """Compose a scene.
+
+        Args:
+            index: Number of the scene.
+            size: Side in pixels.
+
+        Returns:
+            (size, size, 3) uint8 RGB and (size, size) uint8, 1 where a face mask is.
+        """
+        rng = np.random.default_rng([self._seed, index])
+        mix, draw = self._mix, rng.random()
+        if draw < mix.real:
+            image, mask = self._alone(self._labelled(rng), size, rng)
+        elif draw < mix.real + mix.single:
+            image, mask = self._alone(self._face(rng), size, rng)
+        else:
+            image, mask = self._background(size, rng), np.zeros((size, size), np.uint8)
+            if draw < mix.real + mix.single + mix.group:
+                self._paste_group(image, mask, rng)
+            elif rng.random() < 0.7:
+                for _ in range(rng.integers(1, 4)):
+                    _paint_patch(image, mask, rng)
+        if rng.random() < 0.12:
+            _letterbox(image, mask, rng)
+        return photometric(image, rng), mask
+
+    # === Faces ===
+
+    def _labelled(self, rng: np.random.Generator) -> Example:
+        pool = self._pairs if self._pairs and rng.random() < 0.2 else self._photos
+        return pool[int(rng.integers(len(pool)))]
+
+    def _face(self, rng: np.random.Generator) -> Example:
+        number = int(rng.integers(len(self._faces)))
+        if rng.random() < self._mix.masked:
+            return self._faces.masked(number, int(rng.integers(2**31)))
+        face, landmarks = self._faces.plain(number)
+        if rng.random() < 0.35:
+            image = face.image.copy()
+            _dress(image, landmarks, rng)
+            return Example(image, face.mask, face.focus, face.name)
+        return face
+
+    def _alone(
+        self, example: Example, size: int, rng: np.random.Generator
+    ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        share = np.exp(rng.uniform(np.log(0.25), np.log(1.3)))
+        center = rng.uniform(0.15, 0.85, 2) if share < 0.6 else rng.uniform(0.35, 0.65, 2)
+        matrix = _placement(example, share * size, center * size, rng)
+        # No replicated border: it would smear a mask that is cut by the frame.
+        border = cv2.BORDER_REFLECT_101 if rng.random() < 0.55 else cv2.BORDER_CONSTANT
+        colour = [float(c) for c in rng.choice([0, 255, 128]) + np.zeros(3)]
+        image = _warp(example.image, matrix, size, border, colour)
+        mask = cv2.warpAffine(
+            example.mask, matrix, (size, size), flags=cv2.INTER_LINEAR,
+            borderMode=border, borderValue=0,
+        )  # fmt: skip
+        if border == cv2.BORDER_CONSTANT and rng.random() < 0.6:
+            inside = cv2.warpAffine(np.ones_like(example.mask), matrix, (size, size)) > 0
+            image = np.where(inside[..., None], image, self._background(size, rng))
+        return image, mask
+
+    def _paste_group(
+        self, image: NDArray[np.uint8], mask: NDArray[np.uint8], rng: np.random.Generator
+    ) -> None:
+        size = len(mask)
+        largest = np.exp(rng.uniform(np.log(0.12), np.log(0.6)))
+        shares = np.sort(largest * rng.uniform(0.5, 1.0, int(rng.integers(1, 6))))
+        for share in shares:
+            # Below about 12 pixels nobody could tell a mask from a beard.
+            side = max(share * size, 18.0)
+            example = self._labelled(rng) if rng.random() < 0.2 else self._face(rng)
+            matrix = _placement(example, side, rng.uniform(0.08, 0.92, 2) * size, rng)
+            _paste(image, mask, example, matrix, side, rng)
+            if rng.random() < 0.15:
+                _paint_patch(image, mask, rng)
+
+    def _background(self, size: int, rng: np.random.Generator) -> NDArray[np.uint8]:
+        draw = rng.random()
+        if draw < 0.15:
+            return _gradient(size, rng)
+        if draw < 0.25:
+            return _texture(size, rng)
+        face, _ = self._faces.plain(int(rng.integers(len(self._faces))))
+        if draw < 0.55:
+            # A piece of a picture so much enlarged, or blurred, that no face is left in it.
+            scale = size / face.focus[2] * rng.uniform(2.0, 5.0)
+        else:
+            scale = size / max(face.image.shape[:2]) * rng.uniform(0.7, 1.8)
+        angle = rng.uniform(-180, 180) if rng.random() < 0.5 else 0.0
+        height, width = face.image.shape[:2]
+        matrix = cv2.getRotationMatrix2D((rng.uniform(0, width), rng.uniform(0, height)), angle, scale)
+        matrix[:, 2] += size / 2 - np.array([width, height]) / 2
+        image = _warp(face.image, matrix, size, cv2.BORDER_REFLECT_101)
+        if draw > 0.8:
+            image = cv2.GaussianBlur(image, (0, 0), rng.uniform(2, 10))
+        return image
+
+
+# === Geometry ===
+
+
+def _placement(
+    example: Example, side: float, center: NDArray[np.floating], rng: np.random.Generator
+) -> NDArray[np.float64]:
+    """Return the (2, 3) transform that puts the example's face square onto the canvas."""
+    x, y, extent = example.focus
+    angle = rng.normal(0, 25) if rng.random() < 0.2 else rng.normal(0, 7)
+    scale = side / extent
+    matrix = cv2.getRotationMatrix2D((x, y), angle, scale)
+    stretch = np.diag([np.exp(rng.normal(0, 0.07)), 1.0])
+    if rng.random() < 0.5:
+        stretch[0, 0] *= -1
+    matrix = stretch @ matrix
+    matrix[:, 2] += center - (matrix[:, :2] @ [x, y] + matrix[:, 2])
+    return np.asarray(matrix, np.float64)
+
+
+def _warp(
+    image: NDArray[np.uint8],
+    matrix: NDArray[np.float64],
+    size: int,
+    border: int,
+    colour: Sequence[float] = (0.0, 0.0, 0.0),
+) -> NDArray[np.uint8]:
+    scale = float(np.sqrt(abs(np.linalg.det(matrix[:, :2]))))
+    if scale < 0.6:
+        # Bilinear sampling skips pixels when it shrinks; an area mean first keeps them.
+        image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        matrix = matrix.copy()
+        matrix[:, :2] /= scale
+    return np.asarray(
+        cv2.warpAffine(
+            image, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=border,
+            borderValue=tuple(colour),
+        ),
+        np.uint8,
+    )  # fmt: skip
+
+
+def _paste(
+    image: NDArray[np.uint8],
+    mask: NDArray[np.uint8],
+    example: Example,
+    matrix: NDArray[np.float64],
+    side: float,
+    rng: np.random.Generator,
+) -> None:
+    size = len(mask)
+    x, y, extent = example.focus
+    alpha = np.zeros(example.mask.shape, np.float32)
+    if rng.random() < 0.7:
+        axes = (int(extent * rng.uniform(0.45, 0.6)), int(extent * rng.uniform(0.55, 0.75)))
+        cv2.ellipse(alpha, (int(x), int(y)), axes, 0, 0, 360, 1.0, -1)
+    else:
+        half = extent * rng.uniform(0.5, 1.0)
+        low, high = (int(x - half), int(y - half)), (int(x + half), int(y + half))
+        cv2.rectangle(alpha, low, high, 1.0, -1)
+    alpha = cv2.warpAffine(alpha, matrix, (size, size), flags=cv2.INTER_LINEAR)
+    if rng.random() < 0.6:
+        alpha = cv2.GaussianBlur(alpha, (0, 0), max(0.5, side * rng.uniform(0.01, 0.06)))
+    face = _warp(example.image, matrix, size, cv2.BORDER_REFLECT_101)
+    inside = cv2.warpAffine(example.mask, matrix, (size, size), flags=cv2.INTER_LINEAR)
+    blend = image + alpha[..., None] * (face.astype(np.float32) - image)
+    image[:] = np.clip(blend, 0, 255).astype(np.uint8)
+    mask[:] = np.where(alpha > 0.5, inside, mask)
+
+
+def _letterbox(
+    image: NDArray[np.uint8], mask: NDArray[np.uint8], rng: np.random.Generator
+) -> None:
+    """Cover a border strip with one colour, as padding does."""
+    strip = int(rng.uniform(0.05, 0.35) * len(mask))
+    value = 0 if rng.random() < 0.7 else int(rng.integers(256))
+    edge = (slice(-strip, None), slice(strip))[int(rng.integers(2))]
+    where = (edge,) if rng.random() < 0.5 else (slice(None), edge)
+    image[where], mask[where] = value, 0
+
+
+# === Things that are no masks ===
+
+
+def _dress(
+    image: NDArray[np.uint8], landmarks: NDArray[np.float32], rng: np.random.Generator
+) -> None:
+    """Put a hat, a scarf, dark glasses or a hand on an unmasked face, in place."""
+    low, high = landmarks.min(0), landmarks.max(0)
+    side = float((high - low).max())
+    middle = (low + high) / 2
+    kind = int(rng.integers(4))
+    if kind == 0:
+        center, axes = (middle[0], low[1] - 0.12 * side), (0.6 * side, 0.25 * side)
+    elif kind == 1:
+        center, axes = (middle[0], high[1] + 0.28 * side), (0.65 * side, 0.24 * side)
+    elif kind == 2:
+        eyes = landmarks[60:76].mean(0) if len(landmarks) == 98 else landmarks[36:48].mean(0)
+        center, axes = tuple(eyes), (0.45 * side, 0.12 * side)
+    else:
+        center = (middle[0] + rng.uniform(-0.3, 0.3) * side, middle[1] + 0.3 * side)
+        axes = (0.14 * side, 0.3 * side)
+    canvas = np.zeros(image.shape[:2], np.float32)
+    cv2.fillPoly(canvas, [_blob(np.asarray(center), axes, rng)], 1.0)
+    canvas = cv2.GaussianBlur(canvas, (0, 0), 0.01 * side + 0.3)[..., None]
+    if kind == 3:
+        # A hand has the colour and the shading of the skin: a piece of cheek.
+        shift = (int(rng.uniform(-0.2, 0.2) * side), -int(0.25 * side))
+        cloth = np.roll(image, shift, (1, 0)).astype(np.float32) * rng.uniform(0.8, 1.15)
+    elif kind == 2:
+        cloth = np.full_like(image, int(rng.integers(10, 70))).astype(np.float32)
+    else:
+        cloth = _fit(_cloth(rng), image.shape[:2]).astype(np.float32)
+    image[:] = np.clip(image + canvas * (cloth - image), 0, 255).astype(np.uint8)
+
+
+def _paint_patch(
+    image: NDArray[np.uint8], mask: NDArray[np.uint8], rng: np.random.Generator
+) -> None:
+    """Lay a piece of cloth somewhere, in place; where it covers a mask, the mask is hidden."""
+    size = len(mask)
+    center = rng.uniform(0, size, 2)
+    axes = size * np.exp(rng.uniform(np.log(0.04), np.log(0.3), 2))
+    shape = np.zeros((size, size), np.uint8)
+    cv2.fillPoly(shape, [_blob(center, axes, rng)], 1)
+    cloth = _fit(_cloth(rng), (size, size))
+    image[shape > 0] = cloth[shape > 0]
+    mask[shape > 0] = 0
+
+
+def _blob(
+    center: NDArray[np.floating] | tuple[float, ...],
+    axes: Sequence[float] | NDArray[np.floating],
+    rng: np.random.Generator,
+) -> NDArray[np.int32]:
+    corners = int(rng.integers(4, 12))
+    angles = np.sort(rng.uniform(0, 2 * np.pi, corners)) if corners < 6 else np.linspace(
+        0, 2 * np.pi, corners, endpoint=False
+    )  # fmt: skip
+    radius = rng.uniform(0.75, 1.1, corners)
+    points = np.stack([np.cos(angles) * axes[0], np.sin(angles) * axes[1]], 1) * radius[:, None]
+    return np.round(points + np.asarray(center)).astype(np.int32)
+
+
+def _cloth(rng: np.random.Generator) -> NDArray[np.uint8]:
+    return _gradient(128, rng) if rng.random() < 0.5 else _texture(128, rng)
+
+
+def _gradient(size: int, rng: np.random.Generator) -> NDArray[np.uint8]:
+    corners = np.clip(rng.uniform(0, 255, 3) + rng.normal(0, 30, (2, 2, 3)), 0, 255)
+    image = cv2.resize(corners.astype(np.float32), (size, size), interpolation=cv2.INTER_LINEAR)
+    return np.clip(image + rng.normal(0, rng.uniform(0, 8), (size, size, 1)), 0, 255).astype(np.uint8)
+
+
+def _texture(size: int, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Return stripes, checks or blotches in two to three colours."""
+    y, x = np.mgrid[:size, :size].astype(np.float32)
+    angle, period = rng.uniform(0, np.pi), rng.uniform(4, 40)
+    u, v = x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle)
+    kind = int(rng.integers(3))
+    if kind == 0:
+        wave = np.sin(2 * np.pi * u / period)
+    elif kind == 1:
+        wave = np.sin(2 * np.pi * u / period) * np.sin(2 * np.pi * v / period)
+    else:
+        coarse = rng.normal(0, 1, (max(2, int(size / period)),) * 2).astype(np.float32)
+        wave = cv2.resize(coarse, (size, size), interpolation=cv2.INTER_CUBIC)
+    wave = np.clip(0.5 + rng.uniform(0.5, 3.0) * wave, 0, 1)[..., None]
+    first, second = rng.uniform(0, 255, 3), rng.uniform(0, 255, 3)
+    return (first + wave * (second - first)).astype(np.uint8)
+
+
+def _fit(image: NDArray[np.uint8], shape: Sequence[int]) -> NDArray[np.uint8]:
+    return np.asarray(cv2.resize(image, (shape[1], shape[0])), np.uint8)
