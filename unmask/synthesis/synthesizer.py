@@ -7,12 +7,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from unmask.synthesis.compose import render
-from unmask.synthesis.drawing import ALL_KINDS, draw_template
+from unmask.synthesis.compose import compose
+from unmask.synthesis.drawing import ALL_KINDS, SHARES, draw_template
 from unmask.synthesis.head import head_from_landmarks
 from unmask.synthesis.template import MaskTemplate
-from unmask.synthesis.warp import net_from_anchors
-from unmask.synthesis.wear import FITS, anchors
+from unmask.synthesis.wear import FITS, wear
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,14 +94,15 @@ class MaskSynthesizer:
         head = head_from_landmarks(landmarks)
         rng = np.random.default_rng([self.seed, index])
         template = self._template(int(rng.integers(len(self._bank))))
-        net = net_from_anchors(anchors(head, FITS[template.kind], rng))
-        masked, mask = render(image, template, net, rng)
+        masked, mask = compose(image, template, wear(head, FITS[template.kind], rng), rng)
         return MaskedFace(masked, mask, template.kind)
 
     def _template(self, number: int) -> MaskTemplate:
         template = self._bank[number]
         if template is None:
             rng = np.random.default_rng([self.seed, 1, number])
-            template = draw_template(self._kinds[number % len(self._kinds)], rng)
+            shares = np.array([SHARES[kind] for kind in self._kinds])
+            kind = self._kinds[rng.choice(len(shares), p=shares / shares.sum())]
+            template = draw_template(kind, rng)
             self._bank[number] = template
         return template

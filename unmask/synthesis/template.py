@@ -5,38 +5,45 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
-KEY_POINT_NAMES = (
-    "left_top",
-    "nose_bridge",
-    "right_top",
-    "left_bottom",
-    "chin",
-    "right_bottom",
-)
+POINT_NAMES = ("left_top", "nose_bridge", "right_top", "left_bottom", "chin", "right_bottom")
 
 VIEWS = ("front", "left", "right")
+
+
+@dataclass(frozen=True)
+class Loops:
+    """The ear loops or straps of a mask, drawn on the face between the mask's side and the ear.
+
+    Attributes:
+        color: RGB, 0 to 255.
+        width: Thickness as a fraction of the face's width.
+        ends: Where the upper and the lower one leave the mask's side: 0 at its upper corner, 1 at
+            its lower one.
+    """
+
+    color: tuple[int, int, int]
+    width: float = 0.02
+    ends: tuple[float, float] = (0.08, 0.92)
 
 
 @dataclass(frozen=True, eq=False)
 class MaskTemplate:
     """One mask, lying flat, with the points that are pinned to the face.
 
-    Args:
-        kind: Family of the mask, for example `"surgical"`.
-        rgba: `(H, W, 4)` uint8, straight (not premultiplied) alpha. Alpha is the mask's body alone;
-            ear loops are drawn on the face.
-        points: `(6, 2)` float32, (x, y) in template pixels, in the order of `KEY_POINT_NAMES`. Left
-            and right are those of the picture.
-        view: Head pose that the picture was made for: `"front"`, `"left"` (the picture's left half is
-            the far one) or `"right"`.
-        loop_color: RGB of the ear loops, or None for a mask without visible loops.
-        loop_width: Thickness of a loop as a fraction of the mask's width.
+    Attributes:
+        kind: Family of the mask, for example `"surgical"`; decides how it is worn.
+        rgba: (H, W, 4) uint8, straight (not premultiplied) alpha: the mask's body without loops.
+        points: (6, 2) float32, (x, y) in template pixels, in the order of `POINT_NAMES`. Left and
+            right are those of the picture.
+        view: Head pose that the picture was made for: `"front"`, `"left"` (its left half is the
+            far, narrow one) or `"right"`.
+        loops: Ear loops, None where they do not show.
     """
 
     kind: str
-    rgba: np.ndarray = field(repr=False)
-    points: np.ndarray = field(repr=False)
+    rgba: NDArray[np.uint8] = field(repr=False)
+    points: NDArray[np.float32] = field(repr=False)
     view: str = "front"
-    loop_color: tuple[int, int, int] | None = None
-    loop_width: float = 0.02
+    loops: Loops | None = None

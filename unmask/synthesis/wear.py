@@ -1,27 +1,31 @@
-"""How a mask sits on a face: the nine points of its surface, with the variation of real wearers."""
+"""How a mask sits on a face: its surface, the ears, and the variation between wearers."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from unmask.synthesis.head import Head
+from unmask.synthesis.warp import net_from_anchors
+
+Points = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Fit:
-    """Where one kind of mask is pinned, for an average wearer.
+    """Where one kind of mask lies on an average wearer.
 
-    Args:
-        top: Jaw index (0 temple, 16 chin) of the upper corner on the left side; mirrored on the right.
-        middle: Jaw index of the side border at the height of the nose tip.
+    Attributes:
+        top: Jaw index (0 at the temple, 16 at the chin) of the upper corner, mirrored on the right.
+        middle: Jaw index of the side border at the height of the mouth.
         bottom: Jaw index of the lower corner.
-        reach: How far the side border lies towards the jaw line: 1 on it, 0 at the middle of the face. For the upper,
-            middle and lower border point.
+        reach: How far the side border lies towards the jaw line, upper, middle and lower: 0 at the
+            middle of the face, 1 on the line.
         bridge: Upper edge on the nose: 0 between the eyes, 1 at its tip.
-        drop: How far the lower edge lies under the chin, as a fraction of the eyes-to-chin distance.
-        bulge: How far the middle stands off a turned head, as a fraction of the eyes-to-chin distance.
+        drop: How far the lower edge lies below the chin, as a fraction of the eyes-to-chin distance.
+        bulge: How far the middle stands off a turned head, as a fraction of the same distance.
     """
 
     top: float
@@ -30,66 +34,94 @@ class Fit:
     reach: tuple[float, float, float]
     bridge: float
     drop: float
-    bulge: float = 0.04
+    bulge: float
+
+
+@dataclass(frozen=True)
+class Worn:
+    """A mask's place on one face, in image pixels.
+
+    Attributes:
+        net: (5, 7, 2) points of its surface, see `warp.net_from_anchors`.
+        ears: (2, 2, 2) upper and lower end of the loops at the left and at the right ear.
+        ear_visible: Whether the left and the right ear face the camera.
+        width: Width of the face.
+    """
+
+    net: Points
+    ears: Points
+    ear_visible: tuple[bool, bool]
+    width: float
 
 
 FITS: dict[str, Fit] = {
-    "surgical": Fit(3.6, 6.6, 10.2, (0.95, 1.0, 1.0), 0.36, 0.05),
-    "respirator": Fit(4.2, 6.8, 9.5, (0.88, 0.95, 0.95), 0.28, 0.06, 0.10),
-    "cloth": Fit(3.4, 6.2, 10.0, (0.98, 1.01, 1.01), 0.36, 0.05, 0.06),
-    "duckbill": Fit(4.6, 6.8, 9.4, (0.86, 0.93, 0.95), 0.30, 0.06, 0.12),
-    "bandana": Fit(2.6, 5.6, 9.6, (1.03, 1.05, 1.04), 0.40, 0.30, 0.04),
+    "surgical": Fit(2.7, 6.3, 10.3, (0.95, 1.0, 1.02), 0.38, 0.05, 0.04),
+    "cloth": Fit(2.8, 6.2, 10.4, (0.97, 1.01, 1.02), 0.38, 0.05, 0.05),
+    "respirator": Fit(4.0, 6.8, 9.8, (0.88, 0.96, 0.98), 0.28, 0.06, 0.09),
+    "moulded": Fit(2.8, 6.0, 10.6, (0.96, 1.0, 1.02), 0.38, 0.04, 0.05),
+    "bandana": Fit(2.4, 5.6, 9.2, (1.04, 1.05, 1.04), 0.40, 0.28, 0.04),
+    "duckbill": Fit(4.4, 6.8, 9.6, (0.86, 0.95, 0.98), 0.30, 0.06, 0.10),
 }
 
+_UNDER_NOSE_SHARE = 0.03
+_HIDDEN_BELOW = 0.32
 
-def anchors(
-    head: Head, fit: Fit, rng: np.random.Generator, *, low_share: float = 0.03
-) -> np.ndarray:
-    """Return the nine points that carry the mask.
+
+def wear(head: Head, fit: Fit, rng: np.random.Generator) -> Worn:
+    """Lay a mask onto a face.
 
     Args:
         head: The face.
         fit: The kind's average seat.
-        rng: Source of the wearer's habits: height, width, tilt.
-        low_share: Share of masks worn under the nose.
+        rng: The wearer's habits: height, width, tilt, now and then under the nose.
 
     Returns:
-        `(3, 3, 2)`: upper edge, height of the nose tip, lower edge; each left, middle, right. Pixels.
+        Where it lies.
     """
-    down = head.chin - head.eyes
-    length = max(float(np.hypot(*down)), 1e-6)
-    bridge = fit.bridge + rng.normal(0, 0.11)
-    lower = rng.normal(0, 0.25)
-    under_nose = rng.random() < low_share
-    if under_nose:
-        bridge, lower = 1.12 + rng.uniform(0, 0.2), 1.8
-    reach = np.asarray(fit.reach) + rng.normal(0, 0.02, 3) + rng.normal(0, 0.025)
-    tilt = rng.normal(0, 0.25)
-    drop = fit.drop + rng.normal(0, 0.018)
-    top, middle, bottom = (
-        fit.top + lower,
-        fit.middle + 0.6 * lower,
-        fit.bottom + rng.normal(0, 0.35),
-    )
+    anchors = _anchors(head, fit, rng)
+    chord = anchors[1, 2] - anchors[1, 0]
+    width = max(float(np.hypot(*chord)), 1.0)
+    left_share = float((anchors[1, 1] - anchors[1, 0]) @ chord) / width**2
+    ears = np.empty((2, 2, 2))
+    for side, (sign, share) in enumerate(((-1, left_share), (1, 1 - left_share))):
+        # The nearer the side, the further behind the jaw line the ear shows.
+        out = sign * chord * np.clip(0.05 + 0.35 * (share - 0.5), 0.02, 0.2)
+        for end, position in enumerate((1.0, 3.8)):
+            ears[side, end] = head.jaw_at(position if side == 0 else 32 - position) + out
+    visible = (left_share > _HIDDEN_BELOW, 1 - left_share > _HIDDEN_BELOW)
+    return Worn(net_from_anchors(anchors), ears, visible, width)
 
-    axis = np.stack(
-        [
-            head.bridge + bridge * (head.nose_tip - head.bridge),
-            head.nose_tip + (0.6 if not under_nose else 0.9) * (head.mouth - head.nose_tip),
-            head.chin + drop * down,
-        ]
+
+def _anchors(head: Head, fit: Fit, rng: np.random.Generator) -> Points:
+    """Upper edge, height of the mouth, lower edge; each left, middle, right: (3, 3, 2)."""
+    down = head.chin - head.eyes
+    lower = rng.normal(0, 0.45)
+    bridge = fit.bridge + rng.normal(0, 0.11) + 0.05 * lower
+    between = 0.6
+    if rng.random() < _UNDER_NOSE_SHARE:
+        bridge, lower, between = 1.1 + rng.uniform(0, 0.25), 2.0, 0.9
+    axis = (
+        head.bridge + bridge * (head.nose_tip - head.bridge),
+        head.nose_tip + between * (head.mouth - head.nose_tip),
+        head.chin + (fit.drop + rng.normal(0, 0.02)) * down,
     )
-    rows = np.empty((3, 3, 2))
-    for row, (index, center) in enumerate(zip((top, middle, bottom), axis, strict=True)):
+    inner = (axis[0], axis[1], head.mouth)
+    reach = np.asarray(fit.reach) + rng.normal(0, 0.015, 3) + rng.normal(0, 0.02)
+    rows = (fit.top + lower, fit.middle + 0.6 * lower, fit.bottom + rng.normal(0, 0.4))
+    tilt = rng.normal(0, 0.25)
+    anchors = np.empty((3, 3, 2))
+    for row, index in enumerate(rows):
+        anchors[row, 1] = axis[row]
         for column, position in ((0, index + tilt), (2, 32 - index + tilt)):
             edge = head.jaw_at(float(np.clip(position, 0, 32)))
-            inner = center if row < 2 else head.mouth
-            rows[row, column] = inner + reach[row] * (edge - inner)
-        rows[row, 1] = center
-    # On a turned head the nose lies off the middle of the jaw; the cloth in front of it lies further off.
-    chord = rows[1, 2] - rows[1, 0]
-    turn = float(
-        np.clip(2 * ((rows[1, 1] - rows[1, 0]) @ chord) / max(chord @ chord, 1e-6) - 1, -1, 1)
-    )
-    rows[1, 1] += fit.bulge * length * turn * chord / max(float(np.hypot(*chord)), 1e-6)
-    return rows
+            anchors[row, column] = inner[row] + reach[row] * (edge - inner[row])
+    _stand_off(anchors, fit.bulge * float(np.hypot(*down)))
+    return anchors
+
+
+def _stand_off(anchors: Points, distance: float) -> None:
+    """Move the middle of a turned mask away from the head: cloth before the nose is nearer."""
+    chord = anchors[1, 2] - anchors[1, 0]
+    length = max(float(np.hypot(*chord)), 1e-6)
+    turn = 2 * float((anchors[1, 1] - anchors[1, 0]) @ chord) / length**2 - 1
+    anchors[1, 1] += distance * np.clip(turn, -1, 1) * chord / length

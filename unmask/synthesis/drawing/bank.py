@@ -6,25 +6,53 @@ from collections.abc import Callable
 
 import numpy as np
 
+from unmask.synthesis.drawing.bandana import draw_bandana
 from unmask.synthesis.drawing.cloth import draw_cloth
+from unmask.synthesis.drawing.duckbill import draw_duckbill
+from unmask.synthesis.drawing.moulded import draw_moulded
 from unmask.synthesis.drawing.respirator import draw_respirator
 from unmask.synthesis.drawing.surgical import draw_surgical
 from unmask.synthesis.template import MaskTemplate
 
+# How often each kind is drawn: roughly what street and stock photos show.
+SHARES = {
+    "surgical": 0.36,
+    "cloth": 0.22,
+    "respirator": 0.16,
+    "moulded": 0.14,
+    "bandana": 0.07,
+    "duckbill": 0.05,
+}
+
 _DRAWERS: dict[str, Callable[[np.random.Generator], MaskTemplate]] = {
     "surgical": draw_surgical,
-    "respirator": draw_respirator,
     "cloth": draw_cloth,
+    "respirator": draw_respirator,
+    "moulded": draw_moulded,
+    "bandana": draw_bandana,
+    "duckbill": draw_duckbill,
 }
 
 ALL_KINDS = tuple(_DRAWERS)
 
 
 def draw_template(kind: str, rng: np.random.Generator) -> MaskTemplate:
-    """Draw one mask of a kind.
+    """Draw one mask.
+
+    Args:
+        kind: One of `ALL_KINDS`.
+        rng: Decides colours, folds, print, light; the same state draws the same mask.
+
+    Returns:
+        The template, 240 x 217 pixels.
 
     Raises:
         ValueError: For an unknown kind.
+
+    Example:
+        >>> import numpy as np
+        >>> draw_template("cloth", np.random.default_rng(0)).rgba.shape
+        (217, 240, 4)
     """
     if kind not in _DRAWERS:
         raise ValueError(f"kind must be one of {ALL_KINDS}. Received: kind={kind!r}")

@@ -1,4 +1,10 @@
-"""The flat sheet that masks are drawn on."""
+"""The flat sheet that masks are drawn on.
+
+A sheet has coordinates (u, v): u is -1 at the mask's left border, 0 along the nose and 1 at the right
+border; v is 0 at the upper and 1 at the lower edge. A mask is drawn as three fields over it: albedo,
+height (folds, seams and the form of the face beneath, in pixels) and coverage. Light falls on the
+height field at the end, so that folds, ridge and sides agree with each other.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +12,11 @@ from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
-from unmask.synthesis.template import MaskTemplate
+from unmask.synthesis.template import Loops, MaskTemplate
+
+Field = NDArray[np.float32]
 
 U_RANGE = (-1.25, 1.25)
 V_RANGE = (-0.25, 1.3)
@@ -17,104 +26,150 @@ PIXELS_PER_V = 140
 
 @dataclass
 class Canvas:
-    """Fields over the sheet: coordinates, albedo, shade and coverage.
+    """The fields of one mask; drawing functions change them in place.
 
-    Args:
-        u: `(H, W)` float32, -1 at the left border, 1 at the right.
-        v: `(H, W)` float32, 0 at the upper edge, 1 at the lower.
-        color: `(H, W, 3)` float32 albedo in [0, 1].
-        shade: `(H, W)` float32 factor on the albedo, about 1.
-        alpha: `(H, W)` float32 in [0, 1].
+    Attributes:
+        u: (H, W) horizontal coordinate.
+        v: (H, W) vertical coordinate.
+        color: (H, W, 3) albedo in [0, 1].
+        height: (H, W) height towards the viewer, in pixels.
+        stain: (H, W) factor on the light that does not come from the height: stitches, creases.
+        alpha: (H, W) coverage in [0, 1].
     """
 
-    u: np.ndarray
-    v: np.ndarray
-    color: np.ndarray = field(repr=False)
-    shade: np.ndarray = field(repr=False)
-    alpha: np.ndarray = field(repr=False)
+    u: Field = field(repr=False)
+    v: Field = field(repr=False)
+    color: Field = field(repr=False)
+    height: Field = field(repr=False)
+    stain: Field = field(repr=False)
+    alpha: Field = field(repr=False)
 
 
-def new_canvas() -> Canvas:
-    """Return an empty white sheet."""
+def new_canvas(color: Field) -> Canvas:
+    """Return a flat sheet of one colour, `(3,)` in [0, 1]."""
     width = round((U_RANGE[1] - U_RANGE[0]) * PIXELS_PER_U)
     height = round((V_RANGE[1] - V_RANGE[0]) * PIXELS_PER_V)
-    u = np.linspace(*U_RANGE, width, dtype=np.float32)
-    v = np.linspace(*V_RANGE, height, dtype=np.float32)
-    uu, vv = np.meshgrid(u, v)
-    return Canvas(
-        uu, vv, np.ones((height, width, 3), np.float32), np.ones_like(uu), np.zeros_like(uu)
+    u, v = np.meshgrid(
+        np.linspace(*U_RANGE, width, dtype=np.float32),
+        np.linspace(*V_RANGE, height, dtype=np.float32),
     )
+    flat = np.zeros_like(u)
+    albedo = np.broadcast_to(color.astype(np.float32), (*u.shape, 3)).copy()
+    return Canvas(u, v, albedo, flat.copy(), flat + 1, flat.copy())
 
 
-def soft_step(distance: np.ndarray, width: float) -> np.ndarray:
-    """Return 0 below -width, 1 above width and a smooth ramp between."""
+def soft_step(distance: Field, width: float) -> Field:
+    """Return 0 below `-width`, 1 above `width` and a smooth ramp between."""
     t = np.clip(distance / (2 * width) + 0.5, 0, 1)
     return t * t * (3 - 2 * t)
 
 
-def bump(distance: np.ndarray, width: float) -> np.ndarray:
+def bump(distance: Field, width: float) -> Field:
     """Return a bell of height 1 around `distance == 0`."""
     return np.exp(-np.square(distance / width))
 
 
-def smooth_noise(
-    rng: np.random.Generator, shape: tuple[int, int], cells: tuple[int, int]
-) -> np.ndarray:
+def smooth_noise(rng: np.random.Generator, shape: tuple[int, ...], cells: tuple[int, int]) -> Field:
     """Return smooth noise of about unit deviation: random values on a coarse grid, enlarged."""
-    coarse = rng.standard_normal((cells[0] + 3, cells[1] + 3)).astype(np.float32)
+    coarse = rng.standard_normal((cells[0] + 3, cells[1] + 3), dtype=np.float32)
     fine = cv2.resize(coarse, (shape[1], shape[0]), interpolation=cv2.INTER_CUBIC)
     return fine * np.float32(1.3)
 
 
-def cut(
-    canvas: Canvas, top: np.ndarray, bottom: np.ndarray, side: np.ndarray, round_corner: float = 0.0
-) -> None:
-    """Set the coverage to the region between two edges and two mirrored sides.
+def cut(canvas: Canvas, top: Field, bottom: Field, side: Field, corner: float) -> None:
+    """Set the coverage to what lies between two edges and two mirrored sides.
 
     Args:
-        canvas: Changed in place.
-        top: v of the upper edge, `(H, W)`.
-        bottom: v of the lower edge, `(H, W)`.
-        side: |u| of the side border, `(H, W)`.
-        round_corner: Radius of the corners, in u.
+        canvas: Its `alpha` is replaced.
+        top: v of the upper edge, (H, W).
+        bottom: v of the lower edge, (H, W).
+        side: |u| of the side border, (H, W).
+        corner: Radius of the corners, in u.
     """
-    aspect = PIXELS_PER_V / PIXELS_PER_U
-    a = side - np.abs(canvas.u)
-    b = (canvas.v - top) * aspect
-    c = (bottom - canvas.v) * aspect
-    d = np.minimum(a, np.minimum(b, c))
-    if round_corner:
-        r = round_corner
-        e = np.minimum(b, c)
-        corner = r - np.hypot(np.maximum(r - a, 0), np.maximum(r - e, 0))
-        d = np.where((a < r) & (e < r), corner, d)
-    canvas.alpha[...] = soft_step(d, 1.0 / PIXELS_PER_U)
+    from_side = side - np.abs(canvas.u)
+    from_edge = np.minimum(canvas.v - top, bottom - canvas.v) * (PIXELS_PER_V / PIXELS_PER_U)
+    inside = np.minimum(from_side, from_edge)
+    rounded = corner - np.hypot(corner - from_side, corner - from_edge)
+    inside = np.where((from_side < corner) & (from_edge < corner), rounded, inside)
+    canvas.alpha = soft_step(inside, 1.0 / PIXELS_PER_U).astype(np.float32)
+
+
+def stand_on_face(canvas: Canvas, rng: np.random.Generator, ridge: float = 1.0) -> None:
+    """Raise the sheet over nose and chin and let it turn away at the sides and under the chin.
+
+    Args:
+        canvas: Its `height` grows.
+        rng: Varies the form.
+        ridge: How sharply the nose shows: 0 not at all, 1 as in a soft mask.
+    """
+    u, v = canvas.u, canvas.v
+    canvas.height -= rng.uniform(34, 52) * np.abs(u) ** rng.uniform(2.0, 2.8)
+    nose = bump(u, rng.uniform(0.22, 0.34)) * soft_step(0.55 - v, 0.35)
+    canvas.height += ridge * rng.uniform(10, 20) * nose
+    canvas.height += rng.uniform(4, 10) * bump(u, 0.45) * bump(v - 0.78, 0.22)
+    below = np.maximum(v - rng.uniform(0.5, 0.62), 0)
+    canvas.height -= rng.uniform(110, 190) * below**2
+
+
+def wrinkle(canvas: Canvas, rng: np.random.Generator, depth: float) -> None:
+    """Add soft folds that run from the sides to the middle, where loops pull on a mask.
+
+    Args:
+        canvas: Its `height` changes.
+        rng: Place and form of the folds.
+        depth: Height of the folds in pixels, about 0.5 for stiff and 3 for loose cloth.
+    """
+    u, v = canvas.u, canvas.v
+    for _ in range(rng.integers(4, 9)):
+        side = rng.choice([-1.0, 1.0])
+        start, end = rng.uniform(-0.1, 1.1), rng.uniform(0.2, 0.9)
+        reach = rng.uniform(0.5, 1.1)
+        t = np.clip((1 - side * u) / reach, 0, 1)
+        line = start + (end - start) * t + rng.uniform(-0.05, 0.05) * np.sin(np.pi * t)
+        fold = bump(v - line, rng.uniform(0.02, 0.05)) * (1 - t) ** 0.7
+        canvas.height += depth * rng.uniform(0.4, 1.0) * fold
+    canvas.height += 0.6 * depth * smooth_noise(rng, u.shape, (6, 5))
+    canvas.height += 0.25 * depth * smooth_noise(rng, u.shape, (14, 12))
+
+
+def hem(canvas: Canvas, distance: Field, inset: float, rng: np.random.Generator) -> None:
+    """Sew or weld a line parallel to an edge.
+
+    Args:
+        canvas: `height` and `stain` change.
+        distance: Distance from the edge, (H, W), in u or v.
+        inset: Distance of the line from the edge, in the same unit.
+        rng: Varies the depth.
+    """
+    line = bump(distance - inset, 0.010)
+    canvas.height -= rng.uniform(0.4, 0.9) * line
+    canvas.stain -= rng.uniform(0.02, 0.06) * line
 
 
 def finish(
-    canvas: Canvas,
-    kind: str,
-    loop_color: tuple[int, int, int] | None,
-    loop_width: float,
+    canvas: Canvas, kind: str, loops: Loops | None, rng: np.random.Generator, contrast: float
 ) -> MaskTemplate:
-    """Turn the sheet into a template."""
-    rgb = np.clip(canvas.color * canvas.shade[..., None], 0, 1) * 255
+    """Light the sheet and turn it into a template.
+
+    Args:
+        canvas: The drawn mask.
+        kind: Its family.
+        loops: Its ear loops.
+        rng: Direction of the light.
+        contrast: Share of the light that comes from one direction, 0 to 1.
+    """
+    light = np.array([rng.uniform(-0.5, 0.5), rng.uniform(-0.7, -0.2), 1.0])
+    slope_y, slope_x = np.gradient(canvas.height)
+    facing = light[2] - light[0] * slope_x - light[1] * slope_y
+    facing /= np.sqrt(1 + slope_x**2 + slope_y**2)
+    shade = (1 - contrast) + contrast * np.maximum(facing, 0)
+    rgb = np.clip(canvas.color * (shade * canvas.stain)[..., None], 0, 1) * 255
     rgba = np.dstack([rgb, canvas.alpha * 255]).round().astype(np.uint8)
-    left, middle, right = (
-        (x - U_RANGE[0]) * (canvas.u.shape[1] - 1) / (U_RANGE[1] - U_RANGE[0]) for x in (-1, 0, 1)
-    )
-    top, bottom = (
-        (y - V_RANGE[0]) * (canvas.u.shape[0] - 1) / (V_RANGE[1] - V_RANGE[0]) for y in (0, 1)
-    )
-    points = np.array(
-        [
-            [left, top],
-            [middle, top],
-            [right, top],
-            [left, bottom],
-            [middle, bottom],
-            [right, bottom],
-        ],
-        np.float32,
-    )
-    return MaskTemplate(kind, rgba, points, "front", loop_color, loop_width)
+    return MaskTemplate(kind, rgba, _points(canvas), "front", loops)
+
+
+def _points(canvas: Canvas) -> NDArray[np.float32]:
+    rows, columns = canvas.u.shape
+    x = [(u - U_RANGE[0]) * (columns - 1) / (U_RANGE[1] - U_RANGE[0]) for u in (-1, 0, 1)]
+    y = [(v - V_RANGE[0]) * (rows - 1) / (V_RANGE[1] - V_RANGE[0]) for v in (0, 1)]
+    return np.array([(column, row) for row in y for column in x], np.float32)

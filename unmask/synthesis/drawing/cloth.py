@@ -1,44 +1,70 @@
-"""The sewn or moulded cloth mask."""
+"""The sewn cloth mask."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from unmask.synthesis.drawing.canvas import bump, cut, finish, new_canvas
-from unmask.synthesis.drawing.fabric import pick_color, print_pattern, weave
-from unmask.synthesis.template import MaskTemplate
+from unmask.synthesis.drawing.canvas import (
+    Canvas,
+    bump,
+    cut,
+    finish,
+    hem,
+    new_canvas,
+    soft_step,
+    stand_on_face,
+    wrinkle,
+)
+from unmask.synthesis.drawing.fabric import melange, pick_color, print_on, sign, to_rgb, weave
+from unmask.synthesis.template import Loops, MaskTemplate
 
-COLORS = {
-    "black": 6, "charcoal": 2, "navy": 2, "grey": 2, "white": 2, "red": 1, "pink": 0.7, "violet": 0.5, "khaki": 0.7,
-    "lime": 0.3, "yellow": 0.3, "ivory": 0.7,
+_COLORS = {
+    "black": 5.0, "charcoal": 1.5, "navy": 2, "blue": 1, "grey": 1.5, "white": 3, "red": 1.2,
+    "pink": 0.8, "violet": 0.5, "khaki": 0.7, "lime": 0.4, "yellow": 0.5, "ivory": 1, "brown": 0.4,
+    "light blue": 0.8,
 }  # fmt: skip
 
 
 def draw_cloth(rng: np.random.Generator) -> MaskTemplate:
-    """Draw a cloth mask: curved edges, a seam down the middle, hems, sometimes a print."""
-    canvas = new_canvas()
+    """Draw a cloth mask: curved edges, hems, a seam or two pleats, half of them printed."""
+    color = pick_color(rng, _COLORS)
+    canvas = new_canvas(color)
+    melange(canvas, rng, rng.uniform(0, 0.03))
+    if rng.random() < 0.45:
+        print_on(canvas, rng)
+    elif rng.random() < 0.25:
+        sign(canvas, rng)
     u, v = canvas.u, canvas.v
-    base = pick_color(rng, COLORS)
-    canvas.color[...] = base
-    if rng.random() < 0.3:
-        print_pattern(canvas, rng, base)
-    dip = rng.uniform(0.0, 0.12)
-    top = dip * np.sin(np.pi * np.clip(np.abs(u), 0, 1)) - rng.uniform(0, 0.04) * bump(u, 0.2)
-    bottom = (
-        1.0
-        - rng.uniform(-0.02, 0.06) * np.abs(u)
-        - rng.uniform(0, 0.05) * np.sin(np.pi * np.abs(u))
-    )
-    side = 1.0 - rng.uniform(0, 0.10) * np.sin(np.pi * np.clip(v, 0, 1)) + 0 * u
-    cut(canvas, top, bottom, side, 0.05)
-    if rng.random() < 0.7:
-        canvas.shade -= rng.uniform(0.05, 0.25) * bump(u, 0.012)
-        canvas.shade += 0.06 * (bump(u - 0.03, 0.02) + bump(u + 0.03, 0.02))
-    for d in (v - top - 0.05, bottom - v - 0.05, side - np.abs(u) - 0.06):
-        canvas.shade -= 0.07 * bump(d, 0.008)
-    canvas.shade += (
-        0.10 * bump(u, 0.25) - 0.2 * np.abs(u) ** 2.2 - 0.2 * np.clip(v - 0.5, 0, 1) ** 1.4
-    )
-    weave(canvas, rng, 0.02)
-    loop = tuple(int(255 * x) for x in base)
-    return finish(canvas, "cloth", (loop[0], loop[1], loop[2]), rng.uniform(0.015, 0.035))
+    away = np.abs(u)
+    top = rng.uniform(-0.02, 0.12) * np.sin(np.pi * np.clip(away, 0, 1)) - rng.uniform(
+        0, 0.05
+    ) * bump(u, 0.2)
+    bottom = 1 + rng.uniform(-0.05, 0.09) * np.sin(np.pi * away) - rng.uniform(0, 0.05) * away
+    side = 1 - rng.uniform(0, 0.12) * np.sin(np.pi * np.clip(v, 0, 1))
+    cut(canvas, top, bottom, side, rng.uniform(0.02, 0.1))
+    stand_on_face(canvas, rng, rng.uniform(0.6, 1.4))
+    if rng.random() < 0.6:
+        _seam(canvas, rng)
+    else:
+        _pleats(canvas, rng)
+    wrinkle(canvas, rng, rng.uniform(0.8, 3.0))
+    width = rng.uniform(0.03, 0.07)
+    for distance in (v - top, bottom - v, side - away):
+        hem(canvas, distance, width, rng)
+    weave(canvas, rng, rng.uniform(0.015, 0.05))
+    loop = color if rng.random() < 0.6 else np.full(3, rng.choice([0.1, 0.9]), np.float32)
+    return finish(canvas, "cloth", Loops(to_rgb(loop), rng.uniform(0.014, 0.03)), rng, 0.65)
+
+
+def _seam(canvas: Canvas, rng: np.random.Generator) -> None:
+    u = canvas.u
+    canvas.height -= rng.uniform(0.5, 1.8) * bump(u, 0.012)
+    canvas.height += rng.uniform(3, 9) * bump(u, 0.16)
+    canvas.stain -= rng.uniform(0.02, 0.2) * bump(u, 0.010)
+
+
+def _pleats(canvas: Canvas, rng: np.random.Generator) -> None:
+    for start in (rng.uniform(0.3, 0.4), rng.uniform(0.55, 0.68)):
+        below = canvas.v - start - rng.uniform(0, 0.06) * (1 - canvas.u**2)
+        canvas.height -= 2.2 * soft_step(below, 0.02)
+        canvas.stain -= 0.14 * soft_step(below, 0.008) * np.exp(-np.maximum(below, 0) / 0.03)

@@ -2,68 +2,164 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 
-from unmask.synthesis.drawing.canvas import Canvas, smooth_noise
+from unmask.synthesis.drawing.canvas import (
+    PIXELS_PER_U,
+    PIXELS_PER_V,
+    Canvas,
+    Field,
+    bump,
+    smooth_noise,
+)
 
-PLAIN: dict[str, tuple[int, int, int]] = {
-    "white": (236, 238, 240),
-    "ivory": (232, 226, 214),
-    "light blue": (160, 205, 232),
-    "sky": (120, 185, 225),
-    "teal": (120, 190, 186),
-    "green": (150, 200, 170),
-    "black": (26, 26, 29),
-    "charcoal": (52, 54, 58),
-    "navy": (32, 42, 78),
-    "grey": (128, 132, 138),
-    "pink": (232, 176, 188),
-    "magenta": (206, 48, 120),
-    "red": (160, 28, 40),
-    "yellow": (226, 186, 60),
-    "lime": (130, 190, 50),
-    "violet": (110, 88, 150),
-    "khaki": (130, 122, 92),
+COLORS: dict[str, tuple[int, int, int]] = {
+    "white": (240, 241, 242),
+    "ivory": (236, 230, 218),
+    "light blue": (168, 208, 232),
+    "sky": (132, 192, 228),
+    "pale blue": (200, 224, 236),
+    "teal": (124, 186, 184),
+    "green": (160, 206, 180),
+    "dark green": (40, 92, 84),
+    "black": (30, 30, 33),
+    "charcoal": (58, 60, 64),
+    "navy": (36, 46, 82),
+    "blue": (40, 84, 170),
+    "grey": (134, 138, 144),
+    "pink": (234, 182, 194),
+    "magenta": (206, 56, 126),
+    "red": (160, 32, 44),
+    "yellow": (228, 190, 70),
+    "lime": (136, 190, 60),
+    "violet": (112, 92, 152),
+    "khaki": (134, 126, 96),
+    "brown": (104, 74, 58),
 }
 
 
-def pick_color(rng: np.random.Generator, weights: dict[str, float]) -> np.ndarray:
-    """Draw a colour by name with the given weights and vary it a little; `(3,)` float32 in [0, 1]."""
+def pick_color(rng: np.random.Generator, weights: dict[str, float]) -> Field:
+    """Draw a colour by name and vary it a little.
+
+    Args:
+        rng: Source of the choice.
+        weights: Name in `COLORS` to its odds.
+
+    Returns:
+        (3,) float32 in [0, 1].
+    """
     names = list(weights)
     odds = np.array([weights[name] for name in names])
-    name = names[rng.choice(len(names), p=odds / odds.sum())]
-    color = np.array(PLAIN[name], np.float32) / 255
-    return np.clip(color * rng.uniform(0.92, 1.05) + rng.normal(0, 0.015, 3), 0.03, 0.98).astype(
-        np.float32
-    )
+    color = np.array(COLORS[names[rng.choice(len(names), p=odds / odds.sum())]]) / 255
+    color = color * rng.uniform(0.9, 1.04) + rng.normal(0, 0.012, 3)
+    return np.clip(color, 0.04, 0.97).astype(np.float32)
+
+
+def to_rgb(color: Field) -> tuple[int, int, int]:
+    """Return an albedo as RGB, 0 to 255."""
+    red, green, blue = (int(round(float(c) * 255)) for c in color)
+    return red, green, blue
 
 
 def weave(canvas: Canvas, rng: np.random.Generator, strength: float) -> None:
-    """Add the fine grain of a fabric and slow wrinkles to the shade."""
-    shape = canvas.shade.shape
-    canvas.shade += np.float32(strength) * rng.standard_normal(shape).astype(np.float32)
-    canvas.shade += np.float32(0.02) * smooth_noise(rng, shape, (7, 9))
+    """Add the fine grain of a fabric.
+
+    Args:
+        canvas: Its `stain` changes.
+        rng: The grain.
+        strength: Deviation of the grain's brightness, about 0.01 for fleece, 0.04 for coarse cloth.
+    """
+    grain = rng.standard_normal(canvas.u.shape, dtype=np.float32)
+    if rng.random() < 0.5:
+        # Threads: grain drawn out along and across.
+        grain = cv2.blur(grain, (5, 1)) + cv2.blur(grain[::-1], (1, 5))
+    canvas.stain += np.float32(strength) * grain
 
 
-def print_pattern(canvas: Canvas, rng: np.random.Generator, base: np.ndarray) -> None:
-    """Paint a random print over the sheet: dots, stripes, checks or blots."""
-    ink = np.clip(rng.uniform(0, 1, 3), 0.05, 0.95).astype(np.float32)
-    x, y = canvas.u * 96, canvas.v * 140
-    angle = rng.uniform(0, np.pi)
-    a, b = np.cos(angle), np.sin(angle)
-    p, q = x * a + y * b, y * a - x * b
-    period = rng.uniform(9, 26)
-    choice = rng.integers(4)
-    if choice == 0:
-        cell = np.hypot((p % period) - period / 2, (q % period) - period / 2)
-        cover = np.clip(rng.uniform(0.2, 0.38) * period - cell + 0.5, 0, 1)
-    elif choice == 1:
-        cover = np.clip(np.abs((p % period) - period / 2) - period * 0.25 + 0.5, 0, 1)
-    elif choice == 2:
-        stripes = [
-            np.clip(np.abs((s % period) - period / 2) - period * 0.25 + 0.5, 0, 1) for s in (p, q)
-        ]
-        cover = (stripes[0] + stripes[1]) / 2
-    else:
-        cover = np.clip(3 * (smooth_noise(rng, x.shape, (14, 18)) - 0.6), 0, 1)
-    canvas.color[...] = base + cover[..., None].astype(np.float32) * (ink - base)
+def melange(canvas: Canvas, rng: np.random.Generator, strength: float) -> None:
+    """Vary the colour slowly, as worn or mixed cloth does."""
+    canvas.color *= (
+        1 + np.float32(strength) * smooth_noise(rng, canvas.u.shape, (20, 20))[..., None]
+    )
+
+
+def print_on(canvas: Canvas, rng: np.random.Generator) -> None:
+    """Paint a random print over the sheet: dots, stripes, checks, flowers, blots or camouflage."""
+    x, y = canvas.u * PIXELS_PER_U, canvas.v * PIXELS_PER_V
+    angle = rng.choice([0.0, np.pi / 4, rng.uniform(0, np.pi)])
+    p, q = (x * np.cos(angle) + y * np.sin(angle)), (y * np.cos(angle) - x * np.sin(angle))
+    p, q = p.astype(np.float32), q.astype(np.float32)
+    pattern = _PATTERNS[rng.integers(len(_PATTERNS))]
+    for _ in range(rng.integers(1, 3)):
+        period = float(rng.uniform(8, 28))
+        shift = rng.uniform(0, period, 2)
+        ink = _ink(rng, canvas.color)
+        cover = pattern(p + shift[0], q + shift[1], period, rng)
+        canvas.color += cover[..., None].astype(np.float32) * (ink - canvas.color)
+
+
+def sign(canvas: Canvas, rng: np.random.Generator) -> None:
+    """Put a small mark without letters on one cheek: a disc, bar or ring."""
+    size = rng.uniform(0.04, 0.11)
+    u = (canvas.u - rng.choice([-1, 1]) * rng.uniform(0.35, 0.65)) / size
+    v = (canvas.v - rng.uniform(0.35, 0.75)) * (PIXELS_PER_V / PIXELS_PER_U) / size
+    radius = np.hypot(u, v)
+    shapes = (
+        0.8 - radius,
+        0.25 - np.abs(radius - 0.7),
+        np.minimum(1 - np.abs(u), 0.35 - np.abs(v)),
+        np.minimum(1.2 - np.abs(u), np.abs(np.abs(v) - 0.3) * -1 + 0.2),
+    )
+    cover = np.clip(shapes[rng.integers(len(shapes))] * size * PIXELS_PER_U + 0.5, 0, 1)
+    canvas.color += cover[..., None].astype(np.float32) * (_ink(rng, canvas.color) - canvas.color)
+
+
+def _ink(rng: np.random.Generator, ground: Field) -> Field:
+    ink = rng.uniform(0.05, 0.92, 3)
+    if rng.random() < 0.5:
+        # Half of all prints are black or white.
+        ink[:] = 0.9 if ground.mean() < 0.5 else 0.08
+    return ink.astype(np.float32)
+
+
+def _cell(p: Field, period: float) -> Field:
+    return np.mod(p, period) - np.float32(period / 2)
+
+
+def _dots(p: Field, q: Field, period: float, rng: np.random.Generator) -> Field:
+    radius = rng.uniform(0.15, 0.36) * period
+    staggered = _cell(p + (np.floor(q / period) % 2) * period / 2, period)
+    return np.clip(radius - np.hypot(staggered, _cell(q, period)) + 0.5, 0, 1)
+
+
+def _stripes(p: Field, q: Field, period: float, rng: np.random.Generator) -> Field:
+    return np.clip(rng.uniform(0.1, 0.3) * period - np.abs(_cell(p, period)) + 0.5, 0, 1)
+
+
+def _checks(p: Field, q: Field, period: float, rng: np.random.Generator) -> Field:
+    return (_stripes(p, q, period, rng) + _stripes(q, p, period, rng)) * np.float32(0.5)
+
+
+def _flowers(p: Field, q: Field, period: float, rng: np.random.Generator) -> Field:
+    period = 1.6 * period
+    a = _cell(p + (np.floor(q / period) % 2) * period / 2, period)
+    b = _cell(q, period)
+    petals = int(rng.integers(4, 7))
+    radius = period * 0.36 * (0.62 + 0.38 * np.cos(petals * np.arctan2(b, a)))
+    flower = np.clip(radius - np.hypot(a, b) + 0.5, 0, 1)
+    heart = np.clip(np.hypot(a, b) - period * 0.09 + 0.5, 0, 1)
+    return flower * heart
+
+
+def _blots(p: Field, q: Field, period: float, rng: np.random.Generator) -> Field:
+    cells = (int(300 / period), int(360 / period))
+    return np.clip(4 * (smooth_noise(rng, p.shape, cells) - 0.5), 0, 1)
+
+
+def _lines(p: Field, q: Field, period: float, rng: np.random.Generator) -> Field:
+    field = smooth_noise(rng, p.shape, (int(150 / period) + 2, int(180 / period) + 2))
+    return bump(_cell(field, 0.9), 0.1)
+
+
+_PATTERNS = (_dots, _stripes, _checks, _flowers, _blots, _lines)

@@ -4,50 +4,86 @@ from __future__ import annotations
 
 import numpy as np
 
-from unmask.synthesis.drawing.canvas import bump, cut, finish, new_canvas, soft_step
-from unmask.synthesis.drawing.fabric import pick_color, weave
-from unmask.synthesis.template import MaskTemplate
+from unmask.synthesis.drawing.canvas import (
+    Canvas,
+    Field,
+    bump,
+    cut,
+    finish,
+    hem,
+    new_canvas,
+    smooth_noise,
+    soft_step,
+    stand_on_face,
+    wrinkle,
+)
+from unmask.synthesis.drawing.fabric import pick_color, print_on, to_rgb, weave
+from unmask.synthesis.template import Loops, MaskTemplate
 
-COLORS = {
-    "light blue": 5,
-    "white": 4,
-    "sky": 2,
-    "green": 1,
-    "teal": 1,
-    "black": 2,
-    "pink": 0.7,
-    "grey": 0.3,
-}
+_COLORS = {
+    "light blue": 5.0, "pale blue": 3, "white": 5, "sky": 2, "green": 1, "teal": 1, "black": 2,
+    "pink": 0.7, "grey": 0.4, "dark green": 0.3, "violet": 0.3,
+}  # fmt: skip
 
 
 def draw_surgical(rng: np.random.Generator) -> MaskTemplate:
-    """Draw a surgical mask: nose wire, three pleats, bound sides."""
-    canvas = new_canvas()
+    """Draw a surgical mask: nose wire, pleats, welded border, thin loops."""
+    color = pick_color(rng, _COLORS)
+    canvas = new_canvas(color)
+    if rng.random() < 0.06:
+        print_on(canvas, rng)
     u, v = canvas.u, canvas.v
-    base = pick_color(rng, COLORS)
-    canvas.color[...] = base
-    top = rng.uniform(-0.01, 0.03) * (1 - u * u) + 0.012 * np.sin(3 * u + rng.uniform(0, 6))
-    bottom = 1.0 + rng.uniform(-0.03, 0.03) * (1 - u * u)
-    side = 1.0 - rng.uniform(0.0, 0.05) * np.sin(np.pi * np.clip(v, 0, 1)) + 0 * u
-    cut(canvas, top, bottom, side, 0.03)
-
-    sag = rng.uniform(0.02, 0.08)
-    for start in np.linspace(0.3, 0.68, 3) + rng.normal(0, 0.015, 3):
-        line = start + sag * (1 - u * u) * (start - 0.2) + 0.008 * np.sin(4 * u + rng.uniform(0, 6))
-        depth = rng.uniform(0.10, 0.22)
-        d = v - line
-        canvas.shade -= depth * soft_step(d, 0.006) * np.exp(-np.maximum(d, 0) / 0.05)
-        canvas.shade += 0.05 * bump(d + 0.012, 0.012)
-    seam = v - top - 0.06
-    canvas.shade -= 0.05 * bump(seam, 0.008)
-    canvas.shade -= 0.05 * bump(v - bottom + 0.05, 0.008)
-    canvas.shade -= 0.06 * bump(side - np.abs(u) - 0.05, 0.012)
-    canvas.shade += (
-        0.06 * bump(u, 0.12) * (v < 0.6)
-        - 0.16 * np.abs(u) ** 2.5
-        - 0.16 * np.clip(v - 0.55, 0, 1) ** 1.5
-    )
+    top = rng.uniform(-0.05, 0.04) * np.maximum(1 - np.abs(u), 0) ** 1.5 + _ripple(u, rng, 0.012)
+    bottom = 1 + rng.uniform(0.0, 0.09) * np.sin(np.pi * np.abs(u)) + _ripple(u, rng, 0.012)
+    side = 1 - rng.uniform(0, 0.09) * np.sin(np.pi * np.clip(v, 0, 1)) + _ripple(v, rng, 0.01)
+    cut(canvas, top, bottom, side, 0.02)
+    stand_on_face(canvas, rng)
+    _pleats(canvas, rng)
+    wrinkle(canvas, rng, rng.uniform(0.6, 1.8))
+    _border(canvas, v - top, bottom - v, side - np.abs(u), rng)
     weave(canvas, rng, 0.012)
-    white = (235, 235, 235)
-    loop = white if base.mean() > 0.3 else (40, 40, 42)
-    return finish(canvas, "surgical", loop, 0.018)
+    loop = to_rgb(np.maximum(color, 0.9) if color.mean() > 0.3 else color)
+    return finish(canvas, "surgical", Loops(loop, rng.uniform(0.012, 0.022)), rng, 0.6)
+
+
+def _ripple(along: Field, rng: np.random.Generator, depth: float) -> Field:
+    return np.float32(rng.uniform(0, depth)) * np.sin(
+        np.float32(rng.uniform(2, 6)) * along + np.float32(rng.uniform(0, 6))
+    )
+
+
+def _pleats(canvas: Canvas, rng: np.random.Generator) -> None:
+    """Fold the sheet: each pleat is a step down, sharp at the sides and opened in the middle."""
+    u, v = canvas.u, canvas.v
+    first, last = rng.uniform(0.26, 0.36), rng.uniform(0.62, 0.74)
+    count = int(rng.integers(2, 5))
+    openness = rng.uniform(0.3, 1.0)
+    for start in np.linspace(first, last, count) + rng.normal(0, 0.012, count):
+        sag = rng.uniform(0.0, 0.12) * (start - 0.15)
+        line = start + sag * (1 - u * u) + _ripple(u, rng, 0.012)
+        wander = 0.006 * smooth_noise(rng, u.shape, (1, 6))
+        below = v - line - wander
+        sharp = 1 - openness * bump(u, 0.55)
+        canvas.height -= sharp * rng.uniform(1.6, 3.2) * soft_step(below, 0.014)
+        canvas.height += (0.6 + sharp) * 10 * np.clip(below, 0, 0.1)
+        shadow = soft_step(below, 0.006) * np.exp(-np.maximum(below, 0) / rng.uniform(0.015, 0.04))
+        canvas.stain -= rng.uniform(0.08, 0.22) * shadow * (0.4 + 0.6 * sharp)
+
+
+def _border(
+    canvas: Canvas, top: Field, bottom: Field, side: Field, rng: np.random.Generator
+) -> None:
+    """Weld the four borders; above the nose a wire shows through a pale band."""
+    width = rng.uniform(0.05, 0.08)
+    hem(canvas, top, width, rng)
+    hem(canvas, bottom, width, rng)
+    hem(canvas, side, 1.3 * width, rng)
+    stitches = 0.5 + 0.5 * np.sin(canvas.u * rng.uniform(120, 190))
+    canvas.stain -= rng.uniform(0.0, 0.1) * bump(top - 0.6 * width, 0.008) * stitches
+    stitches = 0.5 + 0.5 * np.sin(canvas.v * rng.uniform(150, 220))
+    canvas.stain -= rng.uniform(0.0, 0.12) * bump(side - 0.6 * width, 0.012) * stitches
+    pale = soft_step(width - top, 0.006)[..., None] * rng.uniform(0, 0.5)
+    canvas.color += (
+        pale.astype(np.float32) * (np.float32(0.93) - canvas.color) * (canvas.color.mean() > 0.3)
+    )
+    canvas.height += 1.2 * bump(top - 0.04, 0.012) * bump(canvas.u, 0.3)
