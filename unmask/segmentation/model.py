@@ -49,9 +49,7 @@ def build_unet(
     """
     for label, values in (("widths", widths), ("blocks", blocks)):
         if len(values) != 5 or min(values) < 1:
-            raise ValueError(
-                f"{label} must have five positive entries. Received: {label}={values}"
-            )
+            raise ValueError(f"{label} must have five positive entries. Received: {label}={values}")
     inputs = keras.Input((None, None, 3), name="photo")
     x = keras.layers.Rescaling(4.0, offset=-2.0, name="rescale")(inputs)
     photo = x

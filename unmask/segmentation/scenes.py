@@ -13,7 +13,6 @@ from unmask.segmentation.augment import photometric
 from unmask.segmentation.sources import Example, FacePool
 
 
-
 @dataclass(frozen=True)
 class SceneMix:
     """How often each kind of scene appears; the rest are scenes without any face.
@@ -100,9 +99,13 @@ class SceneComposer:
     def _alone(
         self, example: Example, size: int, rng: np.random.Generator
     ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        share = np.exp(rng.uniform(np.log(0.25), np.log(1.3)))
-        center = rng.uniform(0.15, 0.85, 2) if share < 0.6 else rng.uniform(0.35, 0.65, 2)
-        matrix = _placement(example, share * size, center * size, rng)
+        if rng.random() < 0.65:
+            side, center = _natural_framing(example, size, rng)
+        else:
+            side = size * np.exp(rng.uniform(np.log(0.25), np.log(1.3)))
+            margin = 0.15 if side < 0.6 * size else 0.35
+            center = size * rng.uniform(margin, 1 - margin, 2)
+        matrix = _placement(example, side, center, rng)
         # No replicated border: it would smear a mask that is cut by the frame.
         border = cv2.BORDER_REFLECT_101 if rng.random() < 0.55 else cv2.BORDER_CONSTANT
         colour = [float(c) for c in rng.choice([0, 255, 128]) + np.zeros(3)]
@@ -145,7 +148,9 @@ class SceneComposer:
             scale = size / max(face.image.shape[:2]) * rng.uniform(0.7, 1.8)
         angle = rng.uniform(-180, 180) if rng.random() < 0.5 else 0.0
         height, width = face.image.shape[:2]
-        matrix = cv2.getRotationMatrix2D((rng.uniform(0, width), rng.uniform(0, height)), angle, scale)
+        matrix = cv2.getRotationMatrix2D(
+            (rng.uniform(0, width), rng.uniform(0, height)), angle, scale
+        )
         matrix[:, 2] += size / 2 - np.array([width, height]) / 2
         image = _warp(face.image, matrix, size, cv2.BORDER_REFLECT_101)
         if draw > 0.8:
@@ -154,6 +159,24 @@ class SceneComposer:
 
 
 # === Geometry ===
+
+
+def _natural_framing(
+    example: Example, size: int, rng: np.random.Generator
+) -> tuple[float, NDArray[np.float64]]:
+    """Frame a photo as a photographer might have: the whole of it, or a part with the face."""
+    x, y, extent = example.focus
+    height, width = example.mask.shape
+    # Larger than 1.4 canvases, the face square shows nothing but cheek or cloth.
+    scale = size * min(np.exp(rng.uniform(-0.15, 0.9)) / max(height, width), 1.4 / extent)
+    center = []
+    for focus, length in ((x, width), (y, height)):
+        spare = length * scale - size
+        # Where the photo is larger than the canvas, choose a window that contains the face's middle.
+        low, high = max(0.0, focus * scale - 0.9 * size), min(spare, focus * scale - 0.1 * size)
+        start = rng.uniform(low, high) if spare > 0 and high > low else spare / 2
+        center.append(float(np.clip(focus * scale - start, -0.1 * size, 1.1 * size)))
+    return float(extent * scale), np.asarray(center)
 
 
 def _placement(
@@ -222,9 +245,7 @@ def _paste(
     mask[:] = np.where(alpha > 0.5, inside, mask)
 
 
-def _letterbox(
-    image: NDArray[np.uint8], mask: NDArray[np.uint8], rng: np.random.Generator
-) -> None:
+def _letterbox(image: NDArray[np.uint8], mask: NDArray[np.uint8], rng: np.random.Generator) -> None:
     """Cover a border strip with one colour, as padding does."""
     strip = int(rng.uniform(0.05, 0.35) * len(mask))
     value = 0 if rng.random() < 0.7 else int(rng.integers(256))
@@ -303,7 +324,9 @@ def _cloth(rng: np.random.Generator) -> NDArray[np.uint8]:
 def _gradient(size: int, rng: np.random.Generator) -> NDArray[np.uint8]:
     corners = np.clip(rng.uniform(0, 255, 3) + rng.normal(0, 30, (2, 2, 3)), 0, 255)
     image = cv2.resize(corners.astype(np.float32), (size, size), interpolation=cv2.INTER_LINEAR)
-    return np.clip(image + rng.normal(0, rng.uniform(0, 8), (size, size, 1)), 0, 255).astype(np.uint8)
+    return np.clip(image + rng.normal(0, rng.uniform(0, 8), (size, size, 1)), 0, 255).astype(
+        np.uint8
+    )
 
 
 def _texture(size: int, rng: np.random.Generator) -> NDArray[np.uint8]:

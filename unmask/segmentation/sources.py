@@ -49,7 +49,9 @@ def read_split(path: Path) -> dict[str, str]:
     return {name: split for name, split in rows[1:]}
 
 
-def labelme_examples(folder: str | Path, split: str, labels: Sequence[str] = ("mask",)) -> list[Example]:
+def labelme_examples(
+    folder: str | Path, split: str, labels: Sequence[str] = ("mask",)
+) -> list[Example]:
     """Read the photos of one split of a Labelme folder that has a `split.csv`.
 
     Args:
@@ -150,7 +152,9 @@ class FacePool:
         """Return a face with a synthetic mask; `index` chooses the mask."""
         face, landmarks = self._faces[number]
         worn = self._synthesizer(face.image, landmarks, index)
-        return Example(worn.image, worn.mask.astype(np.uint8), face.focus, f"{face.name}+{worn.kind}")
+        return Example(
+            worn.image, worn.mask.astype(np.uint8), face.focus, f"{face.name}+{worn.kind}"
+        )
 
     @staticmethod
     def _load(record: FaceRecord, max_side: int) -> tuple[Example, NDArray[np.float32]]:
