@@ -180,7 +180,7 @@ def load_mask(source: ImageSource, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> N
     """
     if isinstance(source, np.ndarray) and source.dtype == bool:
         _check_mask(source, "<array>")
-        return source.copy()
+        return np.array(source, dtype=bool)
     pixels = load_image(source, max_pixels=max_pixels)
     grey = np.asarray(Image.fromarray(pixels).convert("L"))
     return np.greater(grey, 127)
