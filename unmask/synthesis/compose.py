@@ -110,7 +110,7 @@ def _light(
     skin = float((luma * weight).sum() / weight.sum())
     thumb = cv2.resize(image, (24, 24), interpolation=cv2.INTER_AREA).reshape(-1, 3)
     bright = np.percentile(thumb, 96, axis=0)
-    cast = (bright / max(float(bright.max()), 1.0)) ** rng.uniform(0.2, 0.7)
+    cast = (bright / max(float(bright.max()), 1.0)) ** rng.uniform(0.1, 0.45)
     level = 0.3 + 0.4 * min(skin / 125, 1.4) + 0.34 * float(bright.max()) / 235
     level = np.clip(level * rng.uniform(0.92, 1.06), 0.3, 1.12)
     blurred = cv2.GaussianBlur(luma * weight, (0, 0), 2.2) / cv2.GaussianBlur(weight, (0, 0), 2.2)
@@ -158,10 +158,20 @@ def _draw_loops(
             curve = (1 - t) ** 2 * start + 2 * t * (1 - t) * ((start + ear) / 2 + sag) + t**2 * ear
             _strip(cover, curve - box[:2], loops.width * worn.width)
     opacity = cv2.GaussianBlur(cover, (0, 0), 0.6).astype(np.float32) * np.float32(1 / 255)
+    opacity *= _skin_likeness(pixels, worn, box)
     below = np.roll(opacity, max(round(0.4 * loops.width * worn.width), 1), axis=0)
     pixels *= (1 - np.float32(0.35) * below)[..., None]
     color = np.asarray(loops.color, np.float32) * light * np.float32(rng.uniform(0.85, 1.0))
     pixels += opacity[..., None] * (color - pixels)
+
+
+def _skin_likeness(pixels: Field, worn: Worn, box: Box) -> Field:
+    """Return 1 on skin and towards 0 on hair and background, which hide a loop; (h, w)."""
+    cheeks = worn.net[0, 1:-1].mean(0) - box[:2]
+    x, y = np.clip(cheeks.astype(int), 2, np.array(pixels.shape[1::-1]) - 3)
+    skin = np.median(pixels[y - 2 : y + 3, x - 2 : x + 3].reshape(-1, 3), axis=0)
+    distance = np.abs(cv2.blur(pixels, (3, 3)) - skin.astype(np.float32)).max(axis=2)
+    return np.clip(np.float32(2.2) - distance * np.float32(1 / 40), 0.0, 1.0)
 
 
 def _strip(cover: NDArray[np.uint8], curve: NDArray[np.float64], width: float) -> None:

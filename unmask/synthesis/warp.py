@@ -11,7 +11,10 @@ import numpy as np
 COLUMNS = np.linspace(-1, 1, 7)
 ROWS = np.linspace(0, 1, 5)
 
-_LIMIT = 0.82
+# Arch of the upper edge, the row at the mouth and the lower edge: a jaw is fuller than a parabola.
+_ROUNDNESS = np.array([2.0, 2.0, 2.6])
+# Share of a row's length on one side of its middle; beyond it the other side would be too thin to bend.
+_LIMIT = 0.85
 
 
 def net_from_anchors(anchors: np.ndarray) -> np.ndarray:
@@ -25,25 +28,29 @@ def net_from_anchors(anchors: np.ndarray) -> np.ndarray:
     Returns:
         `(5, 7, 2)` points at `ROWS` x `COLUMNS`.
     """
-    rows = _through(anchors[:, 0], anchors[:, 1], anchors[:, 2], (COLUMNS + 1) / 2)
-    return _through(rows[0], rows[1], rows[2], ROWS).transpose(1, 0, 2)
+    rows = _through(anchors[:, 0], anchors[:, 1], anchors[:, 2], (COLUMNS + 1) / 2, _ROUNDNESS)
+    return _through(rows[0], rows[1], rows[2], ROWS, np.full(len(COLUMNS), 2.0)).transpose(1, 0, 2)
 
 
-def _through(start: np.ndarray, middle: np.ndarray, end: np.ndarray, at: np.ndarray) -> np.ndarray:
-    """Curves through three points at 0, 0.5 and 1: `(N, 2)` each and `(P,)` positions to `(N, P, 2)`.
+def _through(
+    start: np.ndarray, middle: np.ndarray, end: np.ndarray, at: np.ndarray, power: np.ndarray
+) -> np.ndarray:
+    """Curves through three points, (N, 2) each, at 0, 0.5 and 1: (N, P, 2) for P positions.
 
-    Along the chord the position is a monotone cubic Hermite spline, across it a parabola.
+    Along the chord the position is a monotone cubic Hermite spline; across it it is an arch,
+    `1 - |2 at - 1| ** power`: 2 is a parabola, more is flatter in the middle.
     """
     chord = end - start
     length2 = np.maximum((chord**2).sum(1), 1e-6)
-    share = np.clip(((middle - start) * chord).sum(1) / length2, 1 - _LIMIT, _LIMIT)[:, None]
+    share = (((middle - start) * chord).sum(1) / length2)[:, None]
     bulge = middle - start - share * chord
+    share = np.clip(share, 1 - _LIMIT, _LIMIT)
     slope = 2 * share * (1 - share)
     first = _hermite(2 * at, 0 * share, share, (3 * share - slope) / 2, slope)
     second = _hermite(2 * at - 1, share, 0 * share + 1, slope, (3 * (1 - share) - slope) / 2)
     along = np.where(at < 0.5, first, second)
-    across = 4 * at * (1 - at)
-    return start[:, None] + along[..., None] * chord[:, None] + across[:, None] * bulge[:, None]
+    across = 1 - np.abs(2 * at - 1) ** power[:, None]
+    return start[:, None] + along[..., None] * chord[:, None] + across[..., None] * bulge[:, None]
 
 
 def _hermite(

@@ -55,16 +55,18 @@ class Worn:
 
 
 FITS: dict[str, Fit] = {
-    "surgical": Fit(2.7, 6.3, 10.3, (0.95, 1.0, 1.02), 0.38, 0.05, 0.04),
-    "cloth": Fit(2.8, 6.2, 10.4, (0.97, 1.01, 1.02), 0.38, 0.05, 0.05),
-    "respirator": Fit(4.0, 6.8, 9.8, (0.88, 0.96, 0.98), 0.28, 0.06, 0.09),
-    "moulded": Fit(2.8, 6.0, 10.6, (0.96, 1.0, 1.02), 0.38, 0.04, 0.05),
-    "bandana": Fit(2.4, 5.6, 9.2, (1.04, 1.05, 1.04), 0.40, 0.28, 0.04),
-    "duckbill": Fit(4.4, 6.8, 9.6, (0.86, 0.95, 0.98), 0.30, 0.06, 0.10),
+    "surgical": Fit(2.7, 6.8, 10.6, (0.95, 1.0, 1.03), 0.38, 0.05, 0.06),
+    "cloth": Fit(2.8, 6.8, 10.8, (0.97, 1.01, 1.03), 0.38, 0.05, 0.07),
+    "respirator": Fit(4.0, 7.2, 10.4, (0.88, 0.97, 1.0), 0.28, 0.06, 0.11),
+    "moulded": Fit(2.8, 6.8, 10.8, (0.96, 1.0, 1.03), 0.38, 0.04, 0.07),
+    "bandana": Fit(2.4, 6.0, 9.2, (1.04, 1.05, 1.06), 0.40, 0.28, 0.06),
+    "duckbill": Fit(4.4, 7.2, 10.2, (0.86, 0.97, 1.0), 0.30, 0.06, 0.12),
 }
 
 _UNDER_NOSE_SHARE = 0.03
 _HIDDEN_BELOW = 0.32
+# Largest share of a mask's width between its near border and the line of the nose.
+_MOST_TURNED = 0.88
 
 
 def wear(head: Head, fit: Fit, rng: np.random.Generator) -> Worn:
@@ -85,7 +87,7 @@ def wear(head: Head, fit: Fit, rng: np.random.Generator) -> Worn:
     ears = np.empty((2, 2, 2))
     for side, (sign, share) in enumerate(((-1, left_share), (1, 1 - left_share))):
         # The nearer the side, the further behind the jaw line the ear shows.
-        out = sign * chord * np.clip(0.05 + 0.35 * (share - 0.5), 0.02, 0.2)
+        out = sign * chord * np.clip(0.03 + 0.3 * (share - 0.5), 0.01, 0.15)
         for end, position in enumerate((1.0, 3.8)):
             ears[side, end] = head.jaw_at(position if side == 0 else 32 - position) + out
     visible = (left_share > _HIDDEN_BELOW, 1 - left_share > _HIDDEN_BELOW)
@@ -97,9 +99,9 @@ def _anchors(head: Head, fit: Fit, rng: np.random.Generator) -> Points:
     down = head.chin - head.eyes
     lower = rng.normal(0, 0.45)
     bridge = fit.bridge + rng.normal(0, 0.11) + 0.05 * lower
-    between = 0.6
+    between = 0.95
     if rng.random() < _UNDER_NOSE_SHARE:
-        bridge, lower, between = 1.1 + rng.uniform(0, 0.25), 2.0, 0.9
+        bridge, lower, between = 1.1 + rng.uniform(0, 0.25), 2.0, 1.15
     axis = (
         head.bridge + bridge * (head.nose_tip - head.bridge),
         head.nose_tip + between * (head.mouth - head.nose_tip),
@@ -120,8 +122,18 @@ def _anchors(head: Head, fit: Fit, rng: np.random.Generator) -> Points:
 
 
 def _stand_off(anchors: Points, distance: float) -> None:
-    """Move the middle of a turned mask away from the head: cloth before the nose is nearer."""
+    """Move the middle of a turned mask away from the head: cloth before the nose is nearer.
+
+    The far border then gives way, as it does where a mask turns out of sight.
+    """
     chord = anchors[1, 2] - anchors[1, 0]
     length = max(float(np.hypot(*chord)), 1e-6)
-    turn = 2 * float((anchors[1, 1] - anchors[1, 0]) @ chord) / length**2 - 1
-    anchors[1, 1] += distance * np.clip(turn, -1, 1) * chord / length
+    across = chord / length
+    turn = np.clip(2 * float((anchors[1, 1] - anchors[1, 0]) @ across) / length - 1, -1, 1)
+    anchors[1, 1] += distance * turn * across
+    for left, middle, right in anchors:
+        for far, near in ((right, left), (left, right)):
+            span = float((middle - near) @ across)
+            missing = span / _MOST_TURNED - float((far - near) @ across)
+            if missing * np.sign(span) > 0:
+                far += missing * across

@@ -44,7 +44,7 @@ def draw_template(kind: str, rng: np.random.Generator) -> MaskTemplate:
         rng: Decides colours, folds, print, light; the same state draws the same mask.
 
     Returns:
-        The template, 240 x 217 pixels.
+        The template, 240 x 232 pixels.
 
     Raises:
         ValueError: For an unknown kind.
@@ -52,7 +52,7 @@ def draw_template(kind: str, rng: np.random.Generator) -> MaskTemplate:
     Example:
         >>> import numpy as np
         >>> draw_template("cloth", np.random.default_rng(0)).rgba.shape
-        (217, 240, 4)
+        (232, 240, 4)
     """
     if kind not in _DRAWERS:
         raise ValueError(f"kind must be one of {ALL_KINDS}. Received: kind={kind!r}")

@@ -21,7 +21,7 @@ Field = NDArray[np.float32]
 U_RANGE = (-1.25, 1.25)
 V_RANGE = (-0.25, 1.3)
 PIXELS_PER_U = 96
-PIXELS_PER_V = 140
+PIXELS_PER_V = 150
 
 
 @dataclass
@@ -163,6 +163,7 @@ def finish(
     facing = light[2] - light[0] * slope_x - light[1] * slope_y
     facing /= np.sqrt(1 + slope_x**2 + slope_y**2)
     shade = (1 - contrast) + contrast * np.maximum(facing, 0)
+    shade /= np.percentile(shade[canvas.alpha > 0.5], 80)
     rgb = np.clip(canvas.color * (shade * canvas.stain)[..., None], 0, 1) * 255
     rgba = np.dstack([rgb, canvas.alpha * 255]).round().astype(np.uint8)
     return MaskTemplate(kind, rgba, _points(canvas), "front", loops)

@@ -39,7 +39,7 @@ def draw_cloth(rng: np.random.Generator) -> MaskTemplate:
     top = rng.uniform(-0.02, 0.12) * np.sin(np.pi * np.clip(away, 0, 1)) - rng.uniform(
         0, 0.05
     ) * bump(u, 0.2)
-    bottom = 1 + rng.uniform(-0.05, 0.09) * np.sin(np.pi * away) - rng.uniform(0, 0.05) * away
+    bottom = 1 + rng.uniform(-0.05, 0.05) * np.sin(np.pi * away) - rng.uniform(0, 0.05) * away
     side = 1 - rng.uniform(0, 0.12) * np.sin(np.pi * np.clip(v, 0, 1))
     cut(canvas, top, bottom, side, rng.uniform(0.02, 0.1))
     stand_on_face(canvas, rng, rng.uniform(0.6, 1.4))
@@ -53,7 +53,7 @@ def draw_cloth(rng: np.random.Generator) -> MaskTemplate:
         hem(canvas, distance, width, rng)
     weave(canvas, rng, rng.uniform(0.015, 0.05))
     loop = color if rng.random() < 0.6 else np.full(3, rng.choice([0.1, 0.9]), np.float32)
-    return finish(canvas, "cloth", Loops(to_rgb(loop), rng.uniform(0.014, 0.03)), rng, 0.65)
+    return finish(canvas, "cloth", Loops(to_rgb(loop), rng.uniform(0.012, 0.024)), rng, 0.65)
 
 
 def _seam(canvas: Canvas, rng: np.random.Generator) -> None:

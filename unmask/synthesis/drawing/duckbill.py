@@ -33,7 +33,7 @@ def draw_duckbill(rng: np.random.Generator) -> MaskTemplate:
     away = np.abs(u)
     fold = rng.uniform(0.5, 0.62) + rng.uniform(-0.02, 0.05) * (1 - u * u)
     top = rng.uniform(0.02, 0.12) * away
-    bottom = 1.02 - rng.uniform(0.02, 0.12) * away
+    bottom = 1.02 - rng.uniform(0.02, 0.1) * away + rng.uniform(-0.04, 0.04) * np.sin(np.pi * away)
     waist = 1 - rng.uniform(0.0, 0.12) * bump(v - 0.12, 0.2)
     side = waist - rng.uniform(0.05, 0.2) * np.clip((v - 0.6) / 0.4, 0, 1)
     cut(canvas, top, bottom, side, rng.uniform(0.03, 0.15))
@@ -48,5 +48,5 @@ def draw_duckbill(rng: np.random.Generator) -> MaskTemplate:
     wrinkle(canvas, rng, rng.uniform(0.4, 1.4))
     weave(canvas, rng, 0.01)
     strap = color if color.mean() < 0.3 else np.maximum(color, 0.88)
-    loops = Loops(to_rgb(strap), rng.uniform(0.014, 0.025), (0.1, 0.75))
+    loops = Loops(to_rgb(strap), rng.uniform(0.01, 0.02), (0.1, 0.75))
     return finish(canvas, "duckbill", loops, rng, 0.55)

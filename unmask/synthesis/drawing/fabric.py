@@ -23,9 +23,9 @@ COLORS: dict[str, tuple[int, int, int]] = {
     "teal": (124, 186, 184),
     "green": (160, 206, 180),
     "dark green": (40, 92, 84),
-    "black": (30, 30, 33),
+    "black": (38, 38, 42),
     "charcoal": (58, 60, 64),
-    "navy": (36, 46, 82),
+    "navy": (42, 52, 90),
     "blue": (40, 84, 170),
     "grey": (134, 138, 144),
     "pink": (234, 182, 194),
@@ -100,19 +100,20 @@ def print_on(canvas: Canvas, rng: np.random.Generator) -> None:
 
 
 def sign(canvas: Canvas, rng: np.random.Generator) -> None:
-    """Put a small mark without letters on one cheek: a disc, bar or ring."""
-    size = rng.uniform(0.04, 0.11)
-    u = (canvas.u - rng.choice([-1, 1]) * rng.uniform(0.35, 0.65)) / size
+    """Put a maker's mark without letters on one cheek: a tag, a ring or a few printed lines."""
+    size = rng.uniform(0.04, 0.1)
+    u = (canvas.u - rng.choice([-1, 1]) * rng.uniform(0.35, 0.7)) / size
     v = (canvas.v - rng.uniform(0.35, 0.75)) * (PIXELS_PER_V / PIXELS_PER_U) / size
-    radius = np.hypot(u, v)
+    width = np.minimum(rng.uniform(0.7, 1.4) - np.abs(u), 1)
     shapes = (
-        0.8 - radius,
-        0.25 - np.abs(radius - 0.7),
-        np.minimum(1 - np.abs(u), 0.35 - np.abs(v)),
-        np.minimum(1.2 - np.abs(u), np.abs(np.abs(v) - 0.3) * -1 + 0.2),
+        np.minimum(width, 0.3 - np.abs(v)),
+        0.12 - np.abs(np.hypot(u, v) - 0.6),
+        np.minimum(width, np.minimum(0.12 - np.abs(_cell(v, 0.5)), 0.75 - np.abs(v))),
+        np.minimum(width, np.minimum(0.10 - np.abs(_cell(v, 0.4)), 0.6 - np.abs(v))),
     )
     cover = np.clip(shapes[rng.integers(len(shapes))] * size * PIXELS_PER_U + 0.5, 0, 1)
-    canvas.color += cover[..., None].astype(np.float32) * (_ink(rng, canvas.color) - canvas.color)
+    cover = cover[..., None].astype(np.float32) * np.float32(rng.uniform(0.3, 0.9))
+    canvas.color += cover * (_ink(rng, canvas.color) - canvas.color)
 
 
 def _ink(rng: np.random.Generator, ground: Field) -> Field:

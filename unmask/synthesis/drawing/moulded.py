@@ -27,13 +27,13 @@ def draw_moulded(rng: np.random.Generator) -> MaskTemplate:
     """Draw a foam mask: smooth, a seam down the middle, tapering sides, broad loops."""
     color = pick_color(rng, _COLORS)
     canvas = new_canvas(color)
-    if rng.random() < 0.2:
+    if rng.random() < 0.12:
         sign(canvas, rng)
     u, v = canvas.u, canvas.v
     away = np.abs(u)
     taper = np.clip((away - rng.uniform(0.5, 0.7)) / 0.5, 0, 1) ** 1.6
     top = rng.uniform(0.0, 0.09) * np.sin(np.pi * np.clip(away, 0, 1)) + 0.1 * taper
-    bottom = 1 + rng.uniform(0, 0.08) * np.sin(np.pi * away) - rng.uniform(0.15, 0.4) * taper
+    bottom = 1 + rng.uniform(-0.04, 0.05) * np.sin(np.pi * away) - rng.uniform(0.15, 0.4) * taper
     cut(canvas, top, bottom, np.full_like(u, rng.uniform(0.96, 1.08)), 0.06)
     stand_on_face(canvas, rng, 1.3)
     canvas.height += rng.uniform(2, 8) * bump(u, 0.12)
@@ -44,5 +44,5 @@ def draw_moulded(rng: np.random.Generator) -> MaskTemplate:
     if rng.random() < 0.15:
         add_valve(canvas, rng)
     weave(canvas, rng, rng.uniform(0.01, 0.025))
-    loops = Loops(to_rgb(color), rng.uniform(0.03, 0.055), (0.16, 0.5))
+    loops = Loops(to_rgb(color), rng.uniform(0.025, 0.045), (0.16, 0.5))
     return finish(canvas, "moulded", loops, rng, 0.6)

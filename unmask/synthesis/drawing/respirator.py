@@ -29,9 +29,9 @@ def draw_respirator(rng: np.random.Generator) -> MaskTemplate:
     """Draw a respirator: two stiff panels folded along the middle, or a cup; sometimes a valve."""
     color = pick_color(rng, _COLORS)
     canvas = new_canvas(color)
-    if rng.random() < 0.3:
+    if rng.random() < 0.25:
         sign(canvas, rng)
-    if rng.random() < 0.65:
+    if rng.random() < 0.72:
         _folded(canvas, rng)
     else:
         _cup(canvas, rng)
@@ -39,7 +39,7 @@ def draw_respirator(rng: np.random.Generator) -> MaskTemplate:
         add_valve(canvas, rng)
     weave(canvas, rng, rng.uniform(0.006, 0.015))
     strap = color if color.mean() < 0.3 else np.maximum(color, 0.9)
-    loops = Loops(to_rgb(strap), rng.uniform(0.018, 0.03), (0.15, 0.8))
+    loops = Loops(to_rgb(strap), rng.uniform(0.012, 0.022), (0.15, 0.75))
     return finish(canvas, "respirator", loops, rng, 0.65)
 
 
@@ -47,7 +47,7 @@ def _folded(canvas: Canvas, rng: np.random.Generator) -> None:
     u, v = canvas.u, canvas.v
     away = np.abs(u)
     top = rng.uniform(0.04, 0.14) * away + rng.uniform(0, 0.05) * np.sin(np.pi * away)
-    bottom = 1.02 - rng.uniform(0.0, 0.09) * away + rng.uniform(0, 0.05) * np.sin(np.pi * away)
+    bottom = 1.02 - rng.uniform(0.0, 0.08) * away + rng.uniform(-0.04, 0.04) * np.sin(np.pi * away)
     side = 1 - rng.uniform(0, 0.06) * np.sin(np.pi * np.clip(v, 0, 1))
     cut(canvas, top, bottom, side, rng.uniform(0.03, 0.12))
     stand_on_face(canvas, rng, 0.5)
@@ -74,16 +74,20 @@ def _panel_seams(canvas: Canvas, rng: np.random.Generator) -> None:
 def _cup(canvas: Canvas, rng: np.random.Generator) -> None:
     u, v = canvas.u, canvas.v
     away = np.abs(u)
-    top = rng.uniform(0.1, 0.2) * away**1.6
-    bottom = 1.03 - rng.uniform(0.1, 0.2) * away**2
-    side = np.full_like(u, rng.uniform(0.86, 0.96))
-    cut(canvas, top, bottom, side, rng.uniform(0.25, 0.45))
+    top = rng.uniform(0.06, 0.16) * away**1.6
+    bottom = 1.0 + rng.uniform(-0.02, 0.03) * np.sin(np.pi * away)
+    side = np.full_like(u, rng.uniform(0.9, 1.0))
+    cut(canvas, top, bottom, side, rng.uniform(0.1, 0.3))
     stand_on_face(canvas, rng, 0.3)
-    radius = np.hypot(u / 0.8, (v - 0.55) / 0.48)
-    canvas.height += rng.uniform(20, 34) * np.sqrt(np.maximum(1 - radius**2, 0.02))
-    for ring in (rng.uniform(0.55, 0.7), rng.uniform(0.85, 0.95)):
-        canvas.height -= rng.uniform(0.6, 1.4) * bump(radius - ring, 0.02)
-    metal = soft_step(0.03 - np.abs(v - top - 0.08), 0.008) * soft_step(0.26 - away, 0.01)
+    radius = np.hypot(u, (v - 0.52) / 0.5)
+    canvas.height += rng.uniform(14, 26) * np.exp(-1.6 * radius**2)
+    rim = np.minimum(np.minimum(v - top, bottom - v), side - away)
+    hem(canvas, rim, rng.uniform(0.05, 0.09), rng)
     if rng.random() < 0.5:
-        canvas.color += (0.5 * metal[..., None]).astype(np.float32) * (0.72 - canvas.color)
-        canvas.height += 1.5 * metal
+        line = v - rng.uniform(0.36, 0.46) - 0.1 * away**2
+        canvas.height -= rng.uniform(0.5, 1.2) * bump(line, 0.014)
+    metal = soft_step(0.02 - np.abs(v - top - 0.08), 0.008) * soft_step(0.24 - away, 0.02)
+    if rng.random() < 0.5:
+        canvas.color += (0.6 * metal[..., None]).astype(np.float32) * (0.66 - canvas.color)
+        canvas.height += 1.2 * metal
+    wrinkle(canvas, rng, rng.uniform(0.2, 0.7))

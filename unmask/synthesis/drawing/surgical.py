@@ -34,16 +34,16 @@ def draw_surgical(rng: np.random.Generator) -> MaskTemplate:
         print_on(canvas, rng)
     u, v = canvas.u, canvas.v
     top = rng.uniform(-0.05, 0.04) * np.maximum(1 - np.abs(u), 0) ** 1.5 + _ripple(u, rng, 0.012)
-    bottom = 1 + rng.uniform(0.0, 0.09) * np.sin(np.pi * np.abs(u)) + _ripple(u, rng, 0.012)
+    bottom = 1 + rng.uniform(-0.03, 0.05) * np.sin(np.pi * np.abs(u)) + _ripple(u, rng, 0.012)
     side = 1 - rng.uniform(0, 0.09) * np.sin(np.pi * np.clip(v, 0, 1)) + _ripple(v, rng, 0.01)
     cut(canvas, top, bottom, side, 0.02)
     stand_on_face(canvas, rng)
     _pleats(canvas, rng)
-    wrinkle(canvas, rng, rng.uniform(0.6, 1.8))
+    wrinkle(canvas, rng, rng.uniform(0.8, 2.2))
     _border(canvas, v - top, bottom - v, side - np.abs(u), rng)
     weave(canvas, rng, 0.012)
     loop = to_rgb(np.maximum(color, 0.9) if color.mean() > 0.3 else color)
-    return finish(canvas, "surgical", Loops(loop, rng.uniform(0.012, 0.022)), rng, 0.6)
+    return finish(canvas, "surgical", Loops(loop, rng.uniform(0.010, 0.018)), rng, 0.6)
 
 
 def _ripple(along: Field, rng: np.random.Generator, depth: float) -> Field:
@@ -53,21 +53,38 @@ def _ripple(along: Field, rng: np.random.Generator, depth: float) -> Field:
 
 
 def _pleats(canvas: Canvas, rng: np.random.Generator) -> None:
-    """Fold the sheet: each pleat is a step down, sharp at the sides and opened in the middle."""
+    """Fold the sheet: each pleat is a step down, tight at the sides and opened in the middle."""
     u, v = canvas.u, canvas.v
-    first, last = rng.uniform(0.26, 0.36), rng.uniform(0.62, 0.74)
+    first, last = rng.uniform(0.24, 0.36), rng.uniform(0.6, 0.74)
     count = int(rng.integers(2, 5))
-    openness = rng.uniform(0.3, 1.0)
-    for start in np.linspace(first, last, count) + rng.normal(0, 0.012, count):
-        sag = rng.uniform(0.0, 0.12) * (start - 0.15)
-        line = start + sag * (1 - u * u) + _ripple(u, rng, 0.012)
-        wander = 0.006 * smooth_noise(rng, u.shape, (1, 6))
-        below = v - line - wander
-        sharp = 1 - openness * bump(u, 0.55)
-        canvas.height -= sharp * rng.uniform(1.6, 3.2) * soft_step(below, 0.014)
-        canvas.height += (0.6 + sharp) * 10 * np.clip(below, 0, 0.1)
-        shadow = soft_step(below, 0.006) * np.exp(-np.maximum(below, 0) / rng.uniform(0.015, 0.04))
-        canvas.stain -= rng.uniform(0.08, 0.22) * shadow * (0.4 + 0.6 * sharp)
+    openness = rng.uniform(0.2, 1.0)
+    for start in np.linspace(first, last, count) + rng.normal(0, 0.02, count):
+        line = start + rng.uniform(-0.02, 0.12) * (start - 0.1) * (1 - u * u)
+        line += rng.normal(0, 0.012) * u + _ripple(u, rng, 0.012)
+        below = v - line - 0.008 * smooth_noise(rng, u.shape, (1, 6))
+        middle = bump(u - rng.normal(0, 0.15), rng.uniform(0.35, 0.6))
+        tight = 1 - openness * middle
+        canvas.height -= tight * rng.uniform(1.6, 3.2) * soft_step(below, 0.014)
+        # The panel below a step leans out of it, the more the pleat is opened.
+        canvas.height += rng.uniform(8, 22) * (0.5 + tight) * np.clip(below, 0, 0.1)
+        length = rng.uniform(0.015, 0.035) * (0.5 + middle)
+        shadow = soft_step(below, 0.006) * np.exp(-np.maximum(below, 0) / length)
+        canvas.stain -= rng.uniform(0.08, 0.26) * shadow * (0.35 + 0.65 * tight)
+    for side in (-1, 1):
+        _tuck(canvas, side, rng)
+
+
+def _tuck(canvas: Canvas, side: int, rng: np.random.Generator) -> None:
+    """Add the triangle that stands up where the opened pleats meet a side border."""
+    if rng.random() < 0.4:
+        return
+    depth = rng.uniform(0.2, 0.6)
+    t = np.clip((1 - side * canvas.u) / depth, 0, 1)
+    center, spread = rng.uniform(0.4, 0.65), rng.uniform(0.08, 0.22)
+    for sign in (-1, 1):
+        line = canvas.v - center - sign * spread * t
+        canvas.height += sign * rng.uniform(1.0, 3.0) * soft_step(line, 0.02) * (1 - t)
+        canvas.stain -= rng.uniform(0.02, 0.12) * bump(line, 0.014) * (1 - t)
 
 
 def _border(
