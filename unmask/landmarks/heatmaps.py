@@ -1,0 +1,197 @@
+"""From landmarks to target heatmaps and back, in NumPy.
+
+A heatmap pixel covers ``STRIDE`` x ``STRIDE`` image pixels. With pixel centres at integers in both,
+``image = STRIDE * (heatmap + 0.5) - 0.5``.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+STRIDE = 4
+SIGMA = 1.0
+_REACH = 3  # heatmap pixels: everything beyond 3 sigma is exactly zero
+
+BOUNDARIES_98: tuple[tuple[int, ...], ...] = (
+    tuple(range(33)),  # jaw
+    tuple(range(33, 38)),  # brows, upper edge
+    tuple(range(42, 47)),
+    tuple(range(51, 55)),  # line of the nose
+    tuple(range(55, 60)),  # base of the nose
+    (60, 61, 62, 63, 64),  # lids: upper, lower
+    (60, 67, 66, 65, 64),
+    (68, 69, 70, 71, 72),
+    (68, 75, 74, 73, 72),
+    tuple(range(76, 83)),  # lips: outer upper, outer lower, inner upper, inner lower
+    (76, 87, 86, 85, 84, 83, 82),
+    (88, 89, 90, 91, 92),
+    (88, 95, 94, 93, 92),
+)
+"""The curves of the boundary map, as indices of the 98 points."""
+
+
+def to_heatmap(points: NDArray[np.floating], stride: int = STRIDE) -> NDArray[np.floating]:
+    """Image pixels to heatmap pixels."""
+    return (points + 0.5) / stride - 0.5
+
+
+def to_image(points: NDArray[np.floating], stride: int = STRIDE) -> NDArray[np.floating]:
+    """Heatmap pixels to image pixels."""
+    return (points + 0.5) * stride - 0.5
+
+
+def draw_heatmaps(points: NDArray[np.floating], size: int = 64) -> NDArray[np.float32]:
+    """Gaussian target heatmaps, centred between pixels where the points are.
+
+    Args:
+        points: (N, 2), (x, y) in heatmap pixels; points outside leave what reaches inside.
+        size: Side of the heatmaps.
+
+    Returns:
+        (size, size, N) float32 in [0, 1], zero beyond 3 sigma of 1 pixel.
+
+    Example:
+        >>> maps = draw_heatmaps(np.array([[10.0, 20.0]]))
+        >>> maps.shape, float(maps[20, 10, 0])
+        ((64, 64, 1), 1.0)
+
+    Reference:
+        Adaptive Wing Loss, section 5; the published code rounds the centre to whole pixels, which
+        costs up to two image pixels of accuracy.
+    """
+    points = np.asarray(points, np.float64)
+    heatmaps = np.zeros((size, size, len(points)), np.float32)
+    # Only a patch around each point is not zero; all patches are computed at once.
+    steps = np.arange(-_REACH, _REACH + 1)
+    nearest = np.rint(points).astype(int)
+    columns, rows = nearest[:, :1] + steps, nearest[:, 1:] + steps  # (N, 7) each
+    from_x = (columns - points[:, :1]) ** 2
+    from_y = (rows - points[:, 1:]) ** 2
+    distance = from_y[:, :, None] + from_x[:, None, :]
+    inside = (rows[:, :, None] >= 0) & (rows[:, :, None] < size)
+    inside = inside & (columns[:, None, :] >= 0) & (columns[:, None, :] < size)
+    inside &= distance <= (_REACH * SIGMA) ** 2
+    n, r, c = np.nonzero(inside)
+    heatmaps[rows[n, r], columns[n, c], n] = np.exp(-distance[n, r, c] / (2 * SIGMA**2))
+    return heatmaps
+
+
+def draw_boundary(points: NDArray[np.floating], size: int = 64) -> NDArray[np.float32]:
+    """Boundary map: a ridge along jaw, brows, nose, lids and lips.
+
+    Args:
+        points: (98, 2), (x, y) in heatmap pixels.
+        size: Side of the map.
+
+    Returns:
+        (size, size) float32 in [0, 1]: Gaussian of the distance to the nearest curve.
+
+    Example:
+        >>> draw_boundary(np.random.default_rng(0).uniform(0, 64, (98, 2))).shape
+        (64, 64)
+
+    Reference:
+        Adaptive Wing Loss, section 5 (after Wu et al., "Look at Boundary", 2018).
+    """
+    # Drawn twice as large, because lines are drawn in whole pixels.
+    fine = np.full((2 * size, 2 * size), 255, np.uint8)
+    scaled = np.rint((np.asarray(points) * 2 + 0.5) * 16).astype(np.int32)
+    curves = [scaled[list(curve)] for curve in BOUNDARIES_98]
+    cv2.polylines(fine, curves, isClosed=False, color=0, shift=4)
+    distance = cv2.distanceTransform(fine, cv2.DIST_L2, 5) / 2
+    distance = cv2.resize(distance, (size, size), interpolation=cv2.INTER_AREA)
+    ridge = np.exp(-(distance**2) / (2 * SIGMA**2))
+    return np.where(distance <= _REACH * SIGMA, ridge, 0).astype(np.float32)
+
+
+def decode_quarter(heatmaps: NDArray[np.floating]) -> NDArray[np.float32]:
+    """The highest pixel, moved a quarter pixel towards its higher neighbour in x and in y.
+
+    Args:
+        heatmaps: (B, H, W, N).
+
+    Returns:
+        (B, N, 2), (x, y) in heatmap pixels.
+
+    Example:
+        >>> maps = draw_heatmaps(np.array([[10.3, 20.0]]))[None]
+        >>> decode_quarter(maps).tolist()
+        [[[10.25, 20.0]]]
+
+    Reference:
+        The published code's decoding: ``4 * (column + 0.5 +- 0.25)`` measured from the image's edge.
+    """
+    rows, columns = _peaks(heatmaps)
+    patches = _patches(heatmaps, rows, columns, reach=1)
+    dx = np.sign(patches[:, :, 1, 2] - patches[:, :, 1, 0])
+    dy = np.sign(patches[:, :, 2, 1] - patches[:, :, 0, 1])
+    return np.stack([columns + 0.25 * dx, rows + 0.25 * dy], axis=-1).astype(np.float32)
+
+
+def decode_local(heatmaps: NDArray[np.floating], reach: int = 4) -> NDArray[np.float32]:
+    """Centre of mass of the squared heatmap in a window around its highest pixel.
+
+    Args:
+        heatmaps: (B, H, W, N).
+        reach: Half the window's side, in heatmap pixels.
+
+    Returns:
+        (B, N, 2), (x, y) in heatmap pixels.
+
+    Example:
+        >>> maps = draw_heatmaps(np.array([[10.3, 20.0]]))[None]
+        >>> decode_local(maps).round(1).tolist()
+        [[[10.3, 20.0]]]
+    """
+    rows, columns = _peaks(heatmaps)
+    patches = np.square(np.maximum(_patches(heatmaps, rows, columns, reach), 0.0))
+    steps = np.arange(-reach, reach + 1)
+    total = np.maximum(patches.sum((2, 3)), 1e-12)
+    x = columns + patches.sum(2) @ steps / total
+    y = rows + patches.sum(3) @ steps / total
+    return np.stack([x, y], axis=-1).astype(np.float32)
+
+
+def decode_mean(heatmaps: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Centre of mass of the whole squared heatmap, as the coordinate loss sees it.
+
+    Args:
+        heatmaps: (B, H, W, N).
+
+    Returns:
+        (B, N, 2), (x, y) in heatmap pixels.
+
+    Example:
+        >>> maps = draw_heatmaps(np.array([[10.3, 20.0]]))[None]
+        >>> decode_mean(maps).round(1).tolist()
+        [[[10.3, 20.0]]]
+    """
+    mass = np.square(np.maximum(heatmaps, 0.0))
+    over_rows, over_columns = mass.sum(2), mass.sum(1)  # (B, H, N), (B, W, N)
+    total = np.maximum(over_rows.sum(1), 1e-12)
+    x = np.einsum("bwn,w->bn", over_columns, np.arange(mass.shape[2])) / total
+    y = np.einsum("bhn,h->bn", over_rows, np.arange(mass.shape[1])) / total
+    return np.stack([x, y], axis=-1).astype(np.float32)
+
+
+def _peaks(heatmaps: NDArray[np.floating]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Row and column of the highest pixel, (B, N) each."""
+    batch, height, width, count = heatmaps.shape
+    best = heatmaps.reshape(batch, height * width, count).argmax(axis=1)
+    rows, columns = np.divmod(best, width)
+    return rows, columns
+
+
+def _patches(
+    heatmaps: NDArray[np.floating], rows: NDArray[np.intp], columns: NDArray[np.intp], reach: int
+) -> NDArray[np.floating]:
+    """Windows (B, N, 2 * reach + 1, 2 * reach + 1) around pixels, zero outside the map."""
+    padded = np.pad(heatmaps, ((0, 0), (reach, reach), (reach, reach), (0, 0)))
+    steps = np.arange(2 * reach + 1)
+    batch = np.arange(len(heatmaps))[:, None, None, None]
+    point = np.arange(heatmaps.shape[3])[None, :, None, None]
+    window_rows = rows[:, :, None, None] + steps[:, None]
+    window_columns = columns[:, :, None, None] + steps
+    return padded[batch, window_rows, window_columns, point]

@@ -1,0 +1,172 @@
+"""Adaptive Wing loss, its weighted loss map, and a coordinate term, as pure functions of heatmaps.
+
+Source: Wang, Bo, Fuxin, "Adaptive Wing Loss for Robust Face Alignment via Heatmap Regression",
+ICCV 2019, equations 3 and 5 to 7.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from keras import ops
+
+IGNORED = -1.0
+"""A target channel filled with this value is not supervised."""
+
+
+def adaptive_wing(
+    target: Any,
+    prediction: Any,
+    *,
+    alpha: float = 2.1,
+    omega: float = 14.0,
+    epsilon: float = 1.0,
+    theta: float = 0.5,
+) -> Any:
+    """Adaptive Wing loss of every pixel.
+
+    Logarithmic for errors below ``theta`` and linear above; its curvature follows the target, so
+    that peaks are fitted closely while small errors of the background are forgiven.
+
+    Args:
+        target: Heatmaps in [0, 1], any shape.
+        prediction: Predicted heatmaps, the same shape.
+        alpha: Exponent at a target of zero; larger than 2 keeps the loss smooth at zero.
+        omega: Scale of the loss.
+        epsilon: Error at which the logarithm turns from linear to flat.
+        theta: Error at which the linear part begins.
+
+    Returns:
+        The loss of every pixel, shaped like ``target``.
+
+    Example:
+        >>> import numpy as np
+        >>> loss = adaptive_wing(np.array([0.0, 1.0]), np.array([0.25, 0.25]))
+        >>> np.round(np.array(loss), 4).tolist()
+        [0.7414, 7.6102]
+
+    Reference:
+        Adaptive Wing Loss, equation 3.
+    """
+    error = ops.abs(target - prediction)
+    exponent = alpha - target
+    # exp(b ln a) instead of a ** b: three times faster on CPUs, and these maps are large.
+    at_theta = ops.exp(exponent * math.log(theta / epsilon))
+    slope = omega * exponent * at_theta / (1.0 + at_theta) / theta
+    # The floor keeps the logarithm finite at an error of exactly zero. Beyond theta the curve
+    # stays at its value there, A * theta - C, and the line A * (error - theta) is added.
+    bounded = ops.clip(error, 1e-6, theta)
+    curve = omega * ops.log(1.0 + ops.exp(exponent * ops.log(bounded / epsilon)))
+    return curve + slope * ops.relu(error - theta)
+
+
+def loss_map(target: Any, *, threshold: float = 0.2, weight: float = 10.0) -> Any:
+    """Weights of the pixels: high on and next to the heatmaps' peaks.
+
+    Args:
+        target: Target heatmaps (B, H, W, K) in [0, 1].
+        threshold: Pixels whose 3x3 neighbourhood reaches this value are weighted.
+        weight: Weight added to theirs.
+
+    Returns:
+        (B, H, W, K) with the values 1 and ``1 + weight``.
+
+    Example:
+        >>> import numpy as np
+        >>> target = np.zeros((1, 5, 5, 1), "float32")
+        >>> target[0, 0, 0, 0] = 1
+        >>> np.array(loss_map(target)).sum()  # 4 pixels of 11, 21 of 1
+        65.0
+
+    Reference:
+        Adaptive Wing Loss, equations 6 and 7.
+    """
+    dilated = ops.max_pool(target, 3, strides=1, padding="same")
+    return 1.0 + weight * ops.cast(dilated >= threshold, target.dtype)
+
+
+def weighted_adaptive_wing(target: Any, prediction: Any) -> Any:
+    """Mean of the Adaptive Wing loss over supervised pixels, weighted by :func:`loss_map`.
+
+    Args:
+        target: Target heatmaps (B, H, W, K); channels filled with -1 are ignored.
+        prediction: Predicted heatmaps (B, H, W, K).
+
+    Returns:
+        One loss an image, (B,).
+
+    Example:
+        >>> import numpy as np
+        >>> target = np.zeros((2, 8, 8, 3), "float32")
+        >>> np.round(np.array(weighted_adaptive_wing(target, target)), 3).tolist()
+        [0.0, 0.0]
+
+    Reference:
+        Adaptive Wing Loss, equation 8.
+    """
+    supervised = ops.cast(target > IGNORED / 2, prediction.dtype)
+    target = ops.maximum(target, 0.0)
+    losses = adaptive_wing(target, prediction) * loss_map(target) * supervised
+    count = ops.maximum(ops.sum(supervised, axis=(1, 2, 3)), 1.0)
+    return ops.sum(losses, axis=(1, 2, 3)) / count
+
+
+def expected_positions(heatmaps: Any, *, floor: float = 1e-3) -> Any:
+    """Centre of mass of the squared positive part of each heatmap, differentiable.
+
+    Squaring makes a low background harmless; a map without any mass yields the centre.
+
+    Args:
+        heatmaps: (B, H, W, K).
+        floor: Mass of an imaginary point at the centre of the map.
+
+    Returns:
+        (B, K, 2), (x, y) in heatmap pixels with pixel centres at integers.
+
+    Example:
+        >>> import numpy as np
+        >>> heatmaps = np.zeros((1, 9, 9, 1), "float32")
+        >>> heatmaps[0, 2, 6, 0] = 1
+        >>> np.round(np.array(expected_positions(heatmaps, floor=0.0)), 2).tolist()
+        [[[6.0, 2.0]]]
+    """
+    _, height, width, count = heatmaps.shape
+    mass = ops.reshape(ops.square(ops.relu(heatmaps)), (-1, height * width, count))
+    ys, xs = np.mgrid[:height, :width] - np.array([height - 1, width - 1]).reshape(2, 1, 1) / 2
+    basis = np.stack([np.ones_like(xs), xs, ys]).reshape(1, 3, -1).astype("float32")
+    moments = ops.matmul(ops.cast(basis, mass.dtype), mass)  # (B, 3, K): mass, and times x and y
+    center = np.array([width - 1, height - 1], "float32") / 2
+    offset = moments[:, 1:] / (moments[:, :1] + floor)
+    return ops.transpose(offset, (0, 2, 1)) + center
+
+
+def coordinate_loss(target: Any, prediction: Any) -> Any:
+    """Mean distance in heatmap pixels between the centres of mass of two sets of heatmaps.
+
+    Heatmaps alone say little about a point hidden by a mask: their optimum is a faint, wide blob.
+    This term asks that its centre be right.
+
+    Args:
+        target: Target heatmaps (B, H, W, K), the last channel a boundary map, which is left out;
+            channels filled with -1 are ignored.
+        prediction: Predicted heatmaps (B, H, W, K).
+
+    Returns:
+        One loss an image, (B,).
+
+    Example:
+        >>> import numpy as np
+        >>> target = np.zeros((1, 16, 16, 2), "float32")
+        >>> moved = target.copy()
+        >>> target[0, 4, 4, 0] = moved[0, 4, 7, 0] = 100
+        >>> np.round(np.array(coordinate_loss(target, moved)), 2).tolist()
+        [3.0]
+    """
+    supervised = ops.cast(target[:, 0, 0, :-1] > IGNORED / 2, prediction.dtype)  # (B, K - 1)
+    # The boundary map is dropped late: leaving it out of the heatmaps would copy all of them.
+    offset = (expected_positions(target) - expected_positions(prediction))[:, :-1]
+    # The small constant keeps the square root's gradient finite where a point is exactly right.
+    distance = ops.sqrt(ops.sum(ops.square(offset), axis=-1) + 1e-6) * supervised
+    return ops.sum(distance, axis=-1) / ops.maximum(ops.sum(supervised, axis=-1), 1.0)

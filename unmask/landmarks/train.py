@@ -1,0 +1,167 @@
+"""Training of the landmark network within a time budget."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from unmask.landmarks.augment import Augmentation
+from unmask.landmarks.data import Faces, LandmarkDataset, read_groups, validation_faces
+from unmask.landmarks.losses import coordinate_loss, weighted_adaptive_wing
+from unmask.landmarks.model import LITE, build_fan
+from unmask.landmarks.predict import predict_landmarks
+from unmask.training.callbacks import CosineByTime, CsvHistory, SaveBest, StopAfterMinutes
+from unmask.training.precision import precision
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Everything that a training of the landmark network depends on.
+
+    Attributes:
+        data: Folder with ``faces_male``, ``faces_female``, ``faces_wide``, ``landmarks_300w``; those
+            that exist are used.
+        out: Folder for the weights, the history and what an interrupted training needs.
+        minutes: Wall-clock budget of this call; the learning rate falls to zero over it.
+        seed: Seed of the faces' variations and of the first weights.
+        batch_size: Faces a step.
+        steps: Steps between two validations.
+        rate: Highest learning rate (Adam).
+        weight_decay: Decoupled weight decay.
+        average: Momentum of the running average of the weights, which is what is kept.
+        coordinates: Weight of the coordinate loss beside the Adaptive Wing loss.
+        policy: Keras dtype policy; "mixed_bfloat16" is 1.7 times faster on recent CPUs.
+        network: Arguments of :func:`unmask.landmarks.model.build_fan`.
+        augmentation: How strongly training faces vary.
+        validation: Validation faces, each measured with and without a mask.
+    """
+
+    data: Path
+    out: Path
+    minutes: float = 24.0
+    seed: int = 0
+    batch_size: int = 16
+    steps: int = 300
+    rate: float = 2e-3
+    weight_decay: float = 1e-4
+    average: float = 0.998
+    coordinates: float = 0.1
+    policy: str = "mixed_bfloat16"
+    network: dict[str, Any] = field(default_factory=lambda: dict(LITE))
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    validation: int = 120
+
+
+@keras.saving.register_keras_serializable(package="unmask")
+class LandmarkLoss(keras.losses.Loss):
+    """Weighted Adaptive Wing loss plus the coordinate loss.
+
+    Args:
+        coordinates: Weight of the coordinate loss.
+        name: Name of the loss.
+    """
+
+    def __init__(self, coordinates: float = 0.1, name: str = "landmark_loss") -> None:
+        super().__init__(name=name)
+        self.coordinates = coordinates
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        """One loss an image."""
+        loss = weighted_adaptive_wing(y_true, y_pred)
+        return loss + self.coordinates * coordinate_loss(y_true, y_pred)
+
+    def get_config(self) -> dict[str, Any]:
+        """Arguments of the constructor."""
+        return {"coordinates": self.coordinates, "name": self.name}
+
+
+class ValidateLandmarks(keras.callbacks.Callback):
+    """Log the mean inter-ocular errors in percent: ``val_nme``, ``val_nme_masked``, and their mean.
+
+    The mean, ``val_error``, is what the best weights are chosen by.
+
+    Args:
+        unmasked: Faces without masks.
+        masked: The same faces with masks.
+    """
+
+    def __init__(self, unmasked: Faces, masked: Faces) -> None:
+        super().__init__()
+        self._unmasked, self._masked = unmasked, masked
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Measure, and add the values to the logs for the callbacks that follow."""
+        if logs is not None:
+            logs["val_nme"] = self._error(self._unmasked)
+            logs["val_nme_masked"] = self._error(self._masked)
+            logs["val_error"] = (logs["val_nme"] + logs["val_nme_masked"]) / 2
+
+    def _error(self, faces: Faces) -> float:
+        offset = predict_landmarks(self.model, faces.images).points - faces.points
+        ocular = np.linalg.norm(faces.points[:, 60] - faces.points[:, 72], axis=-1)
+        return float((np.linalg.norm(offset, axis=-1).mean(axis=1) / ocular).mean() * 100)
+
+
+def train(config: TrainConfig) -> Path:
+    """Train, or continue an interrupted training in the same folder.
+
+    Args:
+        config: The settings.
+
+    Returns:
+        The safetensors file with the best averaged weights by NME on the validation faces.
+
+    Raises:
+        DataError: The data folder has no faces.
+    """
+    config.out.mkdir(parents=True, exist_ok=True)
+    best = config.out / "landmarks.safetensors"
+    keras.utils.set_random_seed(config.seed)
+    with precision(config.policy):
+        model = build_fan(**config.network)
+    model.compile(
+        optimizer=keras.optimizers.AdamW(
+            config.rate, weight_decay=config.weight_decay, global_clipnorm=1.0,
+            use_ema=True, ema_momentum=config.average,
+        ),
+        loss=[LandmarkLoss(config.coordinates) for _ in model.outputs],
+        jit_compile=False,
+    )  # fmt: skip
+    dataset = LandmarkDataset(
+        read_groups(config.data, "train"),
+        batch_size=config.batch_size, steps=config.steps, stacks=len(model.outputs),
+        augmentation=config.augmentation, seed=config.seed,
+        workers=1, use_multiprocessing=False, max_queue_size=8,
+    )  # fmt: skip
+    records = [r for group in read_groups(config.data, "val") for r in group.records]
+    faces = [
+        validation_faces(records, masked=masked, count=config.validation, seed=config.seed)
+        for masked in (False, True)
+    ]
+    budget = StopAfterMinutes(config.minutes)
+    callbacks = [
+        budget,
+        CosineByTime(budget, peak=config.rate),
+        # Before the averages are swapped in, so that the training goes on with its own weights.
+        keras.callbacks.BackupAndRestore(str(config.out / "backup")),
+        keras.callbacks.SwapEMAWeights(swap_on_epoch=True),
+        ValidateLandmarks(*faces),
+        SaveBest(best, "val_error", "min", _metadata(config)),
+        CsvHistory(config.out / "history.csv"),
+    ]
+    model.fit(dataset, epochs=10_000, callbacks=callbacks, shuffle=False, verbose=2)
+    return best
+
+
+def _metadata(config: TrainConfig) -> dict[str, str]:
+    network = ", ".join(f"{key}={value!r}" for key, value in config.network.items())
+    return {
+        "stage": "landmarks",
+        "network": network,
+        "seed": str(config.seed),
+        "minutes": str(config.minutes),
+    }
