@@ -38,6 +38,7 @@ _FORMATS = {
     ".tif": "TIFF",
     ".tiff": "TIFF",
 }
+_READABLE = sorted(set(_FORMATS.values()))
 IMAGE_SUFFIXES = frozenset(_FORMATS)
 """Suffixes, in lower case, of the formats that are read and written."""
 
@@ -217,6 +218,30 @@ def find_images(paths: PathLike | Iterable[PathLike], *, recursive: bool = False
     return sorted(found.values())
 
 
+def copyable_suffix(content: bytes) -> str | None:
+    """Tell whether an image file can be copied as it is, or has to be converted for others.
+
+    Args:
+        content: The bytes of an image file that `load_photo` accepts.
+
+    Returns:
+        ".jpg" or ".png" if every reader sees in the file the very pixels that `load_image` gives:
+        8-bit grey or RGB, no EXIF turn, no transparency; None otherwise.
+
+    Example:
+        >>> copyable_suffix(Path("portrait.webp").read_bytes()) is None  # doctest: +SKIP
+        True
+    """
+    with Image.open(io.BytesIO(content), formats=_READABLE) as image:
+        # Grey pixels with a profile are converted through it, see `_to_rgb`.
+        plain = image.mode == "RGB" or (image.mode == "L" and "icc_profile" not in image.info)
+        deep = image.format == "PNG" and content[24] > 8  # the header's bit depth
+        if not plain or deep or image.has_transparency_data or _turn(image) is not None:
+            return None
+        # A multi-picture JPEG begins with the picture that is meant.
+        return {"JPEG": ".jpg", "MPO": ".jpg", "PNG": ".png"}.get(image.format or "")
+
+
 # === Writing ===
 
 
@@ -318,7 +343,7 @@ def _from_stream(stream: BinaryIO, name: str, limits: _Limits) -> Photo:
         raise ImageError(f"{name}: empty file")
     stream.seek(0)
     try:
-        image = Image.open(stream, formats=sorted(set(_FORMATS.values())))
+        image = Image.open(stream, formats=_READABLE)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ImageError(f"{name}: too many pixels ({error})") from error
     except Image.UnidentifiedImageError as error:
@@ -345,13 +370,16 @@ def _from_pil(image: Image.Image, name: str, limits: _Limits) -> Photo:
 
 
 def _turned(image: Image.Image) -> Image.Image:
-    """Turn the image as its EXIF orientation says; broken EXIF data means "as stored"."""
-    try:
-        orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
-        turn = _TURNS.get(orientation)
-    except Exception:  # a photo is worth opening even if what is written beside it is not readable
-        return image
+    turn = _turn(image)
     return image if turn is None else image.transpose(turn)
+
+
+def _turn(image: Image.Image) -> Image.Transpose | None:
+    """What the EXIF orientation asks for; broken EXIF data means "as stored"."""
+    try:
+        return _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:  # a photo is worth opening even if what is written beside it is not readable
+        return None
 
 
 # === Inside: colour ===

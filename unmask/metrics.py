@@ -407,7 +407,7 @@ def _unit(image: ArrayLike, name: str) -> NDArray[np.float64]:
 
 
 def _grey(image: NDArray[np.float64]) -> NDArray[np.float64]:
-    # The weights' rounding lifts white a hair above 1.
+    # Rounding may lift white a hair above 1.
     return np.clip(rgb2gray(image), 0, 1)
 
 
