@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 from scipy.special import expit, logit
-from scipy.stats import rankdata
 
 from unmask.gender.data import Views
+from unmask.metrics import accuracy, expected_calibration_error, roc_auc
 
 
 @dataclass(frozen=True)
@@ -107,25 +107,15 @@ def score(predicted: NDArray[np.floating], labels: NDArray[np.floating]) -> Gend
         >>> score(np.array([0.1, 0.6, 0.8]), np.array([0, 0, 1])).recall_female
         0.5
     """
-    predicted, male = np.asarray(predicted, np.float64), np.asarray(labels) > 0.5
-    if predicted.shape != male.shape or predicted.ndim != 1:
-        raise ValueError(
-            "predicted and labels must be (N,). "
-            f"Received: shapes {predicted.shape} and {male.shape}"
-        )
-    men, women = int(male.sum()), int((~male).sum())
-    if not men or not women:
-        raise ValueError(f"labels must have both genders. Received: {men} male, {women} female")
-    right = (predicted >= 0.5) == male
-    # Mann and Whitney's statistic; ties count half.
-    rank_sum = rankdata(predicted)[male].sum()
+    male = np.asarray(labels) > 0.5
+    called_male = np.asarray(predicted) >= 0.5
     return GenderScores(
-        count=len(predicted),
-        accuracy=float(right.mean()),
-        recall_female=float(right[~male].mean()),
-        recall_male=float(right[male].mean()),
-        auc=float((rank_sum - men * (men + 1) / 2) / (men * women)),
-        ece=expected_calibration_error(np.maximum(predicted, 1 - predicted), right),
+        auc=roc_auc(predicted, male),  # first: it refuses a set without both genders
+        count=len(male),
+        accuracy=accuracy(predicted, male),
+        recall_female=float((~called_male[~male]).mean()),
+        recall_male=float(called_male[male].mean()),
+        ece=expected_calibration_error(predicted, male),
     )
 
 
@@ -168,7 +158,3 @@ def fold_temperature(model: keras.Model, temperature: float) -> None:
     last = model.get_layer("male")
     last.set_weights([values / temperature for values in last.get_weights()])
 
-
-def expected_calibration_error(confidence, right, bins: int = 15) -> float:
-    edges = np.clip((confidence * bins).astype(int), 0, bins - 1)
-    return float(sum(abs(confidence[edges == b].sum() - right[edges == b].sum()) for b in range(bins)) / len(right))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import keras
 
@@ -14,7 +14,7 @@ from unmask.face import CROP_SIZE
 Scaling = Literal["paper", "inception"]
 
 # Arguments of `build_compact` for the shipped weights.
-LITE = dict(widths=(32, 64, 128, 256), blocks=(1, 1, 1, 1), dropout=0.3)
+LITE: dict[str, Any] = {"widths": (32, 64, 128, 256), "blocks": (1, 1, 1, 1), "dropout": 0.3}
 
 # The part of the canonical crop that the compact network looks at: left, top, side, in pixels of
 # the 256x256 crop. Tight face photos cover about this much of the crop; the rest would be fill.

@@ -1,0 +1,103 @@
+"""Stored views and the augmented batches made of them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from unmask.errors import DataError
+from unmask.face import CROP_SIZE
+from unmask.gender.data import AugmentedViews, Views, augment, read_faces, stored_views
+from unmask.gender.model import VIEW
+from unmask.training.faces import load_canonical
+
+
+@pytest.fixture(scope="module")
+def records(face_data):
+    return read_faces([face_data / "faces"], "train")
+
+
+@pytest.fixture(scope="module")
+def views(records, tmp_path_factory):
+    return stored_views(records, tmp_path_factory.mktemp("views") / "v.npy", masked=2, seed=5)
+
+
+def plain_views(labels: np.ndarray) -> Views:
+    """Return views whose every pixel is the number of the face."""
+    pixels = np.zeros((len(labels), 1, 208, 208, 3), np.uint8)
+    pixels += np.arange(len(labels), dtype=np.uint8)[:, None, None, None, None]
+    return Views(pixels, labels.astype(np.float32))
+
+
+def test_faces_of_unknown_gender_are_left_out(records):
+    assert len(records) == 23
+    assert {record.gender for record in records} == {"female", "male"}
+
+
+def test_no_face_at_all_is_an_error(face_data):
+    with pytest.raises(DataError, match="split 'test'"):
+        read_faces([face_data / "faces"], "test")
+
+
+def test_bare_window_is_the_canonical_crop_that_the_network_sees(records, views):
+    crop = load_canonical(records[3], CROP_SIZE).image
+    left, top, side = VIEW
+    np.testing.assert_array_equal(views.window(3, 0), crop[top : top + side, left : left + side])
+
+
+def test_masks_change_the_lower_face_and_leave_the_eyes(views):
+    eyes = np.s_[views.pixels.shape[2] // 4 : 2 * views.pixels.shape[2] // 5]
+    for face in range(len(views.labels)):
+        bare, first, second = views.pixels[face].astype(int)
+        assert np.abs(first[120:] - bare[120:]).mean() > 2
+        assert np.abs(first - second).max() > 30
+        assert np.abs(first[eyes] - bare[eyes]).mean() < 2
+
+
+def test_views_are_drawn_once_and_the_same_for_a_seed(records, views, tmp_path):
+    again = stored_views(records, tmp_path / "v.npy", masked=2, seed=5, threads=1)
+    np.testing.assert_array_equal(again.pixels, views.pixels)
+    written = (tmp_path / "v.npy").stat().st_mtime_ns
+    stored_views(records, tmp_path / "v.npy", masked=2, seed=5)
+    assert (tmp_path / "v.npy").stat().st_mtime_ns == written
+    with pytest.raises(DataError, match="expected uint8"):
+        stored_views(records[:5], tmp_path / "v.npy", masked=2, seed=5)
+
+
+def test_batches_are_the_same_for_a_seed_and_new_every_epoch(views):
+    first = AugmentedViews(views, batch_size=8, seed=3)
+    second = AugmentedViews(views, batch_size=8, seed=3)
+    np.testing.assert_array_equal(first[1][0], second[1][0])
+    first.on_epoch_end()
+    assert not np.array_equal(first[1][0], second[1][0])
+    resumed = AugmentedViews(views, batch_size=8, seed=3, first_epoch=1)
+    np.testing.assert_array_equal(first[1][0], resumed[1][0])
+
+
+def test_batches_have_the_range_and_shapes_of_the_network(views):
+    images, labels = AugmentedViews(views, batch_size=8)[0]
+    assert images.shape == (8, VIEW[2], VIEW[2], 3)
+    assert images.dtype == np.float32
+    assert 0.0 <= images.min() < images.max() <= 1.0
+    assert labels.shape == (8, 1)
+    assert set(np.unique(labels)) <= {0.0, 1.0}
+
+
+def test_weights_decide_how_often_a_face_is_shown(monkeypatch):
+    views = plain_views(np.array([0, 1, 0, 1]))
+    monkeypatch.setattr("unmask.gender.data.augment", lambda source, rng: source[:160, :160])
+    batches = AugmentedViews(views, batch_size=50, steps=2, weights=np.array([1, 2, 3, 4]))
+    shown = np.concatenate([batches[i][0][:, 0, 0, 0] for i in range(2)]) * 255
+    np.testing.assert_allclose(np.bincount(shown.round().astype(int)), [10, 20, 30, 40], atol=1)
+
+
+def test_augmentation_changes_images_but_not_their_source(views):
+    source = views.pixels[0, 0]
+    before = source.copy()
+    results = [augment(source, np.random.default_rng(seed)) for seed in range(30)]
+    np.testing.assert_array_equal(source, before)
+    assert all(r.shape == (160, 160, 3) and r.dtype == np.uint8 for r in results)
+    assert len({r.tobytes() for r in results}) == 30
+    # On average the face stays where it is and keeps its brightness.
+    mean = np.mean(results, axis=0).mean()
+    assert abs(mean - views.window(0, 0).mean()) < 25
