@@ -7,9 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unmask.synthesis.light import read_light, softness_and_noise
+from unmask.synthesis.sheet import PIXELS_PER_U, SHAPE, sheet_position
 from unmask.synthesis.straps import draw_loops
 from unmask.synthesis.template import MaskTemplate
-from unmask.synthesis.warp import surface_coordinates, template_positions
+from unmask.synthesis.warp import surface_coordinates
 from unmask.synthesis.wear import Worn
 
 Field = NDArray[np.float32]
@@ -27,7 +28,7 @@ def compose(
 
     Args:
         image: (H, W, 3) RGB; not changed.
-        template: The mask.
+        template: The mask, as a flat sheet (see `sheet.flatten`).
         worn: Its place.
         rng: Variation of light, shadow, loops and noise.
 
@@ -82,13 +83,14 @@ def _warp(template: MaskTemplate, worn: Worn, box: Box) -> NDArray[np.uint8]:
     # Samples at the pixel centres that cv2.resize assumes.
     x = (np.arange(columns) + 0.5) * width / columns - 0.5 + x0
     y = (np.arange(rows) + 0.5) * height / rows - 0.5 + y0
-    rgba, points = template.rgba, template.points
-    scale = worn.width / max(float(points[:, 0].max() - points[:, 0].min()), 1.0)
+    positions = sheet_position(surface_coordinates(worn.net, x, y))
+    rgba = template.rgba
+    scale = worn.width / (2 * PIXELS_PER_U)
     if scale < 0.5:
         # Bilinear sampling would skip pixels.
         rgba = cv2.resize(rgba, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-        points = (points + 0.5) * (np.array(rgba.shape[1::-1]) / template.rgba.shape[1::-1]) - 0.5
-    positions = template_positions(points, surface_coordinates(worn.net, x, y))
+        shrink = np.array(rgba.shape[1::-1], np.float32) / SHAPE[::-1]
+        positions = (positions + np.float32(0.5)) * shrink - np.float32(0.5)
     positions = cv2.resize(positions, (width, height), interpolation=cv2.INTER_LINEAR)
     return cv2.remap(rgba, positions, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
 

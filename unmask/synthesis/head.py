@@ -7,18 +7,20 @@ from dataclasses import dataclass
 import numpy as np
 
 _JAW_POINTS = 33
+# Share of the face's width on the narrower side of the nose below which a head counts as turned.
+_TURNED = 0.33
 
 
 @dataclass(frozen=True)
 class Head:
     """The parts of a landmark set that masks are pinned to, the same for both layouts.
 
-    Args:
-        jaw: `(33, 2)` float64, from the left-in-image temple (0) over the chin (16) to the right (32).
-        bridge: `(2,)` between the eyes, where the nose begins.
-        nose_tip: `(2,)`.
-        mouth: `(2,)` middle of the mouth corners.
-        eyes: `(2,)` middle of the four eye corners.
+    Attributes:
+        jaw: (33, 2) from the temple on the left of the picture (0) over the chin (16) to the right.
+        bridge: (2,) between the eyes, where the nose begins.
+        nose_tip: (2,).
+        mouth: (2,) middle of the mouth corners.
+        eyes: (2,) middle of the four eye corners.
     """
 
     jaw: np.ndarray
@@ -36,6 +38,14 @@ class Head:
     def chin(self) -> np.ndarray:
         """The lowest jaw point, `(2,)`."""
         return self.jaw[16]
+
+    def view(self) -> str:
+        """Return `"front"`, or the half that is turned away: `"left"` or `"right"`."""
+        chord = self.jaw[26] - self.jaw[6]
+        share = float((self.nose_tip - self.jaw[6]) @ chord) / max(float(chord @ chord), 1e-6)
+        if share < _TURNED:
+            return "left"
+        return "right" if share > 1 - _TURNED else "front"
 
 
 def head_from_landmarks(landmarks: np.ndarray) -> Head:

@@ -9,7 +9,8 @@ import numpy as np
 
 from unmask.synthesis.compose import compose
 from unmask.synthesis.drawing import ALL_KINDS, SHARES, draw_template
-from unmask.synthesis.head import head_from_landmarks
+from unmask.synthesis.head import Head, head_from_landmarks
+from unmask.synthesis.sheet import flatten
 from unmask.synthesis.template import MaskTemplate
 from unmask.synthesis.wear import FITS, wear
 
@@ -36,9 +37,14 @@ class MaskSynthesizer:
 
     Args:
         seed: Seed of the bank and of every call.
-        bank_size: Number of masks that are drawn (each at its first use) and worn in turn.
+        bank_size: Number of masks that are drawn, each at its first use; about 0.2 MB each. 0 for
+            `templates` alone.
         kinds: Families to draw from, a subset of `ALL_KINDS`.
-        templates: Further masks, for example from `load_masktheface`; they join the bank.
+        templates: Further masks, for example from `load_masktheface`; they join the bank. Where a
+            mask has views for turned heads, the head decides.
+
+    Raises:
+        ValueError: For an unknown kind, a negative bank size or nothing to choose from.
 
     Example:
         >>> import numpy as np
@@ -64,13 +70,16 @@ class MaskSynthesizer:
         templates: Sequence[MaskTemplate] = (),
     ) -> None:
         unknown = [kind for kind in kinds if kind not in ALL_KINDS]
-        if unknown or (not kinds and not templates):
+        if unknown or not kinds:
             raise ValueError(f"kinds must be some of {ALL_KINDS}. Received: kinds={tuple(kinds)}")
-        if bank_size < 1:
-            raise ValueError(f"bank_size must be at least 1. Received: bank_size={bank_size}")
+        if bank_size < 0 or not (bank_size or templates):
+            raise ValueError(
+                "bank_size must be at least 1, or 0 where templates are given. "
+                f"Received: bank_size={bank_size}"
+            )
         self.seed = seed
         self._kinds = tuple(kinds)
-        self._templates = tuple(templates)
+        self._sets = _group_views(templates)
         self._bank: list[MaskTemplate | None] = [None] * bank_size
 
     def __call__(self, image: np.ndarray, landmarks: np.ndarray, index: int) -> MaskedFace:
@@ -93,16 +102,37 @@ class MaskSynthesizer:
             )
         head = head_from_landmarks(landmarks)
         rng = np.random.default_rng([self.seed, index])
-        template = self._template(int(rng.integers(len(self._bank))))
+        template = self._choose(head, rng)
         masked, mask = compose(image, template, wear(head, FITS[template.kind], rng), rng)
         return MaskedFace(masked, mask, template.kind)
 
-    def _template(self, number: int) -> MaskTemplate:
+    def _choose(self, head: Head, rng: np.random.Generator) -> MaskTemplate:
+        number = int(rng.integers(len(self._bank) + len(self._sets)))
+        if number < len(self._bank):
+            return self._drawn(number)
+        views = self._sets[number - len(self._bank)]
+        return views.get(head.view()) or next(iter(views.values()))
+
+    def _drawn(self, number: int) -> MaskTemplate:
         template = self._bank[number]
         if template is None:
+            # Threads may draw the same mask twice; both draw the same pixels.
             rng = np.random.default_rng([self.seed, 1, number])
             shares = np.array([SHARES[kind] for kind in self._kinds])
             kind = self._kinds[rng.choice(len(shares), p=shares / shares.sum())]
-            template = draw_template(kind, rng)
-            self._bank[number] = template
+            template = self._bank[number] = draw_template(kind, rng)
         return template
+
+
+def _group_views(templates: Sequence[MaskTemplate]) -> list[dict[str, MaskTemplate]]:
+    """Flatten templates and collect the views of each named mask, front first."""
+    sets: dict[str, dict[str, MaskTemplate]] = {}
+    for number, template in enumerate(templates):
+        if template.kind not in FITS:
+            raise ValueError(
+                f"templates[{number}].kind must be one of {tuple(FITS)}. "
+                f"Received: kind={template.kind!r}"
+            )
+        views = sets.setdefault(template.name or f"#{number}", {})
+        views[template.view] = flatten(template)
+    return [dict(sorted(views.items())) for views in sets.values()]

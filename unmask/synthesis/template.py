@@ -40,6 +40,7 @@ class MaskTemplate:
         view: Head pose that the picture was made for: `"front"`, `"left"` (its left half is the
             far, narrow one) or `"right"`.
         loops: Ear loops, None where they do not show.
+        name: Templates of one name are views of the same mask.
     """
 
     kind: str
@@ -47,3 +48,4 @@ class MaskTemplate:
     points: NDArray[np.float32] = field(repr=False)
     view: str = "front"
     loops: Loops | None = None
+    name: str = ""

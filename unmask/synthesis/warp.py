@@ -1,44 +1,61 @@
-"""From the flat mask to the face: a thin-plate spline through a small net of points.
-
-A mask's surface has coordinates (u, v): u runs from -1 (left border) over 0 (the line from the nose to the chin) to 1,
-v from 0 (upper edge) over 0.5 (tip of the nose) to 1 (lower edge).
-"""
+"""From the flat mask to the face: a net of points, and the thin-plate spline through it."""
 
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
+
+Points = NDArray[np.float64]
 
 COLUMNS = np.linspace(-1, 1, 7)
 ROWS = np.linspace(0, 1, 5)
 
-# Arch of the upper edge, the row at the mouth and the lower edge: a jaw is fuller than a parabola.
+# Arch of the upper edge, of the row at the mouth and of the lower edge: a jaw is fuller than a
+# parabola.
 _ROUNDNESS = np.array([2.0, 2.0, 2.6])
-# Share of a row's length on one side of its middle; beyond it the other side would be too thin to bend.
+# Largest share of a row on one side of its middle: the other side would be too thin to bend.
 _LIMIT = 0.85
 
 
-def net_from_anchors(anchors: np.ndarray) -> np.ndarray:
+def net_from_anchors(anchors: Points) -> Points:
     """Fill in the net between nine points.
 
-    Both directions are monotone cubics, so a turned head compresses the far half smoothly and never folds it.
+    Both directions are monotone cubics, so a turned head compresses the far half smoothly and never
+    folds it.
 
     Args:
-        anchors: `(3, 3, 2)`, rows top (v = 0), middle (0.5), bottom (1); each left, middle, right; (x, y) in pixels.
+        anchors: (3, 3, 2) points (x, y) in pixels: upper edge (v = 0), height of the mouth (0.5),
+            lower edge (1); each left, middle, right.
 
     Returns:
-        `(5, 7, 2)` points at `ROWS` x `COLUMNS`.
+        (5, 7, 2) points at `ROWS` x `COLUMNS`.
     """
-    rows = _through(anchors[:, 0], anchors[:, 1], anchors[:, 2], (COLUMNS + 1) / 2, _ROUNDNESS)
-    return _through(rows[0], rows[1], rows[2], ROWS, np.full(len(COLUMNS), 2.0)).transpose(1, 0, 2)
+    left, middle, right = anchors.transpose(1, 0, 2)
+    rows = curves_through(left, middle, right, (COLUMNS + 1) / 2, _ROUNDNESS)
+    return curves_through(rows[0], rows[1], rows[2], ROWS).transpose(1, 0, 2)
 
 
-def _through(
-    start: np.ndarray, middle: np.ndarray, end: np.ndarray, at: np.ndarray, power: np.ndarray
-) -> np.ndarray:
-    """Curves through three points, (N, 2) each, at 0, 0.5 and 1: (N, P, 2) for P positions.
+def curves_through(
+    start: Points,
+    middle: Points,
+    end: Points,
+    at: NDArray[np.floating],
+    power: NDArray[np.floating] | float = 2.0,
+) -> Points:
+    """Curves through three points each.
 
-    Along the chord the position is a monotone cubic Hermite spline; across it it is an arch,
-    `1 - |2 at - 1| ** power`: 2 is a parabola, more is flatter in the middle.
+    Along the chord the position is a monotone cubic Hermite spline, straight beyond its ends;
+    across it is an arch, `1 - |2 at - 1| ** power`: 2 is a parabola, more is flatter.
+
+    Args:
+        start: (N, 2) points at 0.
+        middle: (N, 2) points at 0.5.
+        end: (N, 2) points at 1.
+        at: (P,) where to evaluate.
+        power: Form of the arch, one for all or (N,).
+
+    Returns:
+        (N, P, 2).
     """
     chord = end - start
     length2 = np.maximum((chord**2).sum(1), 1e-6)
@@ -46,10 +63,13 @@ def _through(
     bulge = middle - start - share * chord
     share = np.clip(share, 1 - _LIMIT, _LIMIT)
     slope = 2 * share * (1 - share)
-    first = _hermite(2 * at, 0 * share, share, (3 * share - slope) / 2, slope)
-    second = _hermite(2 * at - 1, share, 0 * share + 1, slope, (3 * (1 - share) - slope) / 2)
-    along = np.where(at < 0.5, first, second)
-    across = 1 - np.abs(2 * at - 1) ** power[:, None]
+    slope_start, slope_end = (3 * share - slope) / 2, (3 * (1 - share) - slope) / 2
+    inside = np.clip(at, 0, 1)
+    first = _hermite(2 * inside, 0 * share, share, slope_start, slope)
+    second = _hermite(2 * inside - 1, share, 0 * share + 1, slope, slope_end)
+    along = np.where(inside < 0.5, first, second)
+    along += 2 * (at - inside) * np.where(at < 0.5, slope_start, slope_end)
+    across = 1 - np.abs(2 * at - 1) ** np.reshape(power, (-1, 1))
     return start[:, None] + along[..., None] * chord[:, None] + across[..., None] * bulge[:, None]
 
 
@@ -65,16 +85,16 @@ def _hermite(
     )
 
 
-def surface_coordinates(net: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+def surface_coordinates(net: Points, x: Points, y: Points) -> NDArray[np.float32]:
     """Return the (u, v) of image points: the thin-plate spline that takes `net` to its grid.
 
     Args:
-        net: `(5, 7, 2)` image points at `ROWS` x `COLUMNS`.
-        x: `(W,)` columns at which to evaluate, in pixels.
-        y: `(H,)` rows at which to evaluate, in pixels.
+        net: (5, 7, 2) image points at `ROWS` x `COLUMNS`.
+        x: (W,) columns at which to evaluate, in pixels.
+        y: (H,) rows at which to evaluate, in pixels.
 
     Returns:
-        `(H, W, 2)` float32.
+        (H, W, 2).
     """
     centers = net.reshape(-1, 2)
     origin = centers.mean(0)
@@ -89,6 +109,8 @@ def surface_coordinates(net: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.nda
     system[:count, count] = system[count, :count] = 1
     system[:count, count + 1 :] = centers
     system[count + 1 :, :count] = centers.T
+    # Keeps points on one line (a broken landmark set) from stopping a long run.
+    system[range(count, count + 3), range(count, count + 3)] = -1e-9
     values = np.zeros((count + 3, 2))
     values[:count] = targets
     weights = np.linalg.solve(system, values).astype(np.float32)
@@ -105,29 +127,6 @@ def surface_coordinates(net: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.nda
     result += grid_x[None, :, None] * weights[count + 1]
     result += grid_y[:, None, None] * weights[count + 2]
     return result
-
-
-def template_positions(points: np.ndarray, surface: np.ndarray) -> np.ndarray:
-    """Return where surface coordinates lie in a template.
-
-    Upper and lower edge are parabolas through three key points each; between them it is linear.
-
-    Args:
-        points: `(6, 2)` key points of the template.
-        surface: `(..., 2)` of (u, v).
-
-    Returns:
-        `(..., 2)` float32, (x, y) in template pixels.
-    """
-    points = np.asarray(points, np.float32)
-    u, v = surface[..., :1], surface[..., 1:]
-    top = _parabola(points[:3], u)
-    return top + v * (_parabola(points[3:], u) - top)
-
-
-def _parabola(points: np.ndarray, u: np.ndarray) -> np.ndarray:
-    left, middle, right = points
-    return middle + u * ((right - left) / 2 + u * ((right + left) / 2 - middle))
 
 
 def _kernel(distance2: np.ndarray) -> np.ndarray:

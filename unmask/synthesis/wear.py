@@ -24,7 +24,8 @@ class Fit:
         reach: How far the side border lies towards the jaw line, upper, middle and lower: 0 at the
             middle of the face, 1 on the line.
         bridge: Upper edge on the nose: 0 between the eyes, 1 at its tip.
-        drop: How far the lower edge lies below the chin, as a fraction of the eyes-to-chin distance.
+        drop: How far the lower edge lies below the chin, as a fraction of the distance from the
+            eyes to the chin.
         bulge: How far the middle stands off a turned head, as a fraction of the same distance.
     """
 

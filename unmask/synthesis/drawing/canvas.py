@@ -1,9 +1,8 @@
 """The flat sheet that masks are drawn on.
 
-A sheet has coordinates (u, v): u is -1 at the mask's left border, 0 along the nose and 1 at the right
-border; v is 0 at the upper and 1 at the lower edge. A mask is drawn as three fields over it: albedo,
-height (folds, seams and the form of the face beneath, in pixels) and coverage. Light falls on the
-height field at the end, so that folds, ridge and sides agree with each other.
+A mask is drawn as fields over the sheet's coordinates (u, v): albedo, height (folds, seams and the
+form of the face beneath, in pixels) and coverage. Light falls on the height field at the end, so
+that folds, ridge and sides agree with each other.
 """
 
 from __future__ import annotations
@@ -14,14 +13,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from unmask.synthesis.sheet import (
+    PIXELS_PER_U,
+    PIXELS_PER_V,
+    sheet_coordinates,
+    sheet_points,
+)
 from unmask.synthesis.template import Loops, MaskTemplate
 
-Field = NDArray[np.float32]
-
-U_RANGE = (-1.25, 1.25)
-V_RANGE = (-0.25, 1.3)
-PIXELS_PER_U = 96
-PIXELS_PER_V = 150
+Field = NDArray[np.floating]
 
 
 @dataclass
@@ -47,12 +47,7 @@ class Canvas:
 
 def new_canvas(color: Field) -> Canvas:
     """Return a flat sheet of one colour, `(3,)` in [0, 1]."""
-    width = round((U_RANGE[1] - U_RANGE[0]) * PIXELS_PER_U)
-    height = round((V_RANGE[1] - V_RANGE[0]) * PIXELS_PER_V)
-    u, v = np.meshgrid(
-        np.linspace(*U_RANGE, width, dtype=np.float32),
-        np.linspace(*V_RANGE, height, dtype=np.float32),
-    )
+    u, v = np.meshgrid(*sheet_coordinates())
     flat = np.zeros_like(u)
     albedo = np.broadcast_to(color.astype(np.float32), (*u.shape, 3)).copy()
     return Canvas(u, v, albedo, flat.copy(), flat + 1, flat.copy())
@@ -166,11 +161,4 @@ def finish(
     shade /= np.percentile(shade[canvas.alpha > 0.5], 80)
     rgb = np.clip(canvas.color * (shade * canvas.stain)[..., None], 0, 1) * 255
     rgba = np.dstack([rgb, canvas.alpha * 255]).round().astype(np.uint8)
-    return MaskTemplate(kind, rgba, _points(canvas), "front", loops)
-
-
-def _points(canvas: Canvas) -> NDArray[np.float32]:
-    rows, columns = canvas.u.shape
-    x = [(u - U_RANGE[0]) * (columns - 1) / (U_RANGE[1] - U_RANGE[0]) for u in (-1, 0, 1)]
-    y = [(v - V_RANGE[0]) * (rows - 1) / (V_RANGE[1] - V_RANGE[0]) for v in (0, 1)]
-    return np.array([(column, row) for row in y for column in x], np.float32)
+    return MaskTemplate(kind, rgba, sheet_points(), "front", loops)

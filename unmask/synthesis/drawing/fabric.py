@@ -6,13 +6,12 @@ import cv2
 import numpy as np
 
 from unmask.synthesis.drawing.canvas import (
-    PIXELS_PER_U,
-    PIXELS_PER_V,
     Canvas,
     Field,
     bump,
     smooth_noise,
 )
+from unmask.synthesis.sheet import PIXELS_PER_U, PIXELS_PER_V
 
 COLORS: dict[str, tuple[int, int, int]] = {
     "white": (240, 241, 242),
@@ -58,7 +57,7 @@ def pick_color(rng: np.random.Generator, weights: dict[str, float]) -> Field:
 
 def to_rgb(color: Field) -> tuple[int, int, int]:
     """Return an albedo as RGB, 0 to 255."""
-    red, green, blue = (int(round(float(c) * 255)) for c in color)
+    red, green, blue = (round(float(c) * 255) for c in color)
     return red, green, blue
 
 

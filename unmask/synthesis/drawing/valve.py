@@ -5,13 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from unmask.synthesis.drawing.canvas import (
-    PIXELS_PER_U,
-    PIXELS_PER_V,
     Canvas,
     bump,
     soft_step,
 )
 from unmask.synthesis.drawing.fabric import pick_color
+from unmask.synthesis.sheet import PIXELS_PER_U, PIXELS_PER_V
 
 _COLORS = {"white": 3.0, "grey": 1, "charcoal": 1, "black": 1, "pale blue": 0.4}
 

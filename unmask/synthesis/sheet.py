@@ -1,0 +1,78 @@
+"""The common form of all masks: a flat sheet with coordinates (u, v).
+
+u is -1 at the mask's left border, 0 along the nose and 1 at its right border; v is 0 at the upper
+and 1 at the lower edge. Around that lies a margin for what reaches beyond the key points.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from unmask.synthesis.template import MaskTemplate
+from unmask.synthesis.warp import curves_through
+
+U_RANGE = (-1.25, 1.25)
+V_RANGE = (-0.25, 1.3)
+PIXELS_PER_U = 96
+PIXELS_PER_V = 150
+SHAPE = (
+    round((V_RANGE[1] - V_RANGE[0]) * PIXELS_PER_V),
+    round((U_RANGE[1] - U_RANGE[0]) * PIXELS_PER_U),
+)
+
+
+def sheet_coordinates() -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return u of the columns, (W,), and v of the rows, (H,)."""
+    return (
+        np.linspace(*U_RANGE, SHAPE[1], dtype=np.float32),
+        np.linspace(*V_RANGE, SHAPE[0], dtype=np.float32),
+    )
+
+
+def sheet_position(surface: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the sheet's pixels (x, y) of (u, v); (..., 2) both."""
+    low = np.array([U_RANGE[0], V_RANGE[0]], np.float32)
+    high = np.array([U_RANGE[1], V_RANGE[1]], np.float32)
+    return (surface - low) * ((np.array(SHAPE[::-1], np.float32) - 1) / (high - low))
+
+
+def sheet_points() -> NDArray[np.float32]:
+    """Return the six key points of a sheet in its pixels, (6, 2)."""
+    return sheet_position(np.array([(u, v) for v in (0, 1) for u in (-1, 0, 1)], np.float32))
+
+
+def flatten(template: MaskTemplate) -> MaskTemplate:
+    """Resample a template of any size and form to the sheet.
+
+    Its upper and lower edge are smooth curves through three key points each; between them the map
+    is linear.
+
+    Args:
+        template: Any template.
+
+    Returns:
+        The template as a sheet: `rgba` of `SHAPE`, `points` equal to `sheet_points()`.
+    """
+    if template.rgba.shape[:2] == SHAPE and np.array_equal(template.points, sheet_points()):
+        return template
+    u, v = sheet_coordinates()
+    points = template.points.astype(np.float64)
+    edges = curves_through(points[[0, 3]], points[[1, 4]], points[[2, 5]], (u + 1) / 2)
+    positions = edges[0] + v[:, None, None] * (edges[1] - edges[0])
+    rgba = cv2.remap(_bleed(template.rgba), positions.astype(np.float32), None, cv2.INTER_LINEAR)
+    return replace(template, rgba=rgba, points=sheet_points())
+
+
+def _bleed(rgba: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Carry colours outwards over transparent pixels, so that smoothing an edge adds no fringe."""
+    color = rgba[..., :3].astype(np.float32)
+    weight = (rgba[..., 3] > 200).astype(np.float32)
+    spread = cv2.GaussianBlur(color * weight[..., None], (0, 0), 4)
+    total = cv2.GaussianBlur(weight, (0, 0), 4)[..., None]
+    filled = np.where(weight[..., None] > 0, color, spread / np.maximum(total, 1e-4))
+    alpha = cv2.GaussianBlur(rgba[..., 3], (0, 0), 1.0)
+    return np.dstack([np.clip(filled, 0, 255).astype(np.uint8), alpha])
