@@ -14,9 +14,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--out", type=Path, required=True, help="folder for weights and history")
     parser.add_argument("--minutes", type=float, default=24.0, help="time budget (default: 24)")
-    parser.add_argument("--batch-size", type=int, default=16, help="faces a step (default: 16)")
+    parser.add_argument("--batch-size", type=int, default=8, help="faces a step (default: 8)")
     parser.add_argument(
-        "--steps", type=int, default=300, help="steps between two validations (default: 300)"
+        "--steps", type=int, default=500, help="steps between two validations (default: 500)"
     )
     parser.add_argument("--seed", type=int, default=0, help="seed (default: 0)")
     parser.add_argument(

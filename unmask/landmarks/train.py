@@ -44,12 +44,12 @@ class TrainConfig:
     out: Path
     minutes: float = 24.0
     seed: int = 0
-    batch_size: int = 16
-    steps: int = 300
-    rate: float = 2e-3
+    batch_size: int = 8
+    steps: int = 500
+    rate: float = 1.5e-3
     weight_decay: float = 1e-4
-    average: float = 0.998
-    coordinates: float = 0.1
+    average: float = 0.999
+    coordinates: float = 0.25
     policy: str = "mixed_bfloat16"
     network: dict[str, Any] = field(default_factory=lambda: dict(LITE))
     augmentation: Augmentation = field(default_factory=Augmentation)
