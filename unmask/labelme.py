@@ -208,7 +208,8 @@ def draw_shape(
     x, y = shape.points[:, 0], shape.points[:, 1]
     if shape.shape_type == "circle":
         radius = math.hypot(x[1] - x[0], y[1] - y[0])
-        mask[draw.disk((y[0], x[0]), radius, shape=size)] = True
+        if radius > 0:
+            mask[draw.disk((y[0], x[0]), radius, shape=size)] = True
     elif shape.shape_type in ("line", "linestrip"):
         for start, end in zip(shape.points[:-1], shape.points[1:], strict=True):
             _draw_segment(mask, start, end, line_width)
@@ -321,8 +322,8 @@ class Dataset(Sequence[Sample]):
 
     Args:
         source: A folder (its `*.json` files, sorted), a JSON file, or several of them.
-        labels: The label or labels to keep, in the order of their class ids; None keeps all, sorted, for
-            which every file is read once.
+        labels: The label or labels to keep, in the order of their class ids; None keeps all,
+            sorted, for which every file is read once.
         line_width: Width of lines and line strips in pixels.
 
     Attributes:
@@ -439,7 +440,8 @@ def convert(
 
     Raises:
         LabelmeError: There are no files to convert.
-        ImageError: A result cannot be written.
+        ImageError: An image or a mask cannot be written.
+        OSError: Another result cannot be written.
 
     Example:
         >>> report = convert("photos", "dataset", labels=["mask"])  # doctest: +SKIP

@@ -1,0 +1,85 @@
+"""`unmask labelme` as it is used."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from unmask.cli import labelme
+from unmask.image import load_mask, save_image
+
+
+def run(*arguments: object) -> int:
+    parser = argparse.ArgumentParser()
+    labelme.add_parser(parser.add_subparsers())
+    return labelme.main(parser.parse_args(["labelme", *map(str, arguments)]))
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    folder = tmp_path / "src"
+    save_image(folder / "a.png", np.full((30, 40, 3), 90, np.uint8))
+    shape = {"label": "mask", "points": [[0, 0], [9, 9]], "shape_type": "rectangle"}
+    line = {"label": "strap", "points": [[20, 20], [30, 20]], "shape_type": "line"}
+    good = {"version": "5.5.0", "shapes": [shape, line], "imagePath": "a.png", "imageData": None}
+    (folder / "a.json").write_text(json.dumps(good))
+    return folder
+
+
+def test_a_folder_converts(
+    source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    coco = tmp_path / "coco.json"
+    assert run(source, tmp_path / "out", "--labels", "mask", "--coco", coco) == 0
+    assert "1 of 1 annotations converted" in capsys.readouterr().out
+    assert load_mask(tmp_path / "out" / "masks" / "a.png").sum() == 100
+    assert (tmp_path / "out" / "images" / "a.png").is_file()
+    assert len(json.loads(coco.read_text())["annotations"]) == 1
+
+
+def test_a_broken_file_does_not_stop_the_others(
+    source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (source / "0.json").write_text('{"shapes": [{"label": "mask", "points": [[1, NaN]]}]}')
+    (source / "z.json").write_text("{")
+    assert run(source, tmp_path / "out") == 1
+    printed = capsys.readouterr()
+    assert "1 of 3 annotations converted" in printed.out
+    assert f"error: {source / '0.json'}: shapes[0].points" in printed.err
+    assert f"error: {source / 'z.json'}: is not valid JSON" in printed.err
+    assert (tmp_path / "out" / "masks" / "a.png").is_file()
+
+
+def test_a_label_that_no_shape_has(
+    source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(source, tmp_path / "out", "--labels", "msk") == 1
+    assert "no shape has the label 'msk'; labels found: 'mask' (1)" in capsys.readouterr().err
+
+
+def test_line_width(source: Path, tmp_path: Path) -> None:
+    options = ["--labels", "strap", "--line-width", "3"]
+    assert run(source, tmp_path / "out", *options) == 0
+    mask = load_mask(tmp_path / "out" / "masks" / "a.png")
+    assert np.flatnonzero(mask[:, 25]).tolist() == [19, 20, 21]
+    with pytest.raises(SystemExit):
+        run(source, tmp_path / "out", "--line-width", "-1")
+
+
+def test_no_annotations(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(tmp_path, tmp_path / "out") == 1
+    assert "has no *.json file" in capsys.readouterr().err
+    assert run(tmp_path / "nowhere", tmp_path / "out") == 1
+    assert "cannot be read" in capsys.readouterr().err
+
+
+def test_results_that_cannot_be_written(
+    source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    assert run(source, tmp_path / "file") == 1
+    assert "error: " in capsys.readouterr().err

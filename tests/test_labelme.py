@@ -1,0 +1,591 @@
+"""Labelme files: what is drawn, what is refused, and what a folder becomes."""
+
+from __future__ import annotations
+
+import base64
+import copy
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from skimage.draw import polygon2mask
+
+from unmask.errors import LabelmeError
+from unmask.image import load_image, load_mask, save_image
+from unmask.labelme import (
+    Annotation,
+    Dataset,
+    Shape,
+    convert,
+    draw_instances,
+    draw_mask,
+    draw_shape,
+    find_annotations,
+    read_annotation,
+    read_image,
+)
+from unmask.metrics import iou
+
+SIZE = (40, 50)
+TRIANGLE = [[5, 5], [30, 5], [5, 30]]
+
+
+def shape_json(shape_type: str = "polygon", points: Any = None, **more: Any) -> dict[str, Any]:
+    base = {"label": "mask", "points": points or TRIANGLE, "shape_type": shape_type}
+    return base | {"group_id": None, "description": "", "flags": {}} | more
+
+
+def document(*shapes: Any, **more: Any) -> dict[str, Any]:
+    base: dict[str, Any] = {"version": "5.5.0", "flags": {}, "shapes": list(shapes)}
+    base |= {"imagePath": "a.png", "imageData": None}
+    return base | {"imageHeight": SIZE[0], "imageWidth": SIZE[1]} | more
+
+
+def pixels() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (*SIZE, 3), dtype=np.uint8)
+
+
+def encoded(array: np.ndarray) -> str:
+    stream = io.BytesIO()
+    Image.fromarray(array).save(stream, format="PNG")
+    return base64.b64encode(stream.getvalue()).decode()
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Callable[..., Path]:
+    """Write an annotation beside its image."""
+    save_image(tmp_path / "a.png", pixels())
+
+    def write(data: Any, name: str = "a.json") -> Path:
+        path = tmp_path / name
+        path.write_text(data if isinstance(data, str) else json.dumps(data), encoding="utf-8")
+        return path
+
+    return write
+
+
+def drawn(write: Callable[..., Path], *shapes: dict[str, Any], **options: Any) -> np.ndarray:
+    return draw_mask(read_annotation(write(document(*shapes))), SIZE, **options)
+
+
+# === Drawing ===
+
+
+def test_polygon(write: Callable[..., Path]) -> None:
+    y, x = np.mgrid[: SIZE[0], : SIZE[1]]
+    expected = (x >= 5) & (y >= 5) & (x + y <= 35)
+    assert np.array_equal(drawn(write, shape_json()), expected)
+
+
+def test_polygon_over_the_frame_is_cut(write: Callable[..., Path]) -> None:
+    mask = drawn(write, shape_json(points=[[-100, 10], [500, 10], [500, 19.5], [-100, 19.5]]))
+    assert np.array_equal(np.flatnonzero(mask.any(axis=1)), np.arange(10, 20))
+    assert mask[10:20].all()
+
+
+@pytest.mark.parametrize("points", [[[10, 3], [14, 6]], [[14, 3], [10, 6]], [[14, 6], [10, 3]]])
+def test_rectangle_from_any_two_corners(write: Callable[..., Path], points: list[Any]) -> None:
+    expected = np.zeros(SIZE, bool)
+    expected[3:7, 10:15] = True
+    assert np.array_equal(drawn(write, shape_json("rectangle", points)), expected)
+
+
+@pytest.mark.parametrize("shape_type", ["rectangle", "oriented_rectangle"])
+def test_rectangle_with_four_corners(write: Callable[..., Path], shape_type: str) -> None:
+    y, x = np.mgrid[: SIZE[0], : SIZE[1]]
+    corners = [[20, 10], [30, 20], [20, 30], [10, 20]]
+    expected = abs(x - 20) + abs(y - 20) <= 10
+    assert np.array_equal(drawn(write, shape_json(shape_type, corners)), expected)
+
+
+def test_circle(write: Callable[..., Path]) -> None:
+    y, x = np.mgrid[: SIZE[0], : SIZE[1]]
+    expected = (x - 20) ** 2 + (y - 15) ** 2 < 10.5**2
+    assert np.array_equal(drawn(write, shape_json("circle", [[20, 15], [20, 25.5]])), expected)
+
+
+def test_lines_have_the_width_that_is_asked_for(write: Callable[..., Path]) -> None:
+    mask = drawn(write, shape_json("line", [[10, 20], [40, 20]]), line_width=6)
+    assert np.array_equal(np.flatnonzero(mask[:, 25]), np.arange(17, 24))
+    # Round ends: half a disk of radius 3 beyond each.
+    assert np.array_equal(np.flatnonzero(mask[20]), np.arange(7, 44))
+    assert not mask[17, 7]
+
+
+def test_linestrip_is_the_union_of_its_lines(write: Callable[..., Path]) -> None:
+    points = [[10, 10], [40, 12.5], [25, 35], [25, 35]]
+    strip = drawn(write, shape_json("linestrip", points))
+    lines = [drawn(write, shape_json("line", points[i : i + 2])) for i in range(3)]
+    assert np.array_equal(strip, lines[0] | lines[1] | lines[2])
+    assert strip.sum() == pytest.approx(10 * (30.1 + 27.04) + 25 * np.pi, rel=0.1)
+
+
+def test_lines_over_the_frame_are_cut(write: Callable[..., Path]) -> None:
+    mask = drawn(write, shape_json("line", [[-200, 0], [900, 0]]), line_width=4)
+    assert mask[:3].all()
+    assert not mask[3:].any()
+
+
+def test_mask_shapes(write: Callable[..., Path]) -> None:
+    patch = np.random.default_rng(1).random((5, 7)) < 0.5
+    # Labelme stores 0 and 1; its corners are the first and the last pixel.
+    shape = shape_json("mask", [[20, 10], [26, 14]], mask=encoded(patch.astype(np.uint8)))
+    expected = np.zeros(SIZE, bool)
+    expected[10:15, 20:27] = patch
+    assert np.array_equal(drawn(write, shape), expected)
+    shape["mask"] = encoded(patch.astype(np.uint8) * 255)
+    assert np.array_equal(drawn(write, shape), expected)
+
+
+@pytest.mark.parametrize(("left", "top"), [(-3, -2), (47, 38), (-3, 38)])
+def test_mask_shapes_over_the_frame_are_cut(
+    write: Callable[..., Path], left: int, top: int
+) -> None:
+    patch = np.random.default_rng(2).random((5, 7)) < 0.8
+    points = [[left, top], [left + 6, top + 4]]
+    expected = np.zeros((SIZE[0] + 20, SIZE[1] + 20), bool)
+    expected[top + 10 : top + 15, left + 10 : left + 17] = patch
+    shape = shape_json("mask", points, mask=encoded(patch.astype(np.uint8)))
+    assert np.array_equal(drawn(write, shape), expected[10:-10, 10:-10])
+
+
+def test_points_cover_nothing(write: Callable[..., Path]) -> None:
+    shapes = [shape_json("point", [[3, 3]]), shape_json("points", [[3, 3], [4, 4]])]
+    annotation = read_annotation(write(document(*shapes)))
+    assert draw_instances(annotation, SIZE) == []
+    assert not draw_shape(annotation.shapes[0], SIZE).any()
+
+
+def test_groups_join_shapes_of_one_label(write: Callable[..., Path]) -> None:
+    shapes = [
+        shape_json("rectangle", [[0, 0], [4, 4]], group_id=1),
+        shape_json("rectangle", [[10, 10], [14, 14]]),
+        shape_json("rectangle", [[20, 20], [24, 24]], group_id=1),
+        shape_json("rectangle", [[30, 30], [34, 34]], group_id=1, label="hand"),
+        shape_json("rectangle", [[12, 12], [16, 16]]),
+    ]
+    annotation = read_annotation(write(document(*shapes)))
+    instances = draw_instances(annotation, SIZE)
+    found = [(item.label, item.group_id, int(item.mask.sum())) for item in instances]
+    assert found == [("mask", 1, 50), ("mask", None, 25), ("hand", 1, 25), ("mask", None, 25)]
+    assert [i.label for i in draw_instances(annotation, SIZE, labels="hand")] == ["hand"]
+    assert draw_mask(annotation, SIZE, labels=["hand"]).sum() == 25
+    assert draw_mask(annotation, SIZE).sum() == 50 + 25 + 25 - 9 + 25
+    assert not draw_mask(annotation, SIZE, labels=[]).any()
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        shape_json(points=[[60, 5], [90, 5], [60, 30]]),
+        shape_json(points=[[5.2, 5.2]] * 3),
+        shape_json("circle", [[9, 9], [9, 9]]),
+        shape_json("rectangle", [[-9, -9], [-1, 40]]),
+        shape_json("mask", [[0, 0], [1, 1]], mask=encoded(np.zeros((2, 2), np.uint8))),
+    ],
+)
+def test_shapes_that_cover_no_pixel(write: Callable[..., Path], shape: dict[str, Any]) -> None:
+    annotation = read_annotation(write(document(shape_json(), shape)))
+    with pytest.raises(LabelmeError, match=r"a\.json: shapes\[1\]\.points: .* covers no pixel"):
+        draw_mask(annotation, SIZE)
+
+
+def test_random_polygons_agree_with_scikit_image() -> None:
+    generator = np.random.default_rng(3)
+    for _ in range(20):
+        points = generator.uniform(-10, 60, (generator.integers(3, 12), 2))
+        shape = Shape(0, "mask", "polygon", points)
+        expected = polygon2mask(SIZE, points[:, ::-1])
+        assert np.array_equal(draw_shape(shape, SIZE), expected)
+
+
+def test_hand_made_annotations_agree_with_scikit_image(data_dir: Path) -> None:
+    files = find_annotations(data_dir / "masks_labelme")
+    assert len(files) == 176
+    for path in files:
+        annotation = read_annotation(path)
+        size = read_image(annotation).shape[:2]
+        data = json.loads(path.read_text())
+        expected = np.zeros(size, bool)
+        for shape in data["shapes"]:
+            expected |= polygon2mask(size, np.array(shape["points"])[:, ::-1])
+        assert iou(draw_mask(annotation, size), expected) >= 0.995
+
+
+# === Versions ===
+
+
+def test_version_3_has_polygons_without_a_type(write: Callable[..., Path]) -> None:
+    old = {
+        "version": "3.16.1",
+        "flags": {},
+        "shapes": [{"label": "mask", "line_color": None, "fill_color": None, "points": TRIANGLE}],
+        "lineColor": [0, 255, 0, 128],
+        "fillColor": [255, 0, 0, 128],
+        "imagePath": "a.png",
+        "imageData": None,
+    }
+    annotation = read_annotation(write(old))
+    assert annotation.shapes[0].shape_type == "polygon"
+    assert (annotation.height, annotation.width, annotation.version) == (None, None, "3.16.1")
+    assert read_image(annotation).shape == (*SIZE, 3)
+    assert draw_mask(annotation, SIZE).any()
+
+
+def test_fields_are_kept(write: Callable[..., Path]) -> None:
+    flags = {"occluded": True}
+    shape = shape_json(group_id=3, flags=flags, description="left", mask=None, score=0.5)
+    annotation = read_annotation(write(document(shape, flags={"good": False}, version="6.0.0")))
+    kept = annotation.shapes[0]
+    assert (kept.index, kept.label, kept.group_id, kept.flags) == (0, "mask", 3, flags)
+    assert kept.points.tolist() == TRIANGLE
+    assert kept.description == "left"
+    assert annotation.flags == {"good": False}
+
+
+def test_a_byte_order_mark_and_other_scripts(tmp_path: Path) -> None:
+    text = json.dumps(document(shape_json(label="口罩")), ensure_ascii=False)
+    (tmp_path / "a.json").write_text(text, encoding="utf-8-sig")
+    assert read_annotation(tmp_path / "a.json").shapes[0].label == "口罩"
+
+
+# === Broken files ===
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"points": [[1, 2]]}, r"shapes[1].points: a polygon must have 3 or more points"),
+        ({"points": []}, r"shapes[1].points: a polygon must have 3 or more points. Received: 0"),
+        ({"points": None}, r"shapes[1].points: must be a list. Received: None"),
+        ({"points": [[1, 2], [3, 4], [5]]}, r"shapes[1].points[2]: must be [x, y]. Received: [5]"),
+        ({"points": [[1, 2], "34", [5, 6]]}, r"shapes[1].points[1]: must be [x, y]"),
+        ({"points": [[1, float("nan")], [1, 1], [1, 1]]}, r"shapes[1].points[0]: must be a finite"),
+        ({"points": [[1, 2], [float("-inf"), 0], [1, 1]]}, r"shapes[1].points[1]: must be a fin"),
+        ({"points": [[1, 2], [True, 0], [1, 1]]}, r"shapes[1].points[1]: must be a finite number"),
+        ({"points": [[1, 2], ["3", 0], [1, 1]]}, r"shapes[1].points[1]: must be a finite number"),
+        ({"points": [[1, 2], [10**400, 0], [1, 1]]}, r"shapes[1].points[1]: must lie between"),
+        ({"points": [[1, 2], [1e30, 0], [1, 1]]}, r"shapes[1].points[1]: must lie between"),
+        ({"label": None}, r"shapes[1].label: must be a string. Received: None"),
+        ({"label": ""}, r"shapes[1].label: must not be empty"),
+        ({"shape_type": "blob"}, r"shapes[1].shape_type: must be one of polygon, rectangle"),
+        ({"shape_type": "circle"}, r"shapes[1].points: a circle must have 2 points. Received: 3"),
+        ({"shape_type": "rectangle"}, r"shapes[1].points: a rectangle must have 2 or 4 points"),
+        ({"group_id": "1"}, r"shapes[1].group_id: must be an integer. Received: '1'"),
+        ({"group_id": True}, r"shapes[1].group_id: must be an integer. Received: True"),
+        ({"flags": {"a": 1}}, r"shapes[1].flags['a']: must be true or false. Received: 1"),
+        ({"flags": []}, r"shapes[1].flags: must be a JSON object"),
+        ({"description": 5}, r"shapes[1].description: must be a string"),
+        ({"shape_type": "mask", "points": [[0, 0], [1, 1]]}, r"shapes[1].mask: must be a string"),
+    ],
+)
+def test_broken_shapes(write: Callable[..., Path], change: dict[str, Any], message: str) -> None:
+    path = write(document(shape_json(), shape_json() | change))
+    with pytest.raises(LabelmeError) as caught:
+        read_annotation(path)
+    assert str(caught.value).startswith(f"{path}: {message}")
+
+
+@pytest.mark.parametrize(
+    ("mask", "message"),
+    [
+        ("no base 64!", "is not base64"),
+        (base64.b64encode(b"no picture").decode(), "not a readable"),
+        (encoded(np.ones((9, 9), np.uint8)), "has 9 x 9 pixels, but its points span 2 x 2"),
+        ("", "empty file"),
+    ],
+)
+def test_broken_masks(write: Callable[..., Path], mask: str, message: str) -> None:
+    path = write(document(shape_json("mask", [[0, 0], [1, 1]], mask=mask)))
+    with pytest.raises(LabelmeError) as caught:
+        read_annotation(path)
+    assert str(caught.value).startswith(f"{path}: shapes[0].mask: {message}")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"shapes": None}, "shapes: must be a list. Received: None"),
+        ({"shapes": [3]}, "shapes[0]: must be a JSON object. Received: 3"),
+        ({"imageHeight": 40.0}, "imageHeight: must be an integer. Received: 40.0"),
+        ({"imageWidth": 0}, "imageWidth: must be positive. Received: 0"),
+        ({"imagePath": 7}, "imagePath: must be a string. Received: 7"),
+        ({"imageData": "%"}, "imageData: is not base64"),
+        ({"version": 5}, "version: must be a string. Received: 5"),
+        ({"flags": [1]}, "flags: must be a JSON object. Received: [1]"),
+    ],
+)
+def test_broken_documents(write: Callable[..., Path], change: dict[str, Any], message: str) -> None:
+    path = write(document() | change)
+    with pytest.raises(LabelmeError) as caught:
+        read_annotation(path)
+    assert str(caught.value).startswith(f"{path}: {message}")
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[1, 2", "\0", '{"shapes": [' + "[" * 100_000, "9" * 9999]
+)
+def test_what_is_no_json(write: Callable[..., Path], text: str) -> None:
+    with pytest.raises(LabelmeError, match=r"a\.json: is not valid JSON"):
+        read_annotation(write(text))
+
+
+def test_missing_files_and_other_json(write: Callable[..., Path], tmp_path: Path) -> None:
+    with pytest.raises(LabelmeError, match=r"none\.json: cannot be read"):
+        read_annotation(tmp_path / "none.json")
+    with pytest.raises(LabelmeError, match=r"a\.json: must be a JSON object\. Received: \[1\]"):
+        read_annotation(write("[1]"))
+    (tmp_path / "latin.json").write_bytes('{"label": "Münze"}'.encode("latin-1"))
+    with pytest.raises(LabelmeError, match="is not valid JSON"):
+        read_annotation(tmp_path / "latin.json")
+
+
+def test_mutated_documents_raise_nothing_else(write: Callable[..., Path]) -> None:
+    """Every value of a good file, replaced by every bad one in turn."""
+    patch = encoded(np.ones((2, 2), np.uint8))
+    good = document(
+        shape_json(flags={"a": True}, group_id=1),
+        shape_json("circle", [[5, 5], [9, 9]]),
+        shape_json("mask", [[0, 0], [1, 1]], mask=patch),
+        imageData=encoded(pixels()),
+    )
+    bad = [None, True, -1, 0, 10**30, 1e308, float("nan"), "", "../x", "\0", [], [[]], {}, {"a": 1}]
+
+    def places(value: Any, route: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+        inside = value.items() if isinstance(value, dict) else enumerate(value)
+        found = [(*route, key) for key, _ in inside]
+        nested = value.items() if isinstance(value, dict) else enumerate(value)
+        for key, item in nested:
+            if isinstance(item, (dict, list)):
+                found += places(item, (*route, key))
+        return found
+
+    messages = []
+    for route in places(good):
+        for value in bad:
+            broken = copy.deepcopy(good)
+            target: Any = broken
+            for key in route[:-1]:
+                target = target[key]
+            target[route[-1]] = value
+            try:
+                annotation = read_annotation(write(broken))
+                draw_mask(annotation, read_image(annotation).shape[:2])
+            except LabelmeError as error:
+                messages.append(str(error))
+    assert len(messages) > 200
+    assert all("a.json: " in message for message in messages)
+
+
+# === Images ===
+
+
+def test_embedded_images_win(write: Callable[..., Path]) -> None:
+    other = pixels()[::-1]
+    path = write(document(imageData=encoded(other), imagePath="../elsewhere.png"))
+    assert np.array_equal(read_image(read_annotation(path)), other)
+
+
+@pytest.mark.parametrize("written", ["sub/b.png", r"sub\b.png", "./sub/b.png", r".\sub\b.png"])
+def test_both_kinds_of_slashes(write: Callable[..., Path], tmp_path: Path, written: str) -> None:
+    save_image(tmp_path / "sub" / "b.png", pixels())
+    image = read_image(read_annotation(write(document(imagePath=written))))
+    assert np.array_equal(image, pixels())
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "/etc/passwd",
+        r"\etc\passwd",
+        "../a.png",
+        r"..\a.png",
+        "sub/../../a.png",
+        "C:/a.png",
+        "C:a.png",
+        r"\\host\share\a.png",
+        "//host/share/a.png",
+        "",
+        ".",
+        "a\0.png",
+    ],
+)
+def test_paths_out_of_the_folder_are_refused(
+    write: Callable[..., Path], tmp_path: Path, written: str
+) -> None:
+    path = write(document(imagePath=written), "b.json")
+    with pytest.raises(LabelmeError, match=r"b\.json: imagePath: (must|is no path)"):
+        read_image(read_annotation(path))
+
+
+def test_links_out_of_the_folder_are_refused(write: Callable[..., Path], tmp_path: Path) -> None:
+    folder = tmp_path / "inner"
+    folder.mkdir()
+    (folder / "link.png").symlink_to(tmp_path / "a.png")
+    (folder / "up").symlink_to(tmp_path)
+    for written in ("link.png", "up/a.png"):
+        path = write(document(imagePath=written), "inner/b.json")
+        with pytest.raises(LabelmeError, match="must not lead out"):
+            read_image(read_annotation(path))
+    save_image(folder / "real.png", pixels())
+    (folder / "near.png").symlink_to(folder / "real.png")
+    path = write(document(imagePath="near.png"), "inner/b.json")
+    assert read_image(read_annotation(path)).shape == (*SIZE, 3)
+
+
+def test_image_errors_name_the_annotation(write: Callable[..., Path], tmp_path: Path) -> None:
+    (tmp_path / "broken.png").write_bytes((tmp_path / "a.png").read_bytes()[:200])
+    for change, message in [
+        ({"imagePath": "none.png"}, r"imagePath: no such file\. Received: 'none.png'"),
+        ({"imagePath": None}, "imagePath: is missing, and so is imageData"),
+        ({"imagePath": "broken.png"}, "imagePath: truncated or damaged"),
+        ({"imageData": "aGVsbG8="}, "imageData: not a readable"),
+        ({"imageWidth": 51}, "imageWidth: is 51, but the image has 50"),
+        ({"imageHeight": 50, "imageWidth": 40}, "imageHeight: is 50, but the image has 40"),
+    ]:
+        with pytest.raises(LabelmeError, match=rf"a\.json: {message}"):
+            read_image(read_annotation(write(document(**change))))
+
+
+def test_unknown_sizes_are_taken_from_the_image(write: Callable[..., Path]) -> None:
+    path = write(document(shape_json(), imageHeight=None, imageWidth=None))
+    assert read_image(read_annotation(path)).shape == (*SIZE, 3)
+
+
+# === Data set ===
+
+
+def test_dataset(write: Callable[..., Path], tmp_path: Path) -> None:
+    write(document(shape_json(), shape_json("circle", [[9, 9], [9, 15]], label="hand")), "a.json")
+    write(document(), "b.json")
+    dataset = Dataset(tmp_path)
+    assert len(dataset) == 2
+    assert dataset.labels == ("hand", "mask")
+    image, masks, class_ids = dataset[0]
+    assert np.array_equal(image, pixels())
+    assert masks.shape == (2, *SIZE)
+    assert masks.dtype == bool
+    assert class_ids.tolist() == [2, 1]
+    assert dataset[-1].masks.shape == (0, *SIZE)
+    assert dataset[-1].class_ids.dtype == np.int32
+    assert [len(sample.masks) for sample in dataset] == [2, 0]
+    only = Dataset(tmp_path, "mask")
+    assert only.labels == ("mask",)
+    assert only[0].class_ids.tolist() == [1]
+    assert len(only[1:]) == 1
+    assert only[1:].paths == [tmp_path / "b.json"]
+    with pytest.raises(IndexError):
+        dataset[2]
+
+
+def test_a_folder_without_annotations(tmp_path: Path) -> None:
+    with pytest.raises(LabelmeError, match=r"has no \*\.json file"):
+        Dataset(tmp_path)
+
+
+# === Converting ===
+
+
+def decode_runs(segmentation: dict[str, Any]) -> np.ndarray:
+    """COCO's own reading of uncompressed run lengths, in three lines."""
+    counts = segmentation["counts"]
+    flat = np.repeat(np.arange(len(counts)) % 2, counts)
+    return flat.reshape(segmentation["size"], order="F").astype(bool)
+
+
+def test_convert_a_folder(write: Callable[..., Path], tmp_path: Path) -> None:
+    hand = shape_json("rectangle", [[0, 0], [9, 4]], label="hand")
+    write(document(shape_json(), hand), "one.json")
+    write(document(shape_json(points=[[1, 1]])), "two.json")
+    write(document(), "three.json")
+    out = tmp_path / "out"
+    report = convert(tmp_path, out, coco=out / "coco.json")
+    assert [path.name for path in report.converted] == ["one.json", "three.json"]
+    assert len(report.errors) == 1
+    assert "two.json: shapes[0].points" in str(report.errors[0])
+    assert report.labels == {"mask": 1, "hand": 1}
+    assert (out / "images" / "one.png").read_bytes() == (tmp_path / "a.png").read_bytes()
+    assert not (out / "masks" / "two.png").exists()
+    assert not load_mask(out / "masks" / "three.png").any()
+
+    coco = json.loads((out / "coco.json").read_text())
+    assert coco["categories"] == [
+        {"id": 1, "name": "hand", "supercategory": ""},
+        {"id": 2, "name": "mask", "supercategory": ""},
+    ]
+    assert [image["file_name"] for image in coco["images"]] == [
+        "images/one.png",
+        "images/three.png",
+    ]
+    assert (coco["images"][0]["height"], coco["images"][0]["width"]) == SIZE
+    triangle, rectangle = coco["annotations"]
+    assert (triangle["id"], triangle["image_id"], triangle["category_id"]) == (1, 1, 2)
+    assert (rectangle["bbox"], rectangle["area"]) == ([0, 0, 10, 5], 50)
+    masks = [decode_runs(item["segmentation"]) for item in coco["annotations"]]
+    assert rectangle["segmentation"]["counts"][0] == 0  # begins with a mask pixel
+    assert masks[1][:5, :10].all()
+    assert np.array_equal(masks[0] | masks[1], load_mask(out / "masks" / "one.png"))
+
+
+def test_convert_chosen_labels(write: Callable[..., Path], tmp_path: Path) -> None:
+    hand = shape_json("rectangle", [[0, 0], [9, 4]], label="hand")
+    path = write(document(shape_json(), hand))
+    report = convert(path, tmp_path / "out", labels="hand", coco=tmp_path / "c.json")
+    assert load_mask(tmp_path / "out" / "masks" / "a.png").sum() == 50
+    coco = json.loads((tmp_path / "c.json").read_text())
+    assert [item["name"] for item in coco["categories"]] == ["hand"]
+    assert [item["category_id"] for item in coco["annotations"]] == [1]
+    assert report.labels == {"mask": 1, "hand": 1}
+
+
+def test_turned_images_are_written_upright(write: Callable[..., Path], tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(pixels()).save(tmp_path / "turned.jpg", exif=exif)
+    # The camera was held upright: 50 high and 40 wide is what Labelme showed.
+    corner = shape_json("rectangle", [[30, 0], [39, 9]])
+    size = {"imageHeight": 50, "imageWidth": 40, "imagePath": "turned.jpg"}
+    report = convert(write(document(corner, **size)), tmp_path / "out")
+    assert not report.errors
+    image = np.asarray(Image.open(tmp_path / "out" / "images" / "a.png"))
+    assert image.shape == (50, 40, 3)
+    assert np.array_equal(image, load_image(tmp_path / "turned.jpg"))
+    mask = load_mask(tmp_path / "out" / "masks" / "a.png")
+    assert mask[:10, 30:].all()
+    assert mask.sum() == 100
+
+
+def test_images_that_readers_disagree_about_are_converted(
+    write: Callable[..., Path], tmp_path: Path
+) -> None:
+    Image.fromarray(np.dstack([pixels(), pixels()[..., 0]])).save(tmp_path / "alpha.png")
+    Image.fromarray(pixels()).convert("CMYK").save(tmp_path / "cmyk.jpg")
+    Image.fromarray(pixels()).save(tmp_path / "plain.jpg")
+    save_image(tmp_path / "photo.webp", pixels())
+    suffixes = {"alpha.png": ".png", "cmyk.jpg": ".png", "plain.jpg": ".jpg", "photo.webp": ".png"}
+    for name, suffix in suffixes.items():
+        path = write(document(shape_json(), imagePath=name), f"{name}.json")
+        assert not convert(path, tmp_path / "out").errors
+        out = tmp_path / "out" / "images" / f"{name}{suffix}"
+        assert np.array_equal(load_image(out), load_image(tmp_path / name))
+        assert Image.open(out).mode == "RGB"
+
+
+def test_two_files_of_one_name(write: Callable[..., Path], tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    save_image(tmp_path / "sub" / "a.png", pixels())
+    paths = [write(document(shape_json())), write(document(), "sub/a.json")]
+    report = convert(paths, tmp_path / "out")
+    assert len(report.converted) == 1
+    assert "has the same name" in str(report.errors[0])
+    assert load_mask(tmp_path / "out" / "masks" / "a.png").any()
+
+
+def test_annotations_can_be_made_by_hand() -> None:
+    shape = Shape(0, "mask", "polygon", np.array(TRIANGLE, float))
+    assert draw_mask(Annotation(Path("a.json"), (shape,)), SIZE).any()
