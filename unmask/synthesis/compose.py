@@ -89,7 +89,7 @@ def _warp(template: MaskTemplate, worn: Worn, box: Box) -> NDArray[np.uint8]:
     if scale < 0.5:
         # Bilinear sampling would skip pixels.
         rgba = cv2.resize(rgba, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-        shrink = np.array(rgba.shape[1::-1], np.float32) / SHAPE[::-1]
+        shrink = np.array(rgba.shape[1::-1], np.float32) / np.array(SHAPE[::-1], np.float32)
         positions = (positions + np.float32(0.5)) * shrink - np.float32(0.5)
     positions = cv2.resize(positions, (width, height), interpolation=cv2.INTER_LINEAR)
     return cv2.remap(rgba, positions, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
