@@ -216,9 +216,9 @@ def draw_shape(
     elif shape.mask is not None:
         _paste(mask, shape.mask, round(x.min()), round(y.min()))
     elif shape.shape_type == "rectangle" and len(x) == 2:
-        mask[draw.polygon(y[[0, 0, 1, 1]], x[[0, 1, 1, 0]], shape=size)] = True
+        _fill_polygon(mask, x[[0, 1, 1, 0]], y[[0, 0, 1, 1]])
     elif shape.shape_type not in _WITHOUT_AREA:
-        mask[draw.polygon(y, x, shape=size)] = True
+        _fill_polygon(mask, x, y)
     return mask
 
 
@@ -593,6 +593,43 @@ def _decode(annotation: Annotation, content: bytes) -> NDArray[np.uint8]:
 
 
 # === Inside: drawing ===
+
+
+def _fill_polygon(mask: NDArray[np.bool_], x: NDArray[np.float64], y: NDArray[np.float64]) -> None:
+    """Set the pixels inside or on a polygon, even-odd, row by row.
+
+    The pixels are those of scikit-image's `draw.polygon`, which tests every pixel against every
+    edge: 2 seconds instead of milliseconds for a polygon across a photo of 12 megapixels.
+    """
+    # An edge is cut by a row at one of its ends, but not at the other, lest a corner count twice.
+    # Leaving out the lower ends drops the bottom outline, leaving out the upper ends the top one.
+    for first_row in (np.ceil, lambda value: np.floor(value) + 1):
+        rows, cuts = _crossings(x, y, first_row, mask.shape[0])
+        order = np.lexsort((cuts, rows))
+        # Rounded, so that a cut meant to lie on a pixel centre does not miss it by a hair.
+        cuts = np.clip(np.round(cuts[order], 9), -1, mask.shape[1])
+        starts, stops = np.ceil(cuts[::2]).astype(int), np.floor(cuts[1::2]).astype(int) + 1
+        for row, start, stop in zip(rows[order][::2], np.maximum(starts, 0), stops, strict=True):
+            mask[row, start:stop] = True
+
+
+def _crossings(
+    x: NDArray[np.float64],
+    y: NDArray[np.float64],
+    first_row: Callable[[float], float],
+    height: int,
+) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+    """Where the outline cuts each row: the rows, an even number of times each, and the cuts' x."""
+    rows: list[NDArray[np.intp]] = []
+    cuts: list[NDArray[np.float64]] = []
+    for x0, y0, x1, y1 in zip(x, y, np.roll(x, -1), np.roll(y, -1), strict=True):
+        low, high = np.clip([first_row(min(y0, y1)), first_row(max(y0, y1))], 0, height)
+        if low < high:
+            rows.append(np.arange(int(low), int(high)))
+            cuts.append(x0 + (rows[-1] - y0) * (x1 - x0) / (y1 - y0))
+    if not rows:
+        return np.empty(0, np.intp), np.empty(0)
+    return np.concatenate(rows), np.concatenate(cuts)
 
 
 def _draw_segment(
