@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from skimage.data import astronaut
 
 
-def schematic_landmarks(x: float, y: float, width: float) -> NDArray[np.float32]:
+def _landmarks(x: float, y: float, width: float) -> NDArray[np.float32]:
     """Return 98 points of a plain frontal face; (x, y) between the eyes, `width` of the jaw."""
     points = np.zeros((98, 2))
     turn = np.linspace(np.pi, 0, 33)
@@ -33,13 +33,19 @@ def schematic_landmarks(x: float, y: float, width: float) -> NDArray[np.float32]
 
 
 @pytest.fixture(scope="session")
+def portrait() -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    """Return the astronaut's photo, (512, 512, 3) RGB, and 98 roughly placed landmarks."""
+    return astronaut(), _landmarks(x=221, y=97, width=85)
+
+
+@pytest.fixture(scope="session")
 def face_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a data folder with 32 variants of one face; the "male" ones are darker."""
     root = tmp_path_factory.mktemp("data")
     folder = root / "faces"
     folder.mkdir()
     portrait = cv2.cvtColor(astronaut()[:256, 96:352], cv2.COLOR_RGB2BGR)
-    landmarks = schematic_landmarks(x=125, y=97, width=85)
+    landmarks = _landmarks(x=125, y=97, width=85)
     rng = np.random.default_rng(0)
     rows, points = [], []
     for index in range(32):

@@ -34,8 +34,10 @@ def test_paper_classifier_trains_the_head_alone():
 
 
 def test_backbone_variables_have_the_same_names_every_time():
-    first = [variable.path for variable in build_classifier(units=32, size=96).variables]
-    second = [variable.path for variable in build_classifier(units=32, size=96).variables]
+    first, second = (
+        [v.path for v in build_classifier(units=32, size=96).variables if "seed" not in v.path]
+        for _ in range(2)
+    )
     assert first == second
     assert len(set(first)) == len(first)
 

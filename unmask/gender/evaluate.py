@@ -157,4 +157,3 @@ def fold_temperature(model: keras.Model, temperature: float) -> None:
     """
     last = model.get_layer("male")
     last.set_weights([values / temperature for values in last.get_weights()])
-

@@ -50,8 +50,9 @@ def build_head(
         A model from (B, features) float32 to (B, 1) float32, the probability of "male".
 
     Example:
+        >>> import math
         >>> head = build_head(units=320)
-        >>> sum(int(v.shape.num_elements()) for v in head.trainable_variables)  # doctest: +SKIP
+        >>> sum(math.prod(variable.shape) for variable in head.trainable_variables)
         4964545
 
     Reference:
@@ -116,12 +117,17 @@ def build_classifier(
     """
     if backbone != "inception_v3":
         raise ValueError(f'`backbone` must be "inception_v3". Received: backbone={backbone!r}')
+    if scaling not in ("paper", "inception"):
+        raise ValueError(f'`scaling` must be "paper" or "inception". Received: scaling={scaling!r}')
     inputs = keras.Input((size, size, 3), name="image")
     trunk = _inception_v3(size, weights)
     trunk.trainable = False
     head = build_head(units, hidden, activation, dropout, features=trunk.output_shape[-1])
+    x = inputs
+    if scaling == "inception":
+        x = keras.layers.Rescaling(2.0, -1.0, name="scaling")(x)
     # training=False: frozen batch statistics too, also while the head is being trained.
-    outputs = head(trunk(_rescale(inputs, scaling), training=False))
+    outputs = head(trunk(x, training=False))
     return keras.Model(inputs, outputs, name=name)
 
 
@@ -223,14 +229,6 @@ def _conv_bn(
 def _probability(x: keras.KerasTensor) -> keras.KerasTensor:
     # float32 also under mixed precision: bfloat16 has too few digits for a probability.
     return keras.layers.Dense(1, activation="sigmoid", dtype="float32", name="male")(x)
-
-
-def _rescale(x: keras.KerasTensor, scaling: Scaling) -> keras.KerasTensor:
-    if scaling == "paper":
-        return x
-    if scaling == "inception":
-        return keras.layers.Rescaling(2.0, -1.0, name="scaling")(x)
-    raise ValueError(f'`scaling` must be "paper" or "inception". Received: scaling={scaling!r}')
 
 
 def _inception_v3(size: int, weights: str | os.PathLike[str] | None) -> keras.Model:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,7 @@ class TrainConfig:
     Attributes:
         data: Folder that holds the face folders.
         out: Folder for the weights, the history and what is needed to go on after a stop.
+        network: Arguments of `build_compact`; the shipped ones by default.
         folders: Face folders inside `data`.
         folder_weights: How often a face of each folder is shown, relative to the others.
         minutes: Time for the training steps; reading the faces and evaluating come on top.
@@ -57,6 +58,7 @@ class TrainConfig:
 
     data: Path
     out: Path
+    network: Mapping[str, Any] = field(default_factory=lambda: dict(LITE))
     folders: tuple[str, ...] = ("faces_male", "faces_female", "faces_wide")
     folder_weights: tuple[float, ...] = (1.0, 1.0, 3.0)
     minutes: float = 12.0
@@ -166,7 +168,7 @@ class _KeptClock(StopAfterMinutes):
 
 def _compiled(config: TrainConfig) -> keras.Model:
     with precision(config.dtype_policy):
-        model = build_compact(**LITE, cropped=True)
+        model = build_compact(**config.network, cropped=True)
     model.compile(
         optimizer=keras.optimizers.AdamW(
             config.learning_rate,
@@ -195,7 +197,7 @@ def _validation_arrays(views: Views) -> tuple[NDArray[np.float32], NDArray[np.fl
 def _finish(
     config: TrainConfig, trained: keras.Model, validation: Views, clock: _KeptClock
 ) -> GenderReport:
-    model = build_compact(**LITE, cropped=True)  # float32, as it will run
+    model = build_compact(**config.network, cropped=True)  # float32, as it will run
     model.set_weights(trained.get_weights())
     labels = np.repeat(validation.labels[:, None], validation.pixels.shape[1], axis=1)
     temperature = fit_temperature(probabilities(model, validation), labels)
