@@ -554,7 +554,8 @@ def test_turned_images_are_written_upright(write: Callable[..., Path], tmp_path:
     size = {"imageHeight": 50, "imageWidth": 40, "imagePath": "turned.jpg"}
     report = convert(write(document(corner, **size)), tmp_path / "out")
     assert not report.errors
-    image = np.asarray(Image.open(tmp_path / "out" / "images" / "a.png"))
+    with Image.open(tmp_path / "out" / "images" / "a.png") as written:
+        image = np.asarray(written)
     assert image.shape == (50, 40, 3)
     assert np.array_equal(image, load_image(tmp_path / "turned.jpg"))
     mask = load_mask(tmp_path / "out" / "masks" / "a.png")
@@ -575,7 +576,8 @@ def test_images_that_readers_disagree_about_are_converted(
         assert not convert(path, tmp_path / "out").errors
         out = tmp_path / "out" / "images" / f"{name}{suffix}"
         assert np.array_equal(load_image(out), load_image(tmp_path / name))
-        assert Image.open(out).mode == "RGB"
+        with Image.open(out) as written:
+            assert written.mode == "RGB"
 
 
 def test_two_files_of_one_name(write: Callable[..., Path], tmp_path: Path) -> None:
