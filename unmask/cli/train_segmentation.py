@@ -14,6 +14,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--out", type=Path, required=True, help="folder for weights and history")
     parser.add_argument("--minutes", type=float, default=25.0, help="time budget (default: 25)")
+    parser.add_argument("--init", type=Path, help="weights to start from (default: none)")
+    parser.add_argument(
+        "--rate", type=float, default=2e-3, help="highest learning rate (default: 0.002)"
+    )
     parser.add_argument("--seed", type=int, default=0, help="seed (default: 0)")
     parser.add_argument(
         "--policy", default="mixed_bfloat16", choices=("mixed_bfloat16", "float32"),
@@ -31,7 +35,13 @@ def main(args: argparse.Namespace) -> int:
     cv2.setNumThreads(1)
     path = train(
         TrainConfig(
-            data=args.data, out=args.out, minutes=args.minutes, seed=args.seed, policy=args.policy
+            data=args.data,
+            out=args.out,
+            minutes=args.minutes,
+            seed=args.seed,
+            init=args.init,
+            rate=args.rate,
+            policy=args.policy,
         )
     )
     print(f"best weights: {path}")

@@ -1,1 +1,1 @@
-"""The segmentation stage: which pixels of a photo belong to a face mask, and where the masks are."""
+"""The segmentation stage: which pixels of a photo are face mask, and where the masks are."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 
 # Arguments of `build_unet` for the shipped weights.
-LITE = dict(widths=(24, 48, 80, 128, 152), blocks=(1, 1, 2, 2, 2), head=12)
+LITE: dict[str, Any] = {"widths": (24, 48, 80, 128, 152), "blocks": (1, 1, 2, 2, 2), "head": 12}
 
 # Height and width of the input have to be multiples of this.
 STRIDE = 32

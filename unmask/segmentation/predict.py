@@ -8,8 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unmask.segmentation.model import STRIDE
+from unmask.segmentation.regions import MaskRegion, find_regions, overlap
 
+# Longer side of the first and of the second look at a photo, in pixels.
 WORKING_SIDE = 320
+FINE_SIDE = 640
+
+# Masks below this share of the photo's longer side deserve, or ask for, a second look.
+_SMALL = 0.1
 
 
 def segment_crops(
@@ -55,6 +61,56 @@ def segment_crops(
     return np.concatenate(parts) if parts else np.zeros(crops.shape[:3], np.float32)
 
 
+def find_masks(
+    model: keras.Model,
+    photo: NDArray[np.uint8],
+    *,
+    threshold: float = 0.5,
+    min_score: float = 0.7,
+    side: int = WORKING_SIDE,
+    fine_side: int | None = FINE_SIDE,
+) -> list[MaskRegion]:
+    """Find the face masks in a photo.
+
+    The photo is looked at with its longer side at `side` pixels. When that shows no mask or small
+    ones only, and the photo has the pixels, a second look at `fine_side` follows.
+
+    Args:
+        model: A network of `build_unet`.
+        photo: (H, W, 3) uint8 RGB, any size.
+        threshold: Probability from which on a pixel belongs to a mask, between 0 and 1.
+        min_score: Masks with a lower mean probability are dropped.
+        side: Longer side of the first look in pixels, a multiple of 32.
+        fine_side: Longer side of the second look; None for no second look.
+
+    Returns:
+        The masks, largest first; empty when there is none.
+
+    Raises:
+        ValueError: `photo` has another shape or type, or a number is out of its range.
+
+    Example:
+        >>> from unmask.segmentation.model import LITE, build_unet
+        >>> black = np.zeros((64, 64, 3), np.uint8)
+        >>> find_masks(build_unet(**LITE), black, min_score=1.0)
+        []
+    """
+    _check(photo, threshold, side, fine_side)
+    shape = (photo.shape[0], photo.shape[1])
+
+    def look(length: int) -> list[MaskRegion]:
+        return find_regions(
+            probability_map(model, photo, length), shape, threshold=threshold, min_score=min_score
+        )
+
+    regions = look(side)
+    if fine_side is None or not _wants_second_look(regions, shape, side):
+        return regions
+    fine = look(fine_side)
+    missed = [r for r in regions if all(overlap(r, f) < 0.2 for f in fine)]
+    return sorted(fine + missed, key=lambda region: -region.area)
+
+
 def probability_map(
     model: keras.Model, photo: NDArray[np.uint8], side: int = WORKING_SIDE
 ) -> NDArray[np.float32]:
@@ -82,3 +138,23 @@ def _resized(photo: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
     return np.asarray(cv2.resize(photo, size, interpolation=method), np.uint8)
+
+
+def _wants_second_look(regions: list[MaskRegion], shape: tuple[int, int], side: int) -> bool:
+    longest = max(shape)
+    if longest < 1.25 * side:
+        return False
+    sides = [max(r.box[2] - r.box[0], r.box[3] - r.box[1]) for r in regions]
+    return all(length < _SMALL * longest for length in sides)
+
+
+def _check(photo: NDArray[np.uint8], threshold: float, side: int, fine_side: int | None) -> None:
+    if photo.ndim != 3 or photo.shape[-1] != 3 or photo.dtype != np.uint8 or not photo.size:
+        raise ValueError(
+            f"photo must be (H, W, 3) uint8. Received: shape={photo.shape}, dtype={photo.dtype}"
+        )
+    if not 0 < threshold < 1:
+        raise ValueError(f"threshold must be between 0 and 1. Received: threshold={threshold}")
+    for name, value in (("side", side), ("fine_side", fine_side)):
+        if value is not None and (value < STRIDE or value % STRIDE):
+            raise ValueError(f"{name} must be a multiple of {STRIDE}. Received: {name}={value}")

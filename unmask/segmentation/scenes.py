@@ -172,7 +172,7 @@ def _natural_framing(
     center = []
     for focus, length in ((x, width), (y, height)):
         spare = length * scale - size
-        # Where the photo is larger than the canvas, choose a window that contains the face's middle.
+        # Where the photo is larger than the canvas, choose a window with the face in it.
         low, high = max(0.0, focus * scale - 0.9 * size), min(spare, focus * scale - 0.1 * size)
         start = rng.uniform(low, high) if spare > 0 and high > low else spare / 2
         center.append(float(np.clip(focus * scale - start, -0.1 * size, 1.1 * size)))

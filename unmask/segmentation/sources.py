@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from unmask.errors import DataError
 from unmask.image import load_image
+from unmask.labelme import draw_mask, read_annotation, read_image
 from unmask.synthesis import MaskSynthesizer
 from unmask.training.faces import FaceRecord
 
@@ -46,7 +48,7 @@ def read_split(path: Path) -> dict[str, str]:
     rows = [line.split(",") for line in path.read_text(encoding="utf-8").split()]
     if not rows or rows[0] != ["file", "split"] or any(len(row) != 2 for row in rows):
         raise DataError(f"{path}: expected the columns file,split. Received: {rows[:1]}")
-    return {name: split for name, split in rows[1:]}
+    return dict(rows[1:])
 
 
 def labelme_examples(
@@ -70,7 +72,9 @@ def labelme_examples(
     names = [name for name, part in read_split(folder / "split.csv").items() if part == split]
     examples = []
     for name in names:
-        image, mask = _read_labelme(folder / name, labels)
+        annotation = read_annotation(folder / name)
+        image = read_image(annotation)
+        mask = draw_mask(annotation, (image.shape[0], image.shape[1]), labels=labels)
         examples.append(Example(image, mask.astype(np.uint8), focus_of_mask(mask), name))
     return examples
 
@@ -158,8 +162,6 @@ class FacePool:
 
     @staticmethod
     def _load(record: FaceRecord, max_side: int) -> tuple[Example, NDArray[np.float32]]:
-        import cv2
-
         image, landmarks = load_image(record.path), np.asarray(record.landmarks, np.float32)
         scale = max_side / max(image.shape[:2])
         if scale < 1:
@@ -170,17 +172,3 @@ class FacePool:
         empty = np.zeros(image.shape[:2], np.uint8)
         focus = float(middle[0]), float(middle[1]), side
         return Example(image, empty, focus, record.path.name), landmarks
-
-
-def _read_labelme(path: Path, labels: Sequence[str]) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    import json
-
-    from skimage.draw import polygon2mask
-
-    content = json.loads(path.read_text(encoding="utf-8"))
-    image = load_image(path.parent / content["imagePath"])
-    mask = np.zeros(image.shape[:2], bool)
-    for shape in content["shapes"]:
-        if shape["label"] in labels:
-            mask |= polygon2mask(mask.shape, np.asarray(shape["points"])[:, ::-1])
-    return image, mask

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import cv2
 import keras
 import numpy as np
 
+from unmask.metrics import iou
 from unmask.segmentation.data import DEFAULT_SHAPES, MaskDataset, build_composer
 from unmask.segmentation.losses import MaskLoss
 from unmask.segmentation.model import LITE, build_unet
@@ -18,6 +19,7 @@ from unmask.segmentation.predict import probability_map
 from unmask.segmentation.sources import Example, labelme_examples
 from unmask.training.callbacks import CosineByTime, CsvHistory, SaveBest, StopAfterMinutes
 from unmask.training.precision import precision
+from unmask.weights import load_weights
 
 
 @dataclass(frozen=True)
@@ -30,11 +32,13 @@ class TrainConfig:
         out: Folder for the weights, the history and what an interrupted training needs.
         minutes: Wall-clock budget of this call; the learning rate falls to zero over it.
         seed: Seed of the scenes and of the first weights.
+        init: Weights to start from instead of random ones.
         rate: Highest learning rate.
         weight_decay: Decoupled weight decay.
         average: Momentum of the running average of the weights, which is what is kept.
         steps: Steps between two validations.
         shapes: (side, scenes) of the batches, in turn.
+        network: Arguments of `build_unet`.
         policy: Keras dtype policy; "mixed_bfloat16" is 1.7 times faster on recent CPUs.
     """
 
@@ -42,11 +46,13 @@ class TrainConfig:
     out: Path
     minutes: float = 25.0
     seed: int = 0
+    init: Path | None = None
     rate: float = 2e-3
     weight_decay: float = 1e-3
-    average: float = 0.995
+    average: float = 0.99
     steps: int = 100
     shapes: Sequence[tuple[int, int]] = DEFAULT_SHAPES
+    network: Mapping[str, Any] = field(default_factory=lambda: dict(LITE))
     policy: str = "mixed_bfloat16"
 
 
@@ -70,8 +76,7 @@ class ValidateOnPhotos(keras.callbacks.Callback):
         probability = probability_map(self.model, example.image)
         height, width = example.mask.shape
         found = cv2.resize(probability, (width, height)) > 0.5
-        truth = example.mask > 0
-        return float((found & truth).sum() / max(1, (found | truth).sum()))
+        return iou(found, example.mask > 0)
 
 
 def train(config: TrainConfig) -> Path:
@@ -87,7 +92,9 @@ def train(config: TrainConfig) -> Path:
     best = config.out / "segmentation.safetensors"
     keras.utils.set_random_seed(config.seed)
     with precision(config.policy):
-        model = build_unet(**LITE)
+        model = build_unet(**config.network)
+    if config.init is not None:
+        load_weights(model, config.init)
     model.compile(
         optimizer=keras.optimizers.AdamW(
             config.rate, weight_decay=config.weight_decay, global_clipnorm=1.0,
