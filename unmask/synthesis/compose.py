@@ -18,6 +18,7 @@ Box = tuple[int, int, int, int]
 
 # The warp is smooth: it is computed on a coarse grid and enlarged.
 _COARSE = 7
+_FEWEST = 22
 _LOOPS_SHOWN = 0.85
 
 
@@ -79,7 +80,7 @@ def _warp(template: MaskTemplate, worn: Worn, box: Box) -> NDArray[np.uint8]:
     """Return the template as it lies on the face: (h, w, 4) for the box."""
     x0, y0, x1, y1 = box
     width, height = x1 - x0, y1 - y0
-    columns, rows = max(width // _COARSE, 2), max(height // _COARSE, 2)
+    columns, rows = (max(side // _COARSE, min(side, _FEWEST)) for side in (width, height))
     # Samples at the pixel centres that cv2.resize assumes.
     x = (np.arange(columns) + 0.5) * width / columns - 0.5 + x0
     y = (np.arange(rows) + 0.5) * height / rows - 0.5 + y0
@@ -89,7 +90,7 @@ def _warp(template: MaskTemplate, worn: Worn, box: Box) -> NDArray[np.uint8]:
     if scale < 0.5:
         # Bilinear sampling would skip pixels.
         rgba = cv2.resize(rgba, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-        shrink = np.array(rgba.shape[1::-1], np.float32) / np.array(SHAPE[::-1], np.float32)
+        shrink = (np.array(rgba.shape[1::-1]) / np.array(SHAPE[::-1])).astype(np.float32)
         positions = (positions + np.float32(0.5)) * shrink - np.float32(0.5)
     positions = cv2.resize(positions, (width, height), interpolation=cv2.INTER_LINEAR)
     return cv2.remap(rgba, positions, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)

@@ -23,6 +23,7 @@ SHAPE = (
     round((V_RANGE[1] - V_RANGE[0]) * PIXELS_PER_V),
     round((U_RANGE[1] - U_RANGE[0]) * PIXELS_PER_U),
 )
+_FARTHEST_U = 1.15
 
 
 def sheet_coordinates() -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -64,6 +65,8 @@ def flatten(template: MaskTemplate) -> MaskTemplate:
     edges = curves_through(points[[0, 3]], points[[1, 4]], points[[2, 5]], (u + 1) / 2)
     positions = edges[0] + v[:, None, None] * (edges[1] - edges[0])
     rgba = cv2.remap(_bleed(template.rgba), positions.astype(np.float32), None, cv2.INTER_LINEAR)
+    # The far side of a turned view may run off the sheet; end it with an edge.
+    rgba[..., 3] *= np.abs(u) < _FARTHEST_U
     return replace(template, rgba=rgba, points=sheet_points())
 
 

@@ -1,0 +1,64 @@
+import argparse
+import csv
+
+import cv2
+import numpy as np
+import pytest
+from skimage.data import astronaut
+
+from unmask.cli import synthesize
+
+
+def run(*words: str) -> int:
+    parser = argparse.ArgumentParser()
+    synthesize.add_parser(parser.add_subparsers())
+    args = parser.parse_args(["synthesize", *map(str, words)])
+    return args.main(args)
+
+
+@pytest.fixture
+def source(tmp_path):
+    folder = tmp_path / "faces"
+    folder.mkdir()
+    points = np.full((68, 2), (224.0, 120.0))
+    angle = np.linspace(np.pi, 0, 17)
+    points[:17] = np.stack([225 + 50 * np.cos(angle), 104 + 78 * np.sin(angle)], axis=1)
+    points[27:31] = np.stack([np.full(4, 224), np.linspace(104, 127, 4)], axis=1)
+    points[[36, 39, 42, 45], 1] = 104
+    points[[48, 54]] = [(204, 143), (243, 143)]
+    with (folder / "landmarks.csv").open("w", newline="") as handle:
+        writer = csv.writer(handle)
+        writer.writerow(["file", *(f"{a}{i}" for i in range(68) for a in "xy")])
+        for name in ("one.png", "two.png"):
+            cv2.imwrite(str(folder / name), astronaut()[..., ::-1])
+            writer.writerow([name, *points.ravel()])
+    return folder
+
+
+def test_images_masks_and_landmarks_are_written(source, tmp_path, capsys):
+    target = tmp_path / "pairs"
+    assert run(source, target, "--bank", "3", "--kinds", "cloth,surgical") == 0
+    assert "2 of 2 faces" in capsys.readouterr().out
+    with (target / "landmarks.csv").open(newline="") as handle:
+        rows = list(csv.DictReader(handle))
+    assert [row["file"] for row in rows] == ["images/one.png", "images/two.png"]
+    assert {row["kind"] for row in rows} <= {"cloth", "surgical"}
+    mask = cv2.imread(str(target / "masks" / "one.png"), cv2.IMREAD_GRAYSCALE)
+    assert mask.shape == (512, 512)
+    assert set(np.unique(mask)) == {0, 255}
+    assert mask[143, 224] == 255
+
+
+def test_a_bad_image_gives_status_1(source, tmp_path, capsys):
+    (source / "one.png").write_bytes(b"")
+    assert run(source, tmp_path / "pairs", "--bank", "2") == 1
+    captured = capsys.readouterr()
+    assert "one.png" in captured.err
+    assert "1 of 2 faces" in captured.out
+
+
+def test_nothing_to_begin_with_gives_status_2(source, tmp_path, capsys):
+    assert run(tmp_path / "gone", tmp_path / "pairs") == 2
+    assert "gone" in capsys.readouterr().err
+    assert run(source, tmp_path / "pairs", "--kinds", "veil") == 2
+    assert "veil" in capsys.readouterr().err

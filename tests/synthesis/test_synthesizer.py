@@ -1,0 +1,170 @@
+import doctest
+
+import cv2
+import numpy as np
+import pytest
+from scipy.ndimage import binary_dilation
+
+import unmask.synthesis.synthesizer as synthesizer_module
+from unmask.synthesis import ALL_KINDS, MaskSynthesizer, MaskTemplate
+
+from .test_head import as_68
+
+
+def iou(a: np.ndarray, b: np.ndarray) -> float:
+    return float((a & b).sum() / max((a | b).sum(), 1))
+
+
+@pytest.fixture(scope="module")
+def synth() -> MaskSynthesizer:
+    return MaskSynthesizer(seed=3, bank_size=12)
+
+
+def test_result_depends_on_seed_and_index_alone(synth, portrait, landmarks):
+    image, points = portrait.copy(), landmarks.copy()
+    forward = [synth(image, points, i) for i in range(6)]
+    fresh = MaskSynthesizer(seed=3, bank_size=12)
+    for i in reversed(range(6)):
+        again = fresh(image, points, i)
+        np.testing.assert_array_equal(again.image, forward[i].image)
+        np.testing.assert_array_equal(again.mask, forward[i].mask)
+        assert again.kind == forward[i].kind
+    np.testing.assert_array_equal(image, portrait)
+    np.testing.assert_array_equal(points, landmarks)
+    other = MaskSynthesizer(seed=4, bank_size=12)(image, points, 0)
+    assert (other.image != forward[0].image).any()
+
+
+def test_masks_cover_mouth_nose_and_chin(synth, portrait, landmarks):
+    results = [synth(portrait, landmarks, i) for i in range(60)]
+    mouth = np.mean([r.mask[182, 128] for r in results])
+    nose = np.mean([r.mask[157, 128] for r in results])
+    chin = np.mean([r.mask[232, 128] for r in results])
+    assert mouth == 1
+    assert 0.85 <= nose <= 1
+    assert chin > 0.9
+    assert not any(r.mask[123, [96, 160]].any() for r in results), "an eye is covered"
+    assert all(0.1 < r.mask.mean() < 0.45 for r in results)
+    assert len({r.kind for r in results}) >= 4
+
+
+def test_pixels_change_on_the_mask_and_near_it_only(synth, portrait, landmarks):
+    for index in range(12):
+        result = synth(portrait, landmarks, index)
+        assert result.image.dtype == np.uint8
+        assert result.mask.dtype == bool
+        changed = (result.image != portrait).any(axis=2)
+        assert changed[result.mask].mean() > 0.97
+        assert not changed[~binary_dilation(result.mask, iterations=60)].any()
+        assert not changed[:100].any()
+
+
+def test_loops_and_shadow_are_no_part_of_the_mask(portrait, landmarks):
+    synth = MaskSynthesizer(seed=0, bank_size=4, kinds=("surgical",))
+    beyond = 0
+    for index in range(8):
+        result = synth(portrait, landmarks, index)
+        difference = np.abs(result.image.astype(int) - portrait).max(axis=2) > 25
+        far = difference & ~binary_dilation(result.mask, iterations=6)
+        beyond += bool(far.any())
+    assert beyond >= 4
+
+
+def test_both_landmark_layouts_give_nearly_the_same_mask(synth, portrait, landmarks):
+    for index in range(6):
+        a = synth(portrait, landmarks, index).mask
+        b = synth(portrait, as_68(landmarks), index).mask
+        assert iou(a, b) > 0.98
+
+
+def test_mask_moves_with_the_face(synth, portrait, landmarks):
+    wide = cv2.copyMakeBorder(portrait, 20, 40, 30, 10, cv2.BORDER_REFLECT)
+    for index in range(6):
+        here = synth(portrait, landmarks, index).mask
+        there = synth(wide, landmarks + np.float32([30, 20]), index).mask
+        assert iou(there[20:276, 30:286], here) > 0.97
+
+
+@pytest.mark.parametrize("factor", [0.25, 0.5, 2.5])
+def test_mask_grows_with_the_face(synth, portrait, landmarks, factor):
+    size = round(256 * factor)
+    scaled = cv2.resize(portrait, (size, size), interpolation=cv2.INTER_AREA)
+    for index in range(4):
+        expected = synth(portrait, landmarks, index).mask
+        result = synth(scaled, (landmarks + 0.5) * factor - 0.5, index).mask
+        back = cv2.resize(result.astype(np.float32), (256, 256)) > 0.5
+        assert iou(back, expected) > 0.85
+        for axis in (0, 1):
+            shift = np.nonzero(back)[axis].mean() - np.nonzero(expected)[axis].mean()
+            assert abs(shift) < 1.5
+
+
+def test_turned_and_cut_faces(synth, portrait, landmarks):
+    profile = landmarks.copy()
+    profile[51:55, 0] += 62
+    profile[[76, 82], 0] += 50
+    for index in range(6):
+        assert synth(portrait, profile, index).mask.mean() > 0.08
+        cut = synth(portrait[:190, :120], landmarks, index)
+        assert cut.mask.shape == (190, 120)
+        assert cut.mask.any()
+
+
+def test_a_face_outside_the_picture_stays_bare(synth, portrait, landmarks):
+    result = synth(portrait, landmarks + 1000, 0)
+    np.testing.assert_array_equal(result.image, portrait)
+    assert not result.mask.any()
+
+
+def test_all_landmarks_in_one_place_do_no_harm(synth, portrait):
+    result = synth(portrait, np.full((98, 2), 128.0), 0)
+    assert result.mask.mean() < 0.01
+
+
+def test_kinds_are_respected(portrait, landmarks):
+    synth = MaskSynthesizer(bank_size=5, kinds=("bandana", "duckbill"))
+    kinds = {synth(portrait, landmarks, i).kind for i in range(20)}
+    assert kinds <= {"bandana", "duckbill"}
+
+
+def test_own_templates_are_worn(portrait, landmarks):
+    rgba = np.zeros((80, 120, 4), np.uint8)
+    rgba[10:70, 10:110] = (255, 0, 0, 255)
+    points = np.float32([[10, 10], [60, 10], [110, 10], [10, 70], [60, 70], [110, 70]])
+    template = MaskTemplate("cloth", rgba, points)
+    result = MaskSynthesizer(bank_size=0, templates=[template])(portrait, landmarks, 2)
+    inside = result.image[result.mask].astype(int)
+    assert (inside[:, 0] > inside[:, 1] + 40).mean() > 0.97
+    assert 0.1 < result.mask.mean() < 0.4
+
+
+def test_wrong_arguments_are_named(portrait, landmarks):
+    with pytest.raises(ValueError, match="veil"):
+        MaskSynthesizer(kinds=("veil",))
+    with pytest.raises(ValueError, match="bank_size=0"):
+        MaskSynthesizer(bank_size=0)
+    with pytest.raises(ValueError, match="float32"):
+        MaskSynthesizer()(portrait.astype(np.float32), landmarks, 0)
+    rgba = np.zeros((4, 4, 4), np.uint8)
+    with pytest.raises(ValueError, match=r"templates\[0\]\.kind"):
+        MaskSynthesizer(templates=[MaskTemplate("veil", rgba, np.zeros((6, 2), np.float32))])
+
+
+def test_example_in_the_documentation():
+    assert doctest.testmod(synthesizer_module).failed == 0
+
+
+def test_all_kinds_on_real_faces(data_dir):
+    folder = data_dir / "faces_wide"
+    with np.load(folder / "landmarks98.npz") as archive:
+        files, points = archive["files"][::60], archive["landmarks98"][::60].astype(np.float32)
+    synth = MaskSynthesizer(seed=1)
+    covered, kinds = [], set()
+    for index, (name, face) in enumerate(zip(files, points, strict=True)):
+        image = cv2.imread(str(folder / str(name)))[..., ::-1]
+        result = synth(np.ascontiguousarray(image), face, index)
+        x, y = np.clip(np.rint(face[[79, 85, 57, 16]]).astype(int), 0, 255).T
+        covered.append(result.mask[y, x])
+        kinds.add(result.kind)
+    assert np.mean(covered) > 0.9
+    assert len(kinds) == len(ALL_KINDS)
