@@ -1,4 +1,4 @@
-"""Facial point layouts: WFLW's 98 points and iBUG's 68, their regions, mirrors and correspondence."""
+"""WFLW's 98 facial points and iBUG's 68: their regions, mirrors and correspondence."""
 
 from __future__ import annotations
 

@@ -128,7 +128,9 @@ def _add_blocks(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[n
     return image
 
 
-def _recolour(image: NDArray[np.uint8], rng: np.random.Generator, *, grey: bool) -> NDArray[np.uint8]:
+def _recolour(
+    image: NDArray[np.uint8], rng: np.random.Generator, *, grey: bool
+) -> NDArray[np.uint8]:
     """Gamma, contrast, brightness and a colour cast by one table a channel."""
     values = np.linspace(0, 1, 256)[:, None]
     values = values ** np.exp(rng.normal(0, 0.2)) * np.exp(rng.normal(0, 0.12))

@@ -161,7 +161,9 @@ class LandmarkDataset(keras.utils.PyDataset):
         """Batches an epoch."""
         return self._steps
 
-    def __getitem__(self, index: int) -> tuple[NDArray[np.float32], tuple[NDArray[np.float32], ...]]:
+    def __getitem__(
+        self, index: int
+    ) -> tuple[NDArray[np.float32], tuple[NDArray[np.float32], ...]]:
         """Images (B, 256, 256, 3) in [0, 1] and the targets (B, 64, 64, 99) of every stack."""
         images = np.empty((self._batch_size, CROP_SIZE, CROP_SIZE, 3), np.float32)
         side = CROP_SIZE // STRIDE

@@ -121,7 +121,7 @@ def decode_quarter(heatmaps: NDArray[np.floating]) -> NDArray[np.float32]:
         [[[10.25, 20.0]]]
 
     Reference:
-        The published code's decoding: ``4 * (column + 0.5 +- 0.25)`` measured from the image's edge.
+        The published code's decoding, ``4 * (column + 0.5 +- 0.25)`` from the image's edge.
     """
     rows, columns = _peaks(heatmaps)
     patches = _patches(heatmaps, rows, columns, reach=1)

@@ -15,7 +15,7 @@ from keras import layers, ops
 BOUNDARY_THRESHOLD = 0.05
 """Above this value of the boundary map a pixel counts as boundary (published code)."""
 
-LITE: dict[str, Any] = dict(stacks=1, points=98, width=128, depth=3, stem="eighth")
+LITE: dict[str, Any] = {"stacks": 1, "points": 98, "width": 128, "depth": 3, "stem": "eighth"}
 """Arguments of :func:`build_fan` for the network that ships with the package."""
 
 Stem = Literal["published", "quarter", "eighth"]
@@ -209,8 +209,9 @@ def build_fan(
     x = stems[stem](image, width)
     step = 2 if stem == "eighth" else 1  # heatmap pixels a feature pixel
     outputs: list[Any] = []
+    seen: Any = None  # heatmaps of the previous hourglass, at the features' resolution
     for i in range(stacks):
-        located = AddCoordinates(name=f"m{i}_coordinates")([x, seen] if outputs else x)
+        located = AddCoordinates(name=f"m{i}_coordinates")(x if seen is None else [x, seen])
         features = _convolve(located, width, 1, f"m{i}_coordconv_conv", bias=True)
         features = _hourglass(features, depth, width, f"m{i}")
         features = _block(features, width, f"top_m_{i}")

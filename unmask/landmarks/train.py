@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 
 from unmask.landmarks.augment import Augmentation
 from unmask.landmarks.data import Faces, LandmarkDataset, read_groups, validation_faces
 from unmask.landmarks.losses import coordinate_loss, weighted_adaptive_wing
 from unmask.landmarks.model import LITE, build_fan
 from unmask.landmarks.predict import predict_landmarks
+from unmask.metrics import nme
 from unmask.training.callbacks import CosineByTime, CsvHistory, SaveBest, StopAfterMinutes
 from unmask.training.precision import precision
 
@@ -23,8 +23,8 @@ class TrainConfig:
     """Everything that a training of the landmark network depends on.
 
     Attributes:
-        data: Folder with ``faces_male``, ``faces_female``, ``faces_wide``, ``landmarks_300w``; those
-            that exist are used.
+        data: Folder with ``faces_male``, ``faces_female``, ``faces_wide`` and ``landmarks_300w``;
+            those that exist are used.
         out: Folder for the weights, the history and what an interrupted training needs.
         minutes: Wall-clock budget of this call; the learning rate falls to zero over it.
         seed: Seed of the faces' variations and of the first weights.
@@ -101,9 +101,8 @@ class ValidateLandmarks(keras.callbacks.Callback):
             logs["val_error"] = (logs["val_nme"] + logs["val_nme_masked"]) / 2
 
     def _error(self, faces: Faces) -> float:
-        offset = predict_landmarks(self.model, faces.images).points - faces.points
-        ocular = np.linalg.norm(faces.points[:, 60] - faces.points[:, 72], axis=-1)
-        return float((np.linalg.norm(offset, axis=-1).mean(axis=1) / ocular).mean() * 100)
+        found = predict_landmarks(self.model, faces.images).points
+        return 100 * float(nme(found, faces.points).mean())
 
 
 def train(config: TrainConfig) -> Path:

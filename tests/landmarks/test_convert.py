@@ -1,0 +1,154 @@
+"""The published network, its parameter count, and its converter."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from unmask.errors import WeightsError
+from unmask.landmarks.convert import convert_state_dict, load_published
+from unmask.landmarks.model import build_fan
+
+
+def small_state(stacks=2, points=5, width=32, prefix=""):
+    """A state dict of a small network, under the published names."""
+    rng = np.random.default_rng(0)
+
+    def convolution(name, out, into, kernel, bias):
+        state[f"{name}.weight"] = rng.normal(0, 0.1, (out, into, kernel, kernel))
+        if bias:
+            state[f"{name}.bias"] = rng.normal(0, 0.1, out)
+
+    def norm(name, channels):
+        for leaf in ("weight", "bias", "running_mean", "running_var"):
+            state[f"{name}.{leaf}"] = rng.uniform(0.5, 1.5, channels)
+        state[f"{name}.num_batches_tracked"] = np.array(7)
+
+    def block(name, into, out):
+        sizes = (into, out // 2, out // 4, out // 4)
+        for i in range(3):
+            norm(f"{name}.bn{i + 1}", sizes[i])
+            convolution(f"{name}.conv{i + 1}", sizes[i + 1], sizes[i], 3, bias=False)
+        if into != out:
+            norm(f"{name}.downsample.0", into)
+            convolution(f"{name}.downsample.2", out, into, 1, bias=False)
+
+    state = {}
+    convolution("conv1.conv", width // 4, 6, 7, bias=True)
+    norm("bn1", width // 4)
+    block("conv2", width // 4, width // 2)
+    block("conv3", width // 2, width // 2)
+    block("conv4", width // 2, width)
+    for i in range(stacks):
+        convolution(f"m{i}.coordconv.conv", width, width + (5 if i else 3), 1, bias=True)
+        for level in range(1, 5):
+            for part in ("b1", "b2", "b3"):
+                block(f"m{i}.{part}_{level}", width, width)
+        block(f"m{i}.b2_plus_1", width, width)
+        block(f"top_m_{i}", width, width)
+        convolution(f"conv_last{i}", width, width, 1, bias=True)
+        norm(f"bn_end{i}", width)
+        convolution(f"l{i}", points + 1, width, 1, bias=True)
+        if i < stacks - 1:
+            convolution(f"bl{i}", width, width, 1, bias=True)
+            convolution(f"al{i}", width, points + 1, 1, bias=True)
+    return {prefix + name: value for name, value in state.items()}
+
+
+def test_published_size_has_the_published_parameter_count():
+    model = build_fan()
+    assert sum(int(np.prod(v.shape)) for v in model.trainable_variables) == 24_153_036
+    assert [tuple(output.shape) for output in model.outputs] == [(None, 64, 64, 99)] * 4
+
+
+def test_every_published_tensor_finds_its_variable():
+    state = small_state()
+    model, report = convert_state_dict(state)
+    assert report.missing == ()
+    assert report.unused == ()
+    assert set(report.loaded) == {name for name in state if not name.endswith("batches_tracked")}
+    kernel = model.get_layer("m1_b2_plus_1_conv2").kernel
+    expected = state["m1.b2_plus_1.conv2.weight"].transpose(2, 3, 1, 0)
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(kernel), expected, rtol=1e-6)
+    moving = model.get_layer("conv4_downsample_0").moving_variance
+    expected = state["conv4.downsample.0.running_var"]
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(moving), expected, rtol=1e-6)
+
+
+def test_module_prefix_makes_no_difference():
+    image = np.random.default_rng(1).uniform(0, 1, (1, 256, 256, 3)).astype("float32")
+    plain, _ = convert_state_dict(small_state())
+    prefixed, _ = convert_state_dict(small_state(prefix="module."))
+    np.testing.assert_array_equal(plain(image)[-1], prefixed(image)[-1])
+
+
+def test_a_tensor_too_many_is_reported():
+    _, report = convert_state_dict(small_state() | {"extra.weight": np.zeros(3)})
+    assert report.unused == ("extra.weight",)
+
+
+def test_missing_and_misshapen_tensors_are_named():
+    state = small_state()
+    del state["bn_end1.bias"]
+    with pytest.raises(WeightsError, match=r"mine: .*bn_end1\.bias is missing"):
+        convert_state_dict(state, source="mine")
+    state = small_state() | {"bn1.weight": np.zeros(3)}
+    with pytest.raises(WeightsError, match=r"bn1\.weight has the shape \(3,\)"):
+        convert_state_dict(state)
+    with pytest.raises(WeightsError, match="not AdaptiveWingLoss"):
+        convert_state_dict({"features.0.weight": np.zeros((4, 3, 3, 3))})
+
+
+def test_pth_files_load_with_either_wrapping(tmp_path):
+    torch = pytest.importorskip("torch", reason="reading .pth files needs PyTorch")
+    for content in (small_state(), {"state_dict": small_state(prefix="module."), "epoch": 3}):
+        tensors = content.get("state_dict", content)
+        tensors.update({name: torch.from_numpy(np.asarray(v)) for name, v in tensors.items()})
+        torch.save(content, tmp_path / "net.pth")
+        _, report = load_published(tmp_path / "net.pth")
+        assert len(report.loaded) > 200
+        assert not report.unused
+    with pytest.raises(WeightsError, match="no such file"):
+        load_published(tmp_path / "absent.pth")
+    (tmp_path / "broken.pth").write_bytes(b"not a checkpoint")
+    with pytest.raises(WeightsError, match="not a readable PyTorch"):
+        load_published(tmp_path / "broken.pth")
+
+
+PARITY_SCRIPT = """
+import json, sys
+import numpy as np
+sys.path.insert(0, sys.argv[1])
+from state_dicts import make_state_dict
+from unmask.landmarks.convert import convert_state_dict
+model, report = convert_state_dict(make_state_dict("awing_wflw_4hg", 1))
+image = np.random.Generator(np.random.PCG64(1001)).uniform(0, 1, (1, 3, 256, 256)).astype("float32")
+stored = np.load(sys.argv[1] + "/outputs/awing_wflw_4hg-seed1.npz")
+outputs = model(image.transpose(0, 2, 3, 1), training=False)
+errors = {}
+for name, ours in (("first", outputs[0]), ("last", outputs[3])):
+    theirs = stored["output_heatmaps_" + name].transpose(0, 2, 3, 1)
+    errors[name] = float(np.linalg.norm(np.asarray(ours) - theirs) / np.linalg.norm(theirs))
+print(json.dumps({"errors": errors, "unused": report.unused}))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
+def test_parity_with_the_published_network(parity_dir, backend):
+    pytest.importorskip(backend)
+    environment = os.environ | {"KERAS_BACKEND": backend}
+    root = Path(__file__).resolve().parents[2]
+    done = subprocess.run(
+        [sys.executable, "-c", PARITY_SCRIPT, str(parity_dir)],
+        env=environment, cwd=root, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    result = json.loads(done.stdout.splitlines()[-1])
+    assert max(result["errors"].values()) < 1e-3
+    assert result["unused"] == []
