@@ -206,7 +206,7 @@ def _finish(
     settings = {key: str(value) for key, value in asdict(config).items() if key not in _PLACES}
     metadata = {
         "stage": "gender",
-        "steps": str(clock.epochs * config.steps_per_epoch),
+        "steps": str(int(trained.optimizer.iterations)),
         "seconds": f"{clock.spent:.0f}",
         "temperature": f"{temperature:.4f}",
         "masked_accuracy": f"{figures.masked.accuracy:.4f}",
