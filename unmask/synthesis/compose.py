@@ -10,14 +10,13 @@ from unmask.synthesis.light import read_light, softness_and_noise
 from unmask.synthesis.sheet import PIXELS_PER_U, SHAPE, sheet_position
 from unmask.synthesis.straps import draw_loops
 from unmask.synthesis.template import MaskTemplate
-from unmask.synthesis.warp import surface_coordinates
 from unmask.synthesis.wear import Worn
 
 Field = NDArray[np.float32]
 Box = tuple[int, int, int, int]
 
 # The warp is smooth: it is computed on a coarse grid and enlarged.
-_COARSE = 7
+_COARSE = 4
 _FEWEST = 22
 _LOOPS_SHOWN = 0.85
 
@@ -52,7 +51,7 @@ def compose(
         draw_loops(result, template.loops, worn, light.color, rng)
 
     mixed = result[y0:y1, x0:x1].astype(np.float32)
-    mixed *= _shadow(alpha, worn.width, rng)[..., None]
+    mixed *= _shadow(alpha, worn.surface.width, rng)[..., None]
     color = layer[..., :3] * light.color
     color *= light.slope[..., None]
     color += (rng.standard_normal(alpha.shape, dtype=np.float32) * np.float32(grain))[..., None]
@@ -67,8 +66,7 @@ def compose(
 
 
 def _box(worn: Worn, shape: tuple[int, ...]) -> Box | None:
-    points = worn.net.reshape(-1, 2)
-    low, high = points.min(0), points.max(0)
+    low, high = worn.surface.bounds()
     # Templates may reach beyond their key points, and the shadow beyond the template.
     margin = 0.13 * (high - low) + 4
     x0, y0 = np.maximum(np.floor(low - margin), 0).astype(int).tolist()
@@ -84,9 +82,9 @@ def _warp(template: MaskTemplate, worn: Worn, box: Box) -> NDArray[np.uint8]:
     # Samples at the pixel centres that cv2.resize assumes.
     x = (np.arange(columns) + 0.5) * width / columns - 0.5 + x0
     y = (np.arange(rows) + 0.5) * height / rows - 0.5 + y0
-    positions = sheet_position(surface_coordinates(worn.net, x, y))
+    positions = sheet_position(worn.surface.coordinates(x, y))
     rgba = template.rgba
-    scale = worn.width / (2 * PIXELS_PER_U)
+    scale = worn.surface.width / (2 * PIXELS_PER_U)
     if scale < 0.5:
         # Bilinear sampling would skip pixels.
         rgba = cv2.resize(rgba, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)

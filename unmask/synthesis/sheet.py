@@ -11,9 +11,9 @@ from dataclasses import replace
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy.interpolate import PchipInterpolator
 
 from unmask.synthesis.template import MaskTemplate
-from unmask.synthesis.warp import curves_through
 
 U_RANGE = (-1.25, 1.25)
 V_RANGE = (-0.25, 1.3)
@@ -62,7 +62,7 @@ def flatten(template: MaskTemplate) -> MaskTemplate:
         return template
     u, v = sheet_coordinates()
     points = template.points.astype(np.float64)
-    edges = curves_through(points[[0, 3]], points[[1, 4]], points[[2, 5]], (u + 1) / 2)
+    edges = _edges(points[[0, 3]], points[[1, 4]], points[[2, 5]], u)
     positions = edges[0] + v[:, None, None] * (edges[1] - edges[0])
     rgba = cv2.remap(_bleed(template.rgba), positions.astype(np.float32), None, cv2.INTER_LINEAR)
     # The far side of a turned view may run off the sheet; end it with an edge.
@@ -79,3 +79,26 @@ def _bleed(rgba: NDArray[np.uint8]) -> NDArray[np.uint8]:
     filled = np.where(weight[..., None] > 0, color, spread / np.maximum(total, 1e-4))
     alpha = cv2.GaussianBlur(rgba[..., 3], (0, 0), 1.0)
     return np.dstack([np.clip(filled, 0, 255).astype(np.uint8), alpha])
+
+
+def _edges(
+    start: NDArray[np.float64],
+    middle: NDArray[np.float64],
+    end: NDArray[np.float64],
+    u: NDArray[np.float32],
+) -> NDArray[np.float64]:
+    """Smooth curves through three points each, (N, 2), at u = -1, 0 and 1: (N, P, 2).
+
+    Along the chord the position is a monotone cubic, so that a turned view does not fold; straight
+    beyond the ends. Across it is a parabola.
+    """
+    chord = end - start
+    share = ((middle - start) * chord).sum(1) / np.maximum((chord**2).sum(1), 1e-6)
+    bulge = middle - start - share[:, None] * chord
+    along = np.stack([PchipInterpolator([-1, 0, 1], [0, s, 1])(u.clip(-1, 1)) for s in share])
+    beyond = (u - u.clip(-1, 1)) * np.where(u < 0, share[:, None], 1 - share[:, None])
+    return (
+        start[:, None]
+        + (along + beyond)[..., None] * chord[:, None]
+        + (1 - u**2)[None, :, None] * bulge[:, None]
+    )

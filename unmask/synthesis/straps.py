@@ -7,7 +7,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unmask.synthesis.template import Loops
-from unmask.synthesis.warp import ROWS
 from unmask.synthesis.wear import Worn
 
 Field = NDArray[np.float32]
@@ -31,27 +30,24 @@ def draw_loops(
     """
     color = np.asarray(loops.color, np.float32) * light * np.float32(rng.uniform(0.85, 1.0))
     skin = _cheek_color(image, worn)
-    width = loops.width * worn.width
-    for side, column in ((0, 0), (1, -1)):
-        border, inner = worn.net[:, column], worn.net[:, 1 if side == 0 else -2]
-        for end, height in enumerate(loops.ends):
-            # Start a little inside, so that body and loop meet.
-            start = 0.85 * _at(border, height) + 0.15 * _at(inner, height)
+    width = loops.width * worn.surface.width
+    ends = np.array(loops.ends)
+    for side, sign in enumerate((-1, 1)):
+        # Begin a little inside, so that body and loop meet.
+        starts = worn.surface.points(0.95 * sign * np.ones(2), ends)
+        for end, start in enumerate(starts):
             ear = worn.ears[side, end]
-            middle = (start + ear) / 2 + rng.normal(0, 0.03, 2) * worn.width
+            middle = (start + ear) / 2 + rng.normal(0, 0.03, 2) * worn.surface.width
             if worn.ear_visible[side]:
                 t = _STEPS
                 curve = (1 - t) ** 2 * start + 2 * t * (1 - t) * middle + t**2 * ear
                 _band(image, curve, width, color, skin)
 
 
-def _at(column: NDArray[np.float64], height: float) -> NDArray[np.float64]:
-    return np.array([np.interp(height, ROWS, column[:, axis]) for axis in (0, 1)])
-
-
 def _cheek_color(image: NDArray[np.uint8], worn: Worn) -> Field:
     """Median colour on the upper edge of the mask, where skin shows: (3,)."""
-    points = np.rint(worn.net[0, 1:-1]).astype(int)
+    u = np.linspace(-0.7, 0.7, 5)
+    points = np.rint(worn.surface.points(u, np.zeros(5))).astype(int)
     limit = np.array(image.shape[1::-1]) - 1
     x, y = np.clip(points, 0, limit).T
     return np.median(image[y, x], axis=0).astype(np.float32)

@@ -5,12 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from unmask.synthesis.head import Head
-from unmask.synthesis.warp import net_from_anchors
-
-Points = NDArray[np.float64]
+from unmask.synthesis.surface import Points, Surface, surface_through
 
 
 @dataclass(frozen=True)
@@ -43,16 +40,14 @@ class Worn:
     """A mask's place on one face, in image pixels.
 
     Attributes:
-        net: (5, 7, 2) points of its surface, see `warp.net_from_anchors`.
+        surface: Where each point of it lies.
         ears: (2, 2, 2) upper and lower end of the loops at the left and at the right ear.
         ear_visible: Whether the left and the right ear face the camera.
-        width: Width of the face.
     """
 
-    net: Points
+    surface: Surface
     ears: Points
     ear_visible: tuple[bool, bool]
-    width: float
 
 
 FITS: dict[str, Fit] = {
@@ -92,7 +87,7 @@ def wear(head: Head, fit: Fit, rng: np.random.Generator) -> Worn:
         for end, position in enumerate((1.0, 3.8)):
             ears[side, end] = head.jaw_at(position if side == 0 else 32 - position) + out
     visible = (left_share > _HIDDEN_BELOW, 1 - left_share > _HIDDEN_BELOW)
-    return Worn(net_from_anchors(anchors), ears, visible, width)
+    return Worn(surface_through(anchors), ears, visible)
 
 
 def _anchors(head: Head, fit: Fit, rng: np.random.Generator) -> Points:
@@ -109,7 +104,7 @@ def _anchors(head: Head, fit: Fit, rng: np.random.Generator) -> Points:
         head.chin + (fit.drop + rng.normal(0, 0.02)) * down,
     )
     inner = (axis[0], axis[1], head.mouth)
-    reach = np.asarray(fit.reach) + rng.normal(0, 0.015, 3) + rng.normal(0, 0.02)
+    reach = np.asarray(fit.reach) + rng.normal(0, 0.02, 3) + rng.normal(0.005, 0.03)
     rows = (fit.top + lower, fit.middle + 0.6 * lower, fit.bottom + rng.normal(0, 0.4))
     tilt = rng.normal(0, 0.25)
     anchors = np.empty((3, 3, 2))

@@ -23,6 +23,8 @@ from unmask.synthesis.template import Loops, MaskTemplate
 
 Field = NDArray[np.floating]
 
+_ASPECT = PIXELS_PER_V / PIXELS_PER_U
+
 
 @dataclass
 class Canvas:
@@ -82,7 +84,7 @@ def cut(canvas: Canvas, top: Field, bottom: Field, side: Field, corner: float) -
         corner: Radius of the corners, in u.
     """
     from_side = side - np.abs(canvas.u)
-    from_edge = np.minimum(canvas.v - top, bottom - canvas.v) * (PIXELS_PER_V / PIXELS_PER_U)
+    from_edge = np.minimum(canvas.v - top, bottom - canvas.v) * _ASPECT
     inside = np.minimum(from_side, from_edge)
     rounded = corner - np.hypot(corner - from_side, corner - from_edge)
     inside = np.where((from_side < corner) & (from_edge < corner), rounded, inside)
@@ -123,8 +125,22 @@ def wrinkle(canvas: Canvas, rng: np.random.Generator, depth: float) -> None:
         line = start + (end - start) * t + rng.uniform(-0.05, 0.05) * np.sin(np.pi * t)
         fold = bump(v - line, rng.uniform(0.02, 0.05)) * (1 - t) ** 0.7
         canvas.height += depth * rng.uniform(0.4, 1.0) * fold
+    _crease(canvas, rng, depth)
     canvas.height += 0.6 * depth * smooth_noise(rng, u.shape, (6, 5))
     canvas.height += 0.25 * depth * smooth_noise(rng, u.shape, (14, 12))
+
+
+def _crease(canvas: Canvas, rng: np.random.Generator, depth: float) -> None:
+    """Add short sharp creases in all directions, most of them across the face."""
+    for _ in range(rng.integers(5, 14)):
+        angle = rng.normal(0, 0.5)
+        u, v = canvas.u - rng.uniform(-0.9, 0.9), (canvas.v - rng.uniform(0.05, 1)) * _ASPECT
+        along = u * np.cos(angle) + v * np.sin(angle)
+        across = v * np.cos(angle) - u * np.sin(angle) + rng.uniform(-0.4, 0.4) * along**2
+        width, length = rng.uniform(0.012, 0.03), rng.uniform(0.12, 0.4)
+        # One side of a crease is steep, the other runs out.
+        profile = np.where(across < 0, bump(across, width), bump(across, 3 * width))
+        canvas.height += rng.uniform(-0.5, 0.5) * depth * profile * bump(along, length)
 
 
 def hem(canvas: Canvas, distance: Field, inset: float, rng: np.random.Generator) -> None:

@@ -47,7 +47,7 @@ def draw_cloth(rng: np.random.Generator) -> MaskTemplate:
         _seam(canvas, rng)
     else:
         _pleats(canvas, rng)
-    wrinkle(canvas, rng, rng.uniform(0.8, 3.0))
+    wrinkle(canvas, rng, rng.uniform(1.0, 3.4))
     width = rng.uniform(0.03, 0.07)
     for distance in (v - top, bottom - v, side - away):
         hem(canvas, distance, width, rng)

@@ -90,7 +90,7 @@ def print_on(canvas: Canvas, rng: np.random.Generator) -> None:
     p, q = (x * np.cos(angle) + y * np.sin(angle)), (y * np.cos(angle) - x * np.sin(angle))
     p, q = p.astype(np.float32), q.astype(np.float32)
     pattern = _PATTERNS[rng.integers(len(_PATTERNS))]
-    for _ in range(rng.integers(1, 3)):
+    for _ in range(rng.integers(1, 4)):
         period = float(rng.uniform(8, 28))
         shift = rng.uniform(0, period, 2)
         ink = _ink(rng, canvas.color)
@@ -141,10 +141,24 @@ def _checks(p: Field, q: Field, period: float, rng: np.random.Generator) -> Fiel
     return (_stripes(p, q, period, rng) + _stripes(q, p, period, rng)) * np.float32(0.5)
 
 
+def _plaid(p: Field, q: Field, period: float, rng: np.random.Generator) -> Field:
+    period = 2 * period
+    lines = np.zeros_like(p)
+    for _ in range(3):
+        shift, width = rng.uniform(0, period), rng.uniform(0.03, 0.18) * period
+        for axis in (p, q):
+            band = np.clip(width - np.abs(_cell(axis + shift, period)) + 0.5, 0, 1)
+            lines += np.float32(rng.uniform(0.2, 0.6)) * band * (1 - lines)
+    return lines
+
+
 def _flowers(p: Field, q: Field, period: float, rng: np.random.Generator) -> Field:
     period = 1.6 * period
-    a = _cell(p + (np.floor(q / period) % 2) * period / 2, period)
-    b = _cell(q, period)
+    row = np.floor(q / period)
+    column = np.floor((p + (row % 2) * period / 2) / period)
+    # Each flower sits a little off its place.
+    a = _cell(p + (row % 2) * period / 2, period) + 0.14 * period * np.sin(7 * row + 5 * column)
+    b = _cell(q, period) + 0.14 * period * np.sin(3 * row + 11 * column)
     petals = int(rng.integers(4, 7))
     radius = period * 0.36 * (0.62 + 0.38 * np.cos(petals * np.arctan2(b, a)))
     flower = np.clip(radius - np.hypot(a, b) + 0.5, 0, 1)
@@ -162,4 +176,4 @@ def _lines(p: Field, q: Field, period: float, rng: np.random.Generator) -> Field
     return bump(_cell(field, 0.9), 0.1)
 
 
-_PATTERNS = (_dots, _stripes, _checks, _flowers, _blots, _lines)
+_PATTERNS = (_dots, _stripes, _checks, _plaid, _flowers, _flowers, _blots, _lines)

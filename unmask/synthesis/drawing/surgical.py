@@ -21,8 +21,17 @@ from unmask.synthesis.drawing.fabric import pick_color, print_on, to_rgb, weave
 from unmask.synthesis.template import Loops, MaskTemplate
 
 _COLORS = {
-    "light blue": 5.0, "pale blue": 3, "white": 5, "sky": 2, "green": 1, "teal": 1, "black": 2,
-    "pink": 0.7, "grey": 0.4, "dark green": 0.3, "violet": 0.3,
+    "light blue": 5.0,
+    "pale blue": 3,
+    "white": 7,
+    "sky": 2,
+    "green": 0.8,
+    "teal": 0.8,
+    "black": 2,
+    "pink": 0.7,
+    "grey": 0.4,
+    "dark green": 0.2,
+    "violet": 0.1,
 }  # fmt: skip
 
 
@@ -39,7 +48,7 @@ def draw_surgical(rng: np.random.Generator) -> MaskTemplate:
     cut(canvas, top, bottom, side, 0.02)
     stand_on_face(canvas, rng)
     _pleats(canvas, rng)
-    wrinkle(canvas, rng, rng.uniform(0.8, 2.2))
+    wrinkle(canvas, rng, rng.uniform(1.0, 2.6))
     _border(canvas, v - top, bottom - v, side - np.abs(u), rng)
     weave(canvas, rng, 0.012)
     loop = to_rgb(np.maximum(color, 0.9) if color.mean() > 0.3 else color)
