@@ -28,7 +28,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         default=None,
         help="families of masks, separated by commas (all): surgical, cloth, respirator, ...",
     )
-    parser.add_argument("--bank", type=int, default=96, help="number of different drawn masks (96)")
+    parser.add_argument(
+        "--bank", type=int, default=160, help="number of different drawn masks (160)"
+    )
     parser.add_argument(
         "--templates", type=Path, default=None, help="MaskTheFace folder (masks.cfg) to add"
     )

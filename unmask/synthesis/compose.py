@@ -43,7 +43,8 @@ def compose(
     x0, y0, x1, y1 = box
     region = image[y0:y1, x0:x1]
     softness, grain = softness_and_noise(region)
-    layer = _warp(template, worn, box)
+    mirrored = template.view == "front" and rng.random() < 0.5
+    layer = _warp(template, worn, box, mirrored)
     layer = cv2.GaussianBlur(layer, (0, 0), softness * rng.uniform(0.8, 1.3))
     alpha = layer[..., 3].astype(np.float32) * np.float32(1 / 255)
     light = read_light(image, region, alpha, rng)
@@ -52,7 +53,8 @@ def compose(
 
     mixed = result[y0:y1, x0:x1].astype(np.float32)
     mixed *= _shadow(alpha, worn.surface.width, rng)[..., None]
-    color = layer[..., :3] * light.color
+    dye = rng.normal(1, 0.03, 3).astype(np.float32)
+    color = layer[..., :3] * (light.color * dye)
     color *= light.slope[..., None]
     color += (rng.standard_normal(alpha.shape, dtype=np.float32) * np.float32(grain))[..., None]
     color -= mixed
@@ -74,7 +76,7 @@ def _box(worn: Worn, shape: tuple[int, ...]) -> Box | None:
     return (x0, y0, x1, y1) if x1 - x0 >= 8 and y1 - y0 >= 8 else None
 
 
-def _warp(template: MaskTemplate, worn: Worn, box: Box) -> NDArray[np.uint8]:
+def _warp(template: MaskTemplate, worn: Worn, box: Box, mirrored: bool) -> NDArray[np.uint8]:
     """Return the template as it lies on the face: (h, w, 4) for the box."""
     x0, y0, x1, y1 = box
     width, height = x1 - x0, y1 - y0
@@ -82,7 +84,10 @@ def _warp(template: MaskTemplate, worn: Worn, box: Box) -> NDArray[np.uint8]:
     # Samples at the pixel centres that cv2.resize assumes.
     x = (np.arange(columns) + 0.5) * width / columns - 0.5 + x0
     y = (np.arange(rows) + 0.5) * height / rows - 0.5 + y0
-    positions = sheet_position(worn.surface.coordinates(x, y))
+    surface = worn.surface.coordinates(x, y)
+    if mirrored:
+        surface[..., 0] *= -1
+    positions = sheet_position(surface)
     rgba = template.rgba
     scale = worn.surface.width / (2 * PIXELS_PER_U)
     if scale < 0.5:

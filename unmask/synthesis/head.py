@@ -52,7 +52,7 @@ def head_from_landmarks(landmarks: np.ndarray) -> Head:
     """Read a `Head` from WFLW's 98 points or from the 68 iBUG points.
 
     Args:
-        landmarks: `(98, 2)` or `(68, 2)`, (x, y) in pixels.
+        landmarks: (98, 2) or (68, 2), (x, y) in pixels.
 
     Returns:
         The head, in the same pixels.

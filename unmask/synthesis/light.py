@@ -49,8 +49,8 @@ def read_light(
     skin = max(float((luma * weight).sum() / weight.sum()), 1.0)
     bright = _bright(image)
     cast = (bright / bright.max()) ** rng.uniform(0.1, 0.45)
-    level = 0.3 + 0.4 * min(skin / 125, 1.4) + 0.34 * float(bright.max()) / 235
-    level = float(np.clip(level * rng.uniform(0.92, 1.06), 0.3, 1.12))
+    level = 0.32 + 0.42 * min(skin / 125, 1.4) + 0.36 * float(bright.max()) / 235
+    level = float(np.clip(level * rng.uniform(0.92, 1.06), 0.3, 1.15))
     blurred = cv2.GaussianBlur(luma * weight, (0, 0), 1.8) / cv2.GaussianBlur(weight, (0, 0), 1.8)
     slope = np.clip(blurred / skin, 0.5, 1.5) ** np.float32(0.6)
     size = (region.shape[1], region.shape[0])

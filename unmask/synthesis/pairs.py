@@ -58,7 +58,7 @@ class SynthesisSettings:
     """
 
     seed: int = 0
-    bank_size: int = 96
+    bank_size: int = 160
     kinds: tuple[str, ...] = ALL_KINDS
     templates: str | None = None
 

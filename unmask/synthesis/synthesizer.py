@@ -19,9 +19,9 @@ from unmask.synthesis.wear import FITS, wear
 class MaskedFace:
     """A face that wears a drawn mask.
 
-    Args:
-        image: `(H, W, 3)` uint8 RGB.
-        mask: `(H, W)` bool, True on the mask's body (without ear loops and shadow).
+    Attributes:
+        image: (H, W, 3) uint8 RGB.
+        mask: (H, W) bool, True on the mask's body (without ear loops and shadow).
         kind: Family of the mask.
     """
 
@@ -65,7 +65,7 @@ class MaskSynthesizer:
         self,
         seed: int = 0,
         *,
-        bank_size: int = 96,
+        bank_size: int = 160,
         kinds: Sequence[str] = ALL_KINDS,
         templates: Sequence[MaskTemplate] = (),
     ) -> None:
@@ -86,8 +86,8 @@ class MaskSynthesizer:
         """Put a mask onto a face.
 
         Args:
-            image: `(H, W, 3)` uint8 RGB, any size; not changed.
-            landmarks: `(98, 2)` or `(68, 2)`, (x, y) in pixels of the image.
+            image: (H, W, 3) uint8 RGB, any size; not changed.
+            landmarks: (98, 2) or (68, 2), (x, y) in pixels of the image.
             index: Number of the sample; the same number gives the same mask.
 
         Returns:

@@ -52,7 +52,7 @@ def draw_surgical(rng: np.random.Generator) -> MaskTemplate:
     _border(canvas, v - top, bottom - v, side - np.abs(u), rng)
     weave(canvas, rng, 0.012)
     loop = to_rgb(np.maximum(color, 0.9) if color.mean() > 0.3 else color)
-    return finish(canvas, "surgical", Loops(loop, rng.uniform(0.010, 0.018)), rng, 0.6)
+    return finish(canvas, "surgical", Loops(loop, rng.uniform(0.010, 0.018)), rng, 0.7)
 
 
 def _ripple(along: Field, rng: np.random.Generator, depth: float) -> Field:
@@ -78,7 +78,10 @@ def _pleats(canvas: Canvas, rng: np.random.Generator) -> None:
         canvas.height += rng.uniform(8, 22) * (0.5 + tight) * np.clip(below, 0, 0.1)
         length = rng.uniform(0.015, 0.035) * (0.5 + middle)
         shadow = soft_step(below, 0.006) * np.exp(-np.maximum(below, 0) / length)
-        canvas.stain -= rng.uniform(0.08, 0.26) * shadow * (0.35 + 0.65 * tight)
+        uneven = np.clip(0.7 + 0.5 * smooth_noise(rng, u.shape, (1, 5)), 0.1, 1.4)
+        canvas.stain -= rng.uniform(0.08, 0.24) * shadow * uneven * (0.35 + 0.65 * tight)
+        # Each panel leans a little otherwise than the one above.
+        canvas.stain += rng.normal(-0.015, 0.03) * soft_step(below, 0.01)
     for side in (-1, 1):
         _tuck(canvas, side, rng)
 

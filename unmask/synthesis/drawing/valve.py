@@ -12,7 +12,7 @@ from unmask.synthesis.drawing.canvas import (
 from unmask.synthesis.drawing.fabric import pick_color
 from unmask.synthesis.sheet import PIXELS_PER_U, PIXELS_PER_V
 
-_COLORS = {"white": 3.0, "grey": 1, "charcoal": 1, "black": 1, "pale blue": 0.4}
+_COLORS = {"white": 4.0, "grey": 2, "charcoal": 0.7, "pale blue": 0.4}
 
 
 def add_valve(canvas: Canvas, rng: np.random.Generator) -> None:
