@@ -6,7 +6,7 @@ import pytest
 from scipy.ndimage import binary_dilation
 
 import unmask.synthesis.synthesizer as synthesizer_module
-from unmask.synthesis import ALL_KINDS, MaskSynthesizer, MaskTemplate
+from unmask.synthesis import MaskSynthesizer, MaskTemplate
 
 from .test_head import as_68
 
@@ -108,6 +108,15 @@ def test_turned_and_cut_faces(synth, portrait, landmarks):
         cut = synth(portrait[:190, :120], landmarks, index)
         assert cut.mask.shape == (190, 120)
         assert cut.mask.any()
+
+
+def test_a_grey_photo_stays_grey(portrait, landmarks):
+    grey = cv2.cvtColor(cv2.cvtColor(portrait, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+    synth = MaskSynthesizer(bank_size=6, kinds=("cloth",))
+    for index in range(6):
+        result = synth(grey, landmarks, index)
+        spread = np.ptp(result.image[result.mask].astype(int), axis=1)
+        assert spread.max() <= 1
 
 
 def test_a_face_outside_the_picture_stays_bare(synth, portrait, landmarks):

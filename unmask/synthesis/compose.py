@@ -49,12 +49,12 @@ def compose(
     alpha = layer[..., 3].astype(np.float32) * np.float32(1 / 255)
     light = read_light(image, region, alpha, rng)
     if template.loops is not None and rng.random() < _LOOPS_SHOWN:
-        draw_loops(result, template.loops, worn, light.color, rng)
+        draw_loops(result, template.loops, worn, light, rng)
 
     mixed = result[y0:y1, x0:x1].astype(np.float32)
     mixed *= _shadow(alpha, worn.surface.width, rng)[..., None]
     dye = rng.normal(1, 0.03, 3).astype(np.float32)
-    color = layer[..., :3] * (light.color * dye)
+    color = light.on(layer[..., :3] * dye)
     color *= light.slope[..., None]
     color += (rng.standard_normal(alpha.shape, dtype=np.float32) * np.float32(grain))[..., None]
     color -= mixed

@@ -20,11 +20,21 @@ class Light:
 
     Attributes:
         color: (3,) factor on an albedo: level and colour of the light.
+        saturation: 1 in a colour photo, 0 in a grey one.
         slope: (h, w) factor of mean 1: from which side the face is lit.
     """
 
     color: Field
+    saturation: float
     slope: Field = field(repr=False)
+
+    def on(self, albedo: NDArray[np.floating]) -> Field:
+        """Return a material's colour in this light (without the slope): (..., 3) to the same."""
+        lit = (albedo * self.color).astype(np.float32, copy=False)
+        if self.saturation < 1:
+            grey = (lit @ _LUMA)[..., None]
+            lit = grey + np.float32(self.saturation) * (lit - grey)
+        return lit
 
 
 def read_light(
@@ -44,7 +54,10 @@ def read_light(
         alpha: (h, w) coverage of the mask, not zero everywhere.
         rng: Varies level and colour a little.
     """
-    luma = cv2.resize(region, _GRID, interpolation=cv2.INTER_AREA).astype(np.float32) @ _LUMA
+    small = cv2.resize(region, _GRID, interpolation=cv2.INTER_AREA).astype(np.float32)
+    luma = small @ _LUMA
+    # Skin in a colour photo has 20 and more.
+    chroma = float(np.median(small.max(axis=2) - small.min(axis=2)))
     weight = cv2.resize(alpha, _GRID, interpolation=cv2.INTER_AREA) + np.float32(1e-3)
     skin = max(float((luma * weight).sum() / weight.sum()), 1.0)
     bright = _bright(image)
@@ -55,7 +68,9 @@ def read_light(
     slope = np.clip(blurred / skin, 0.5, 1.5) ** np.float32(0.6)
     size = (region.shape[1], region.shape[0])
     return Light(
-        (level * cast).astype(np.float32), cv2.resize(slope, size, interpolation=cv2.INTER_LINEAR)
+        (level * cast).astype(np.float32),
+        min(chroma / 12, 1.0),
+        cv2.resize(slope, size, interpolation=cv2.INTER_LINEAR),
     )
 
 

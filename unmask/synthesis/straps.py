@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from unmask.synthesis.light import Light
 from unmask.synthesis.template import Loops
 from unmask.synthesis.wear import Worn
 
@@ -15,7 +16,7 @@ _STEPS = np.linspace(0, 1, 9)[:, None]
 
 
 def draw_loops(
-    image: NDArray[np.uint8], loops: Loops, worn: Worn, light: Field, rng: np.random.Generator
+    image: NDArray[np.uint8], loops: Loops, worn: Worn, light: Light, rng: np.random.Generator
 ) -> None:
     """Draw the loops of the sides that face the camera.
 
@@ -25,10 +26,10 @@ def draw_loops(
         image: (H, W, 3); changed in place.
         loops: Their look.
         worn: The mask's place.
-        light: (3,) factor on their colour.
+        light: The light on them.
         rng: Varies curve and brightness.
     """
-    color = np.asarray(loops.color, np.float32) * light * np.float32(rng.uniform(0.85, 1.0))
+    color = light.on(np.asarray(loops.color, np.float32)) * np.float32(rng.uniform(0.85, 1.0))
     skin = _cheek_color(image, worn)
     width = loops.width * worn.surface.width
     ends = np.array(loops.ends)
