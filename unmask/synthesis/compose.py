@@ -53,7 +53,7 @@ def compose(
 
     mixed = result[y0:y1, x0:x1].astype(np.float32)
     mixed *= _shadow(alpha, worn.surface.width, rng)[..., None]
-    dye = rng.normal(1, 0.03, 3).astype(np.float32)
+    dye = rng.normal(1, 0.018, 3).astype(np.float32)
     color = light.on(layer[..., :3] * dye)
     color *= light.slope[..., None]
     color += (rng.standard_normal(alpha.shape, dtype=np.float32) * np.float32(grain))[..., None]

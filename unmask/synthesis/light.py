@@ -30,10 +30,10 @@ class Light:
 
     def on(self, albedo: NDArray[np.floating]) -> Field:
         """Return a material's colour in this light (without the slope): (..., 3) to the same."""
-        lit = (albedo * self.color).astype(np.float32, copy=False)
+        lit: Field = (albedo * self.color).astype(np.float32, copy=False)
         if self.saturation < 1:
             grey = (lit @ _LUMA)[..., None]
-            lit = grey + np.float32(self.saturation) * (lit - grey)
+            lit = (grey + self.saturation * (lit - grey)).astype(np.float32, copy=False)
         return lit
 
 
