@@ -1,0 +1,1 @@
+"""The inpainting stage: a landmark-guided generator on a linear first guess."""

@@ -1,0 +1,242 @@
+"""Training material for the generator: true faces, holes where a mask would be, first guesses."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from unmask.errors import DataError
+from unmask.face import canonical_matrix, compose, coverage, square_matrix, transform_points, warp
+from unmask.image import load_image
+from unmask.inpainting.framing import WINDOW_LEFT, WINDOW_SIDE, WINDOW_TOP
+from unmask.inpainting.prior import LinearPrior
+from unmask.landmark_layout import flip_landmarks
+from unmask.synthesis import MaskSynthesizer
+from unmask.training.faces import FaceRecord
+
+
+@dataclass(frozen=True)
+class InpaintingBatch:
+    """What one training step sees; a single sample has no batch axis.
+
+    Attributes:
+        image: (B, S, S, 3) float32 in [0, 1], what the generator may look at outside the hole.
+        mask: (B, S, S, 1) float32, 1 in the hole.
+        landmark_map: (B, S, S, 1) float32, 1 at each landmark.
+        coarse: (B, S, S, 3) float32, the linear first guess.
+        truth: (B, S, S, 3) float32, the face.
+        valid: (B, S, S, 1) float32, 1 where the truth is known (0 on padding).
+    """
+
+    image: NDArray[np.float32]
+    mask: NDArray[np.float32]
+    landmark_map: NDArray[np.float32]
+    coarse: NDArray[np.float32]
+    truth: NDArray[np.float32]
+    valid: NDArray[np.float32]
+
+    def arrays(self) -> tuple[NDArray[np.float32], ...]:
+        """Return the arrays in the order of the attributes."""
+        return tuple(getattr(self, field.name) for field in fields(self))
+
+
+def draw_landmark_map(landmarks: NDArray[np.floating], side: int) -> NDArray[np.float32]:
+    """Return a (side, side, 1) map with 1 at each landmark's pixel and 0 elsewhere.
+
+    Args:
+        landmarks: (N, 2) points in pixels; those outside the map are left out.
+        side: Side of the map.
+
+    Example:
+        >>> float(draw_landmark_map(np.array([[1.2, 2.0], [99.0, 0.0]]), 8).sum())
+        1.0
+    """
+    result = np.zeros((side, side, 1), np.float32)
+    columns, rows = np.rint(np.asarray(landmarks)).astype(int).T
+    inside = (columns >= 0) & (columns < side) & (rows >= 0) & (rows < side)
+    result[rows[inside], columns[inside]] = 1.0
+    return result
+
+
+def hole_from_mask(mask: NDArray[np.bool_], grow: int) -> NDArray[np.bool_]:
+    """Grow a mask by `grow` pixels on all sides, so that no edge of it is left to see."""
+    if grow <= 0:
+        return mask.copy()
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * grow + 1, 2 * grow + 1))
+    return cv2.dilate(mask.astype(np.uint8), kernel) > 0
+
+
+class InpaintingData:
+    """Endless, repeatable samples from faces.
+
+    A sample depends on the seed and its number alone, so an interrupted training goes on with
+    the samples that it has not seen.
+
+    Args:
+        records: The faces; all images are kept in memory as they are.
+        prior: The linear model for the first guess.
+        seed: Seed of order, augmentation and masks.
+        augment: Whether to turn, shift, scale, mirror and recolour; without it each face is
+            framed exactly and its mask depends on its place in the list alone.
+
+    Raises:
+        DataError: There is no face, or one has not 98 landmarks.
+    """
+
+    def __init__(
+        self, records: Sequence[FaceRecord], prior: LinearPrior, *, seed: int, augment: bool = True
+    ) -> None:
+        if not records:
+            raise DataError("no faces to train on")
+        wrong = next((r for r in records if r.landmarks.shape != (98, 2)), None)
+        if wrong is not None:
+            raise DataError(f"{wrong.path}: needs 98 landmarks, has {len(wrong.landmarks)}")
+        self._records = list(records)
+        self._images = [load_image(record.path) for record in self._records]
+        self._prior, self._seed, self._augment = prior, seed, augment
+        self._synthesizer = MaskSynthesizer(seed=seed)
+
+    def __len__(self) -> int:
+        """Return the number of faces."""
+        return len(self._records)
+
+    def sample(self, number: int, side: int = WINDOW_SIDE) -> InpaintingBatch:
+        """Return one sample without a batch axis.
+
+        Args:
+            number: Number of the sample, from 0.
+            side: Side of the result in pixels, at most the window's 192.
+        """
+        rng = np.random.default_rng([self._seed, number])
+        epoch, place = divmod(number, len(self))
+        if self._augment:
+            order = np.random.default_rng([self._seed, 1 << 20, epoch])
+            place = int(order.permutation(len(self))[place])
+        truth, valid, points = self._face(place, rng)
+        masked = self._synthesizer(truth, points, number)
+        grow = int(rng.integers(2, 8)) if self._augment else 4
+        hole = hole_from_mask(masked.mask, grow)
+        # In photos, shadow and ear loops remain beside the hole; half of the samples show that.
+        image = masked.image if not self._augment or rng.random() < 0.5 else truth
+        guided = _imprecise(points, rng)
+        coarse = self._prior.complete(image, hole, guided)
+        return _assemble(image, hole, guided, coarse, truth, valid, side)
+
+    def batches(
+        self, batch_size: int, *, side: int = WINDOW_SIDE, first: int = 0, ahead: int = 6
+    ) -> Iterator[InpaintingBatch]:
+        """Yield batches for ever, prepared ahead by a thread.
+
+        Args:
+            batch_size: Samples a batch.
+            side: Side of the images in pixels.
+            first: Number of the first batch.
+            ahead: Batches to keep ready.
+        """
+        ready: queue.Queue[InpaintingBatch | BaseException] = queue.Queue(ahead)
+        stop = threading.Event()
+
+        def work() -> None:
+            number = first
+            while not stop.is_set():
+                try:
+                    item: InpaintingBatch | BaseException = self.batch(number, batch_size, side)
+                except BaseException as error:
+                    item = error
+                while not stop.is_set():
+                    try:
+                        ready.put(item, timeout=0.5)
+                        break
+                    except queue.Full:
+                        continue
+                number += 1
+
+        threading.Thread(target=work, daemon=True).start()
+        try:
+            while True:
+                item = ready.get()
+                if isinstance(item, BaseException):
+                    raise item
+                yield item
+        finally:
+            stop.set()
+
+    def batch(self, number: int, batch_size: int, side: int = WINDOW_SIDE) -> InpaintingBatch:
+        """Return batch `number`."""
+        samples = [self.sample(number * batch_size + i, side) for i in range(batch_size)]
+        columns = zip(*(sample.arrays() for sample in samples), strict=True)
+        return InpaintingBatch(*(np.stack(column) for column in columns))
+
+    def _face(
+        self, place: int, rng: np.random.Generator
+    ) -> tuple[NDArray[np.uint8], NDArray[np.bool_], NDArray[np.float32]]:
+        image, points = self._images[place], self._records[place].landmarks
+        matrix = canonical_matrix(points)
+        mirrored = False
+        if self._augment:
+            matrix = compose(_jitter(rng), matrix)
+            mirrored = bool(rng.random() < 0.5)
+        matrix[:, 2] -= (WINDOW_LEFT, WINDOW_TOP)
+        face = np.asarray(warp(image, matrix, WINDOW_SIDE), np.uint8)
+        valid = coverage(image.shape, matrix, WINDOW_SIDE)
+        moved = transform_points(points, matrix)
+        if mirrored:
+            face, valid = np.ascontiguousarray(face[:, ::-1]), valid[:, ::-1]
+            moved = flip_landmarks(moved, WINDOW_SIDE)
+        if self._augment:
+            face = _recolour(face, rng)
+        return face, valid, moved
+
+
+def _jitter(rng: np.random.Generator) -> NDArray[np.float64]:
+    """Turn by up to 6 degrees, scale by 6 %, shift by 5 pixels: what predicted landmarks do."""
+    angle = np.deg2rad(rng.uniform(-6, 6))
+    center = 127.5 + rng.uniform(-5, 5, 2)
+    side = 256 * np.exp(rng.normal(0, 0.05))
+    return square_matrix(center, side, 256, (np.cos(angle), np.sin(angle)))
+
+
+def _recolour(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+    gain = rng.uniform(0.88, 1.12) * rng.uniform(0.97, 1.03, 3)
+    table = np.clip(np.arange(256)[:, None] * gain + rng.uniform(-8, 8), 0, 255)
+    return cv2.LUT(image, np.ascontiguousarray(table[None].astype(np.uint8)))
+
+
+def _imprecise(points: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+    """Disturb landmarks as a predictor on masked faces would: together, by groups, singly."""
+    noise = rng.normal(0, 0.5, points.shape) + rng.normal(0, 0.7, 2)
+    jaw, mouth = slice(3, 30), slice(76, 96)
+    ramp = np.sin(np.linspace(0, np.pi, 27))[:, None]
+    noise[jaw] += ramp * rng.normal(0, 2.0, 2)
+    center = points[mouth].mean(0)
+    stretch = np.exp(rng.normal(0, 0.08, 2))
+    noise[mouth] += (points[mouth] - center) * (stretch - 1) + rng.normal(0, 1.5, 2)
+    noise[slice(51, 60)] += rng.normal(0, 1.0, 2)
+    return (points + noise).astype(np.float32)
+
+
+def _assemble(
+    image: NDArray[np.uint8],
+    hole: NDArray[np.bool_],
+    points: NDArray[np.float32],
+    coarse: NDArray[np.uint8],
+    truth: NDArray[np.uint8],
+    valid: NDArray[np.bool_],
+    side: int,
+) -> InpaintingBatch:
+    pictures = [image, coarse, truth]
+    masks = [hole.astype(np.uint8), valid.astype(np.uint8)]
+    if side != WINDOW_SIDE:
+        size = (side, side)
+        pictures = [cv2.resize(p, size, interpolation=cv2.INTER_AREA) for p in pictures]
+        masks = [cv2.resize(m, size, interpolation=cv2.INTER_NEAREST) for m in masks]
+        points = (points + 0.5) * (side / WINDOW_SIDE) - 0.5
+    known, guess, face = (p.astype(np.float32) / 255.0 for p in pictures)
+    opening, real = (m[..., None].astype(np.float32) for m in masks)
+    return InpaintingBatch(known, opening, draw_landmark_map(points, side), guess, face, real)

@@ -1,0 +1,82 @@
+"""Feature networks for the perceptual and the style loss."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from unmask.errors import WeightsError
+from unmask.inpainting.layers import ReflectionPadding2D
+
+_BLOCKS = (("11", "12"), ("21", "22"), ("31", "32", "33", "34"), ("41", "42", "43", "44"), ("51",))
+_STYLE = ("22", "34", "44")
+
+
+class CompressedVgg:
+    """A VGG-19 compressed to about a sixtieth of its cost, from an `.npz` of its kernels.
+
+    The archive holds `conv0` (1x1 colour normalisation) and `conv11` ... `conv51` (3x3 with
+    reflection padding), each as `NAME_kernel` (HWIO) and `NAME_bias`, and optionally
+    `convN1_aux` (1x1, from the compressed width to VGG-19's own at reluN_1).
+
+    The perceptual features are relu1_1 to relu5_1 at VGG-19's width; the style features are
+    relu2_2, relu3_4 and relu4_4 at the compressed width (the paper's relu5_2 is beyond the
+    compressed network's end).
+
+    Args:
+        path: The archive.
+
+    Raises:
+        WeightsError: The file is missing or lacks a tensor.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        if not Path(path).is_file():
+            raise WeightsError(f"{path}: no such file")
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+        try:
+            self.model = _build(arrays)
+        except KeyError as error:
+            raise WeightsError(f"{path}: tensor {error} is missing") from error
+        self.model.trainable = False
+
+    def __call__(self, images: Any) -> tuple[Sequence[Any], Sequence[Any]]:
+        """Return perceptual and style features of (B, H, W, 3) images in [0, 1]."""
+        outputs = self.model(images, training=False)
+        return outputs[: len(_BLOCKS)], outputs[len(_BLOCKS) :]
+
+
+def _build(arrays: dict[str, np.ndarray]) -> keras.Model:
+    image = keras.Input((None, None, 3), name="image")
+    fixed: list[tuple[keras.layers.Conv2D, str]] = []
+
+    def convolve(x: Any, name: str) -> Any:
+        kernel = arrays[f"{name}_kernel"]
+        if kernel.shape[0] == 3:
+            x = ReflectionPadding2D(1, name=f"{name}_pad")(x)
+        layer = keras.layers.Conv2D(kernel.shape[-1], kernel.shape[0], name=name)
+        fixed.append((layer, name))
+        return layer(x)
+
+    perceptual, style = [], []
+    x = convolve(image, "conv0")
+    for index, block in enumerate(_BLOCKS):
+        for suffix in block:
+            x = keras.layers.ReLU(name=f"relu{suffix}")(convolve(x, f"conv{suffix}"))
+            if suffix == block[0]:
+                wide = convolve(x, f"conv{suffix}_aux")
+                perceptual.append(keras.layers.ReLU(name=f"relu{suffix}_aux")(wide))
+            if suffix in _STYLE:
+                style.append(x)
+        if index + 1 < len(_BLOCKS):
+            x = keras.layers.MaxPooling2D(2, name=f"pool{index + 1}")(x)
+    model = keras.Model(image, [*perceptual, *style], name="compressed_vgg")
+    for layer, name in fixed:
+        layer.set_weights([arrays[f"{name}_kernel"], arrays[f"{name}_bias"]])
+    return model

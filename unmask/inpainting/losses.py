@@ -1,0 +1,126 @@
+"""The losses of the inpainting networks, as pure functions of images in [0, 1]."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from keras import ops
+
+
+@dataclass(frozen=True)
+class LossWeights:
+    """Weight of each term in the generator's loss; the defaults are the paper's.
+
+    Attributes:
+        pixel: Mean absolute difference over the mask's share.
+        perceptual: Differences of deep features.
+        style: Differences of Gram matrices of deep features inside the hole.
+        tv: Total variation of the composite.
+        adversarial: How far the discriminator is from calling the result real.
+    """
+
+    pixel: float = 1.0
+    perceptual: float = 0.1
+    style: float = 250.0
+    tv: float = 0.1
+    adversarial: float = 0.01
+
+
+class FeatureNetwork(Protocol):
+    """Deep features of an image for the perceptual and the style loss."""
+
+    def __call__(self, images: Any) -> tuple[Sequence[Any], Sequence[Any]]:
+        """Return the features for the perceptual and those for the style loss.
+
+        Args:
+            images: (B, H, W, 3) in [0, 1].
+        """
+        ...
+
+
+def composite(output: Any, truth: Any, mask: Any) -> Any:
+    """Return the output inside the hole and the truth elsewhere."""
+    return output * mask + truth * (1.0 - mask)
+
+
+def pixel_loss(output: Any, truth: Any, mask: Any) -> Any:
+    """Return mean |output - truth| / mean(mask)."""
+    return ops.mean(ops.abs(output - truth)) / (ops.mean(mask) + 1e-6)
+
+
+def perceptual_loss(features: Sequence[Any], wanted: Sequence[Any]) -> Any:
+    """Return the sum over layers of the mean absolute difference of features."""
+    return sum(ops.mean(ops.abs(a - b)) for a, b in zip(features, wanted, strict=True))
+
+
+def gram_matrix(features: Any) -> Any:
+    """Return F^T F / (h w c) for features (B, h, w, c), as (B, c, c)."""
+    _, height, width, channels = ops.shape(features)
+    flat = ops.reshape(features, (-1, height * width, channels))
+    scale = 1.0 / ops.cast(height * width * channels, flat.dtype)
+    # Scaled before the product: sums of squares over a layer overflow no type this way.
+    return ops.matmul(ops.transpose(flat, (0, 2, 1)), flat * scale)
+
+
+def style_loss(features: Sequence[Any], wanted: Sequence[Any]) -> Any:
+    """Return the sum over layers of the mean absolute difference of Gram matrices."""
+    pairs = zip(features, wanted, strict=True)
+    return sum(ops.mean(ops.abs(gram_matrix(a) - gram_matrix(b))) for a, b in pairs)
+
+
+def total_variation_loss(images: Any) -> Any:
+    """Return mean |dx| + mean |dy|."""
+    dx = ops.mean(ops.abs(images[:, :, 1:] - images[:, :, :-1]))
+    dy = ops.mean(ops.abs(images[:, 1:] - images[:, :-1]))
+    return dx + dy
+
+
+def soft_patch_mask(mask: Any, shape: tuple[int, int], sigma: float = 10.0) -> Any:
+    """Return how much of each discriminator patch is hole: the mask blurred and shrunk.
+
+    Args:
+        mask: (B, H, W, 1), 1 in the hole.
+        shape: Height and width of the discriminator's output.
+        sigma: Standard deviation of the blur in pixels.
+
+    Reference:
+        SM-GAN in AOT-GAN (Zeng et al., 2021), Section 3.3.
+    """
+    radius = int(3.5 * sigma)
+    offsets = ops.arange(-radius, radius + 1, dtype="float32")
+    kernel = ops.exp(-0.5 * ops.square(offsets / sigma))
+    kernel = kernel / ops.sum(kernel)
+    blurred = ops.conv(mask, ops.reshape(kernel, (-1, 1, 1, 1)), padding="same")
+    blurred = ops.conv(blurred, ops.reshape(kernel, (1, -1, 1, 1)), padding="same")
+    return ops.image.resize(blurred, shape, interpolation="bilinear")
+
+
+def discriminator_loss(real: Any, fake: Any, patch_mask: Any) -> Any:
+    """Return the soft-mask least-squares loss of the discriminator.
+
+    Real images should score 1 everywhere, completed ones 1 - patch_mask: patches without hole are
+    real in them too. A patch_mask of ones gives plain LSGAN.
+
+    Args:
+        real: Scores of true images.
+        fake: Scores of completed images.
+        patch_mask: Share of hole in each patch, same shape.
+
+    Reference:
+        Mao et al., 2017 (LSGAN); Zeng et al., 2021 (SM-GAN, as in the paper's text).
+    """
+    return 0.5 * (
+        ops.mean(ops.square(real - 1.0)) + ops.mean(ops.square(fake - (1.0 - patch_mask)))
+    )
+
+
+def adversarial_loss(fake: Any, patch_mask: Any) -> Any:
+    """Return the generator's least-squares loss: patches with hole should score 1.
+
+    Args:
+        fake: Scores of completed images.
+        patch_mask: Share of hole in each patch, which weighs it.
+    """
+    return ops.sum(ops.square(fake - 1.0) * patch_mask) / (ops.sum(patch_mask) + 1e-6)
