@@ -14,8 +14,9 @@ from unmask.landmarks.losses import coordinate_loss, weighted_adaptive_wing
 from unmask.landmarks.model import LITE, build_fan
 from unmask.landmarks.predict import predict_landmarks
 from unmask.metrics import nme
-from unmask.training.callbacks import CosineByTime, CsvHistory, SaveBest, StopAfterMinutes
+from unmask.training.callbacks import CosineByTime, CsvHistory, StopAfterMinutes
 from unmask.training.precision import precision
+from unmask.weights import save_weights
 
 
 @dataclass(frozen=True)
@@ -46,9 +47,9 @@ class TrainConfig:
     seed: int = 0
     batch_size: int = 8
     steps: int = 500
-    rate: float = 1.5e-3
+    rate: float = 1.2e-3
     weight_decay: float = 1e-4
-    average: float = 0.999
+    average: float = 0.995
     coordinates: float = 0.25
     policy: str = "mixed_bfloat16"
     network: dict[str, Any] = field(default_factory=lambda: dict(LITE))
@@ -105,6 +106,31 @@ class ValidateLandmarks(keras.callbacks.Callback):
         return 100 * float(nme(found, faces.points).mean())
 
 
+class KeepBest(keras.callbacks.Callback):
+    """Write the weights with the lowest ``val_error`` so far, in float32.
+
+    Statistics of the residual sums can exceed what float16 holds while the training goes on.
+
+    Args:
+        path: The safetensors file, replaced atomically.
+        metadata: Strings to keep in the file; epoch and errors are added.
+    """
+
+    def __init__(self, path: Path, metadata: dict[str, str]) -> None:
+        super().__init__()
+        self._path, self._metadata = path, metadata
+        self._best = float("inf")
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Write the file when the epoch was the best so far."""
+        values = {key: float(value) for key, value in (logs or {}).items()}
+        if values["val_error"] < self._best:
+            self._best = values["val_error"]
+            noted = {key: f"{value:.4g}" for key, value in values.items()}
+            noted["epoch"] = str(epoch + 1)
+            save_weights(self.model, self._path, self._metadata | noted, dtype="float32")
+
+
 def train(config: TrainConfig) -> Path:
     """Train, or continue an interrupted training in the same folder.
 
@@ -149,7 +175,7 @@ def train(config: TrainConfig) -> Path:
         keras.callbacks.BackupAndRestore(str(config.out / "backup")),
         keras.callbacks.SwapEMAWeights(swap_on_epoch=True),
         ValidateLandmarks(*faces),
-        SaveBest(best, "val_error", "min", _metadata(config)),
+        KeepBest(best, _metadata(config)),
         CsvHistory(config.out / "history.csv"),
     ]
     model.fit(dataset, epochs=10_000, callbacks=callbacks, shuffle=False, verbose=2)

@@ -1,0 +1,252 @@
+"""Augmentation, data, prediction, evaluation and a short training on one face."""
+
+import csv
+
+import keras
+import numpy as np
+import pytest
+from skimage.data import astronaut
+
+from unmask.errors import DataError
+from unmask.face import canonical_matrix, invert, transform_points, warp
+from unmask.image import save_image
+from unmask.landmark_layout import MIRROR_98, POINTS_98_TO_68, flip_landmarks
+from unmask.landmarks.augment import Augmentation, jitter_matrix, mirror_matrix, vary_pixels
+from unmask.landmarks.data import (
+    EXCLUDED_SOURCES,
+    LandmarkDataset,
+    make_targets,
+    read_groups,
+    validation_faces,
+)
+from unmask.landmarks.evaluate import evaluate, score_landmarks
+from unmask.landmarks.heatmaps import decode_local, to_image
+from unmask.landmarks.losses import IGNORED
+from unmask.landmarks.model import build_fan
+from unmask.landmarks.predict import locate_landmarks, predict_landmarks
+from unmask.landmarks.train import LandmarkLoss, TrainConfig, train
+from unmask.weights import load_weights
+
+
+def mean_face():
+    """98 points of a symmetric face in the canonical crop, by construction."""
+    points = np.zeros((98, 2))
+    angle = np.linspace(np.pi, 0, 33)
+    points[:33] = np.stack([127.5 + 74 * np.cos(angle), 125 + 112 * np.sin(angle)], axis=1)
+
+    def oval(first, count, center, radii):
+        turn = np.pi + np.linspace(0, 2 * np.pi, count, endpoint=False)
+        points[first : first + count] = center + np.stack([np.cos(turn), np.sin(turn)], 1) * radii
+
+    oval(33, 9, (92, 102), (20, 4))
+    oval(42, 9, (163, 102), (20, 4))
+    points[51:55] = np.stack([np.full(4, 127.5), np.linspace(122, 158, 4)], axis=1)
+    points[55:60] = np.stack([np.linspace(113, 142, 5), [168, 170, 172, 170, 168]], axis=1)
+    oval(60, 8, (95, 123), (14, 5))
+    oval(68, 8, (160, 123), (14, 5))
+    oval(76, 12, (127.5, 190), (25, 9))
+    oval(88, 8, (127.5, 190), (20, 3))
+    points[96], points[97] = (95, 123), (160, 123)
+    return points
+
+
+ASTRONAUT_FROM_CANONICAL = np.array([[0.78, 0.0, 125.0], [0.0, 0.78, 22.0]])
+
+
+@pytest.fixture(scope="module")
+def face_dir(tmp_path_factory):
+    """A data folder with one 98-point folder and one 68-point folder of the same portrait."""
+    root = tmp_path_factory.mktemp("data")
+    points = transform_points(mean_face(), ASTRONAUT_FROM_CANONICAL)
+    for folder, count in (("faces_wide", 98), ("landmarks_300w", 68)):
+        (root / folder).mkdir()
+        names = [f"{i}.png" for i in range(4)]
+        for name in names:
+            save_image(root / folder / name, astronaut())
+        stored = points if count == 98 else points[POINTS_98_TO_68]
+        np.savez(
+            root / folder / f"landmarks{count}.npz",
+            **{"files": names, f"landmarks{count}": np.stack([stored] * 4)},
+        )
+    (root / "faces_wide" / "labels.csv").write_text(
+        "file,source,gender,split\n"
+        "0.png,web,,train\n1.png,300w-helen,,train\n2.png,web,,val\n3.png,web,,val\n"
+    )
+    return root
+
+
+def test_photos_that_may_be_test_photos_are_left_out(face_dir):
+    groups = read_groups(face_dir, "train")
+    assert [len(group.records) for group in groups] == [1, 4]
+    assert all(r.source not in EXCLUDED_SOURCES for g in groups for r in g.records)
+    with pytest.raises(DataError, match="'test'"):
+        read_groups(face_dir, "test")
+
+
+def test_targets_hold_the_points():
+    points = mean_face()
+    targets = make_targets(points)
+    assert targets.shape == (64, 64, 99)
+    found = to_image(decode_local(targets[None, ..., :98]))[0]
+    assert np.abs(found - points).max() < 0.5
+
+
+def test_targets_of_68_points_supervise_the_corresponding_channels_only():
+    targets = make_targets(mean_face()[POINTS_98_TO_68])
+    supervised = np.flatnonzero(targets[0, 0] != IGNORED)
+    assert set(supervised.tolist()) == set(POINTS_98_TO_68.tolist())
+    found = to_image(decode_local(targets[None]))[0, POINTS_98_TO_68]
+    assert np.abs(found - mean_face()[POINTS_98_TO_68]).max() < 0.5
+
+
+def test_points_outside_the_crop_get_their_place_on_its_edge():
+    points = mean_face()
+    points[16] = 128, 300
+    targets = make_targets(points)
+    assert targets[..., 16].argmax() // 64 == 63
+
+
+def test_jitter_stays_within_its_limits():
+    settings = Augmentation(steady=0, wild=0.5)
+    center = np.array([[127.5, 127.5]])
+    for i in range(200):
+        matrix = jitter_matrix(np.random.default_rng(i), settings)
+        scale = np.sqrt(np.linalg.det(matrix[:, :2]))
+        assert 1 / 1.25 - 1e-6 <= scale <= 1.25 + 1e-6
+        angle = np.rad2deg(np.arctan2(matrix[1, 0], matrix[0, 0]))
+        assert abs(angle) <= 50 + 1e-6
+        assert np.abs(transform_points(center, matrix) - center).max() <= 0.12 * 256 + 1e-3
+
+
+def test_mirroring_a_matrix_is_mirroring_its_crop():
+    matrix = jitter_matrix(np.random.default_rng(0), Augmentation())
+    points = mean_face()
+    mirrored = transform_points(points, mirror_matrix(matrix))
+    expected = flip_landmarks(transform_points(points, matrix), 256)
+    np.testing.assert_allclose(mirrored[MIRROR_98], expected, atol=1e-3)
+
+
+def test_pixels_vary_by_seed_alone():
+    image = astronaut()[:256, :256]
+    settings = Augmentation(blocked=1, degraded=1)
+    first, second, other = (
+        vary_pixels(image.copy(), np.random.default_rng(seed), settings) for seed in (1, 1, 2)
+    )
+    np.testing.assert_array_equal(first, second)
+    assert (first != other).mean() > 0.5
+
+
+def test_landmarks_follow_the_pixels(face_dir):
+    """A face cut out again by its own landmarks looks like the untouched canonical crop."""
+    settings = Augmentation(masked=0, blocked=0, degraded=0, grey=0)
+    dataset = LandmarkDataset(
+        read_groups(face_dir, "train")[:1], batch_size=2, steps=1, augmentation=settings
+    )
+    reference = astronaut_crop()[90:200, 70:186].astype(float)
+    for i in range(6):
+        image, points = dataset.face(i)
+        again = warp_crop(image, canonical_matrix(points))[90:200, 70:186].astype(float)
+        straight = np.corrcoef(again.ravel(), reference.ravel())[0, 1]
+        mirrored = np.corrcoef(again[:, ::-1].ravel(), reference.ravel())[0, 1]
+        assert max(straight, mirrored) > 0.9
+
+
+def astronaut_crop():
+    points = transform_points(mean_face(), ASTRONAUT_FROM_CANONICAL)
+    return warp_crop(astronaut(), canonical_matrix(points))
+
+
+def warp_crop(image, matrix):
+    return warp(image, matrix, 256)
+
+
+def test_batches_are_reproducible_and_complete(face_dir):
+    groups = read_groups(face_dir, "train")
+    one, two = (LandmarkDataset(groups, batch_size=3, steps=2, stacks=2) for _ in range(2))
+    images, targets = one[1]
+    assert images.shape == (3, 256, 256, 3)
+    assert images.dtype == np.float32
+    assert 0 <= images.min() < images.max() <= 1
+    assert [t.shape for t in targets] == [(3, 64, 64, 99)] * 2
+    np.testing.assert_array_equal(images, two[1][0])
+    one.on_epoch_end()
+    assert not np.array_equal(images, one[1][0])
+
+
+def test_validation_faces_keep_the_truth_under_the_mask(face_dir):
+    records = read_groups(face_dir, "val")[0].records
+    bare = validation_faces(records, masked=False)
+    masked = validation_faces(records, masked=True)
+    np.testing.assert_array_equal(bare.points, masked.points)
+    changed = (bare.images != masked.images).any(axis=-1)
+    assert changed[:, 150:220, 100:156].mean() > 0.8
+    assert changed[:, :60].mean() < 0.2
+
+
+def test_scores_by_hand():
+    truth = np.stack([mean_face()] * 2)
+    predicted = truth.copy()
+    ocular = np.linalg.norm(truth[0, 60] - truth[0, 72])
+    predicted[0, :33, 0] += 0.3 * ocular  # only the jaw of the first face
+    scores = score_landmarks(predicted, truth)
+    assert scores.count == 2
+    assert scores.nme == pytest.approx(0.3 * 33 / 98 / 2)
+    assert scores.failure_rate == 0.5
+    assert scores.regions["jaw"] == pytest.approx(0.15)
+    assert scores.regions["mouth"] == 0
+    as_68 = score_landmarks(predicted, truth[:, POINTS_98_TO_68])
+    assert as_68.nme == pytest.approx(0.3 * 17 / 68 / 2)
+
+
+def test_prediction_reads_the_heatmaps_and_their_mirror():
+    """A network that finds a bright dot: prediction and mirrored prediction agree with it."""
+    image = keras.Input((256, 256, 3))
+    brightness = keras.layers.AveragePooling2D(4)(image)
+    maps = keras.layers.Conv2D(99, 1, use_bias=False, kernel_initializer="ones")(brightness)
+    model = keras.Model(image, [maps])
+    crops = np.zeros((3, 256, 256, 3), np.uint8)
+    crops[1, 40:44, 200:204] = 255
+    for mirror in (False, True):
+        found = predict_landmarks(model, crops, batch_size=2, mirror=mirror)
+        np.testing.assert_allclose(found.points[1], np.full((98, 2), [201.5, 41.5]), atol=1e-3)
+        assert found.confidence.tolist() == [0, 1, 0]
+    assert predict_landmarks(model, crops[:0]).points.shape == (0, 98, 2)
+    with pytest.raises(ValueError, match=r"crops\.dtype=float64"):
+        predict_landmarks(model, crops / 255)
+
+
+TINY = {"stacks": 1, "width": 16, "depth": 2, "stem": "eighth"}
+
+
+def test_loss_falls_on_one_batch(face_dir):
+    dataset = LandmarkDataset(read_groups(face_dir, "train")[:1], batch_size=2, steps=1)
+    images, targets = dataset[0]
+    keras.utils.set_random_seed(0)
+    model = build_fan(**TINY)
+    model.compile(optimizer=keras.optimizers.Adam(5e-3), loss=[LandmarkLoss()])
+    losses = [float(model.train_on_batch(images, targets)) for _ in range(12)]
+    assert np.isfinite(losses).all()
+    assert losses[-1] < 0.8 * losses[0]
+
+
+def test_training_writes_weights_and_history_that_can_be_used(face_dir, tmp_path):
+    config = TrainConfig(
+        data=face_dir, out=tmp_path, minutes=0.02, batch_size=2, steps=4, policy="float32",
+        network=TINY, validation=1,
+    )  # fmt: skip
+    best = train(config)
+    with (tmp_path / "history.csv").open() as handle:
+        row = list(csv.DictReader(handle))[-1]
+    mean = (float(row["val_nme"]) + float(row["val_nme_masked"])) / 2
+    assert float(row["val_error"]) == pytest.approx(mean, rel=1e-4)
+    model = build_fan(**TINY)
+    assert load_weights(model, best)["network"] == "stacks=1, width=16, depth=2, stem='eighth'"
+    scores = evaluate(model, read_groups(face_dir, "val")[0].records[:1], passes=1)
+    assert scores.unmasked.count == scores.masked.count == 1
+    guess = invert(ASTRONAUT_FROM_CANONICAL)
+    assert locate_landmarks(model, astronaut(), guess).points.shape == (1, 98, 2)
+
+
+def test_loss_can_be_stored():
+    loss = LandmarkLoss(coordinates=0.4)
+    assert LandmarkLoss.from_config(loss.get_config()).coordinates == 0.4

@@ -1,0 +1,60 @@
+import numpy as np
+import pytest
+
+from unmask.landmark_layout import (
+    MIRROR_68,
+    MIRROR_98,
+    POINTS_98_TO_68,
+    REGIONS_98,
+    flip_landmarks,
+)
+
+
+def test_every_point_belongs_to_one_region():
+    indices = np.concatenate(list(REGIONS_98.values()))
+    assert sorted(indices.tolist()) == list(range(98))
+
+
+@pytest.mark.parametrize("mirror", [MIRROR_98, MIRROR_68])
+def test_mirrors_are_involutions_with_the_midline_fixed(mirror):
+    assert np.array_equal(mirror[mirror], np.arange(len(mirror)))
+    # On the midline: the chin, four points down the nose, its base, and four on the lips.
+    assert (mirror == np.arange(len(mirror))).sum() == 1 + 4 + 1 + 4
+
+
+def test_mirrors_stay_inside_regions():
+    for indices in REGIONS_98.values():
+        assert set(MIRROR_98[indices].tolist()) == set(indices.tolist())
+
+
+def test_correspondence_commutes_with_mirroring():
+    # Mirroring and then picking 68 points is picking 68 points and then mirroring.
+    assert np.array_equal(MIRROR_98[POINTS_98_TO_68], POINTS_98_TO_68[MIRROR_68])
+
+
+@pytest.mark.parametrize("count", [98, 68])
+def test_flip_twice_is_identity_and_leaves_the_input_alone(count):
+    points = np.random.default_rng(0).uniform(0, 255, (3, count, 2)).astype(np.float32)
+    before = points.copy()
+    flipped = flip_landmarks(points, 256)
+    np.testing.assert_array_equal(points, before)
+    np.testing.assert_allclose(flip_landmarks(flipped, 256), points, atol=1e-4)
+    assert flipped.dtype == np.float32
+
+
+def test_flip_swaps_the_pupils():
+    points = np.zeros((98, 2), np.float32)
+    points[96], points[97] = (100, 50), (160, 52)
+    flipped = flip_landmarks(points, 256)
+    assert flipped[96].tolist() == [255 - 160, 52]
+    assert flipped[97].tolist() == [255 - 100, 50]
+
+
+def test_flip_names_a_wrong_shape():
+    with pytest.raises(ValueError, match=r"points\.shape=\(5, 2\)"):
+        flip_landmarks(np.zeros((5, 2)), 256)
+
+
+def test_layout_cannot_be_changed_by_accident():
+    with pytest.raises(ValueError, match="read-only"):
+        MIRROR_98[0] = 1
