@@ -1,0 +1,105 @@
+"""The inpainting stage at run time."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from unmask.inpainting.data import draw_landmark_map
+from unmask.inpainting.framing import WINDOW_SIDE
+from unmask.inpainting.prior import LinearPrior
+
+
+def complete_windows(
+    model: keras.Model,
+    prior: LinearPrior | None,
+    images: NDArray[np.uint8],
+    holes: NDArray[np.bool_],
+    landmarks: NDArray[np.floating],
+    *,
+    batch_size: int = 8,
+) -> NDArray[np.uint8]:
+    """Complete the hidden part of faces.
+
+    Args:
+        model: A generator of `unmask.inpainting.generator`.
+        prior: The linear model for the first guess; needed by generators with a coarse input,
+            left alone by others.
+        images: (B, 192, 192, 3) uint8 RGB windows of canonical crops; B may be 0. What they show
+            inside the hole has no influence.
+        holes: (B, 192, 192) bool, True where a face is to be completed.
+        landmarks: (B, 98, 2) points in window pixels, those in the hole included.
+        batch_size: Faces that go through the network at once.
+
+    Returns:
+        (B, 192, 192, 3) uint8: the completed windows; known pixels are those of `images`.
+
+    Raises:
+        ValueError: A shape or type does not fit, or the generator needs a prior and has none.
+
+    Example:
+        >>> from unmask.inpainting.generator import build_generator
+        >>> images = np.full((1, 192, 192, 3), 128, np.uint8)
+        >>> holes = np.zeros((1, 192, 192), bool); holes[:, 96:160, 64:128] = True
+        >>> model = build_generator(width=8, blocks=1)
+        >>> complete_windows(model, None, images, holes, np.zeros((1, 98, 2))).shape
+        (1, 192, 192, 3)
+    """
+    _check(images, holes, landmarks)
+    guided = len(model.inputs) == 4
+    if guided and prior is None:
+        raise ValueError("this generator paints on a linear first guess. Received: prior=None")
+    parts = [images[:0]]
+    for start in range(0, len(images), batch_size):
+        rows = slice(start, start + batch_size)
+        group = images[rows], holes[rows], landmarks[rows]
+        guesses = guess_windows(prior, *group) if guided and prior is not None else None
+        parts.append(_paint(model, *group, guesses))
+    return np.concatenate(parts)
+
+
+def guess_windows(
+    prior: LinearPrior,
+    images: NDArray[np.uint8],
+    holes: NDArray[np.bool_],
+    landmarks: NDArray[np.floating],
+) -> NDArray[np.uint8]:
+    """Complete faces by the linear model alone; arguments and result as `complete_windows`."""
+    faces = zip(images, holes, landmarks, strict=True)
+    return np.stack([prior.complete(image, hole, points) for image, hole, points in faces])
+
+
+def _paint(
+    model: keras.Model,
+    images: NDArray[np.uint8],
+    holes: NDArray[np.bool_],
+    landmarks: NDArray[np.floating],
+    guesses: NDArray[np.uint8] | None,
+) -> NDArray[np.uint8]:
+    inputs = [
+        images.astype(np.float32) / 255.0,
+        holes[..., None].astype(np.float32),
+        np.stack([draw_landmark_map(points, WINDOW_SIDE) for points in landmarks]),
+    ]
+    if guesses is not None:
+        inputs.append(guesses.astype(np.float32) / 255.0)
+    output = np.asarray(model.predict_on_batch(inputs), np.float32)
+    painted = (np.clip(output, 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8)
+    return np.where(holes[..., None], painted, images)
+
+
+def _check(images: NDArray[np.uint8], holes: NDArray[np.bool_], landmarks: NDArray) -> None:
+    count, side = len(images), WINDOW_SIDE
+    if images.shape != (count, side, side, 3) or images.dtype != np.uint8:
+        raise ValueError(
+            f"images must be (B, {side}, {side}, 3) uint8. "
+            f"Received: shape={images.shape}, dtype={images.dtype}"
+        )
+    if holes.shape != (count, side, side) or holes.dtype != bool:
+        raise ValueError(
+            f"holes must be ({count}, {side}, {side}) bool. "
+            f"Received: shape={holes.shape}, dtype={holes.dtype}"
+        )
+    if landmarks.shape != (count, 98, 2):
+        raise ValueError(f"landmarks must be ({count}, 98, 2). Received: shape={landmarks.shape}")
