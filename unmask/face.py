@@ -183,3 +183,122 @@ def coverage(
     inside_x = (source_x >= -0.5) & (source_x <= image_shape[1] - 0.5)
     inside_y = (source_y >= -0.5) & (source_y <= image_shape[0] - 0.5)
     return inside_x & inside_y
+
+
+def matrix_from_mask_box(
+    box: tuple[float, float, float, float], size: int = CROP_SIZE
+) -> NDArray[np.float64]:
+    """Guess the canonical crop from the box of a worn mask alone.
+
+    Args:
+        box: (x0, y0, x1, y1) of the mask in photo pixels.
+        size: Side of the crop in pixels.
+
+    Returns:
+        (2, 3) matrix from photo pixels to the crop, upright.
+
+    Raises:
+        ValueError: The box is empty.
+
+    Reference:
+        Measured on 284 canonical faces with drawn masks: the crop's side is 2.13 times the
+        geometric mean of the box's sides (spread 8 %), and its centre half of that mean above
+        the box's centre (spread 5 %).
+    """
+    width, height = box[2] - box[0], box[3] - box[1]
+    if not (width > 0 and height > 0):
+        raise ValueError(f"box must not be empty. Received: box={box}")
+    mean_side = float(np.sqrt(width * height))
+    center = ((box[0] + box[2] - 1) / 2, (box[1] + box[3] - 1) / 2 - 0.5 * mean_side)
+    return square_matrix(center, 2.13 * mean_side, size)
+
+
+def paste_back(
+    photo: NDArray[np.uint8],
+    completed: NDArray[np.uint8],
+    hole: NDArray[np.bool_],
+    matrix: NDArray[np.floating],
+    *,
+    feather: float = 3.0,
+) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """Put the completed part of a crop back into its photo.
+
+    Only pixels whose centre falls into the hole change. The transition lies inside the hole, and
+    the completed part's colour follows the photo's along the border.
+
+    Args:
+        photo: (H, W, 3) uint8 RGB.
+        completed: (h, w, 3) uint8 RGB crop, the hole filled and the photo's pixels around it.
+        hole: (h, w) bool, True where the crop was filled.
+        matrix: (2, 3) transform from photo pixels to crop pixels.
+        feather: Width of the transition in crop pixels.
+
+    Returns:
+        The new photo, and the (H, W) bool mask of pixels that may differ from the old one.
+    """
+    changed = np.zeros(photo.shape[:2], bool)
+    rows, columns = np.nonzero(hole)
+    if not len(rows):
+        return photo.copy(), changed
+    corners = np.array(
+        [[x, y] for x in (columns.min(), columns.max()) for y in (rows.min(), rows.max())]
+    )
+    outline = transform_points(corners, invert(matrix))
+    x0, y0 = np.maximum(np.floor(outline.min(0)).astype(int) - 1, 0)
+    x1, y1 = np.minimum(np.ceil(outline.max(0)).astype(int) + 2, photo.shape[1::-1])
+    if x0 >= x1 or y0 >= y1:
+        return photo.copy(), changed
+    # From the crop to the part of the photo that its hole covers.
+    back = invert(matrix)
+    back[:, 2] -= (x0, y0)
+    size = (int(y1 - y0), int(x1 - x0))
+    distance = cv2.distanceTransform(hole.astype(np.uint8), cv2.DIST_L2, 5)
+    opacity = np.clip(distance / feather, 0, 1).astype(np.float32)
+    matched = match_border(completed, hole)
+    patch = warp(matched, back, size, border=cv2.BORDER_REPLICATE)
+    inside = warp(hole.astype(np.float32), back, size, border=cv2.BORDER_CONSTANT) > 0.5
+    blend = warp(opacity, back, size, border=cv2.BORDER_CONSTANT, interpolation=cv2.INTER_LINEAR)
+    blend = np.where(inside, np.clip(blend, 0, 1), 0)[..., None]
+    result = photo.copy()
+    old = photo[y0:y1, x0:x1].astype(np.float32)
+    mixed = old + blend * (np.asarray(patch, np.float32) - old)
+    result[y0:y1, x0:x1] = np.where(inside[..., None], np.clip(mixed + 0.5, 0, 255), old).astype(
+        np.uint8
+    )
+    changed[y0:y1, x0:x1] = inside
+    return result, changed
+
+
+def match_border(
+    completed: NDArray[np.uint8], hole: NDArray[np.bool_], *, reach: float = 8.0, limit: float = 24
+) -> NDArray[np.float32]:
+    """Shift the colour of the filled part so that it meets the known pixels at the border.
+
+    Args:
+        completed: (h, w, 3) uint8 crop with the hole filled.
+        hole: (h, w) bool.
+        reach: How far, in pixels, colours are compared and the shift reaches into the hole.
+        limit: Largest shift in grey levels: larger differences are edges, not colour casts.
+
+    Returns:
+        (h, w, 3) float32 in [0, 255]; unchanged outside the hole.
+    """
+    pixels = completed.astype(np.float32)
+    outside = (~hole).astype(np.uint8)
+    to_border = cv2.distanceTransform(hole.astype(np.uint8), cv2.DIST_L2, 5)
+    from_border = cv2.distanceTransform(outside, cv2.DIST_L2, 5)
+    ring_in = ((to_border > 0) & (to_border <= 4)).astype(np.float32)
+    ring_out = ((from_border > 0) & (from_border <= 4)).astype(np.float32)
+    shift = _local_mean(pixels, ring_out, reach) - _local_mean(pixels, ring_in, reach)
+    # Where the two sides differ much, an outline runs along the border and must stay.
+    trust = np.clip(2.0 - np.abs(shift).max(-1, keepdims=True) / limit, 0, 1)
+    fading = np.exp(-to_border / reach)[..., None] * hole[..., None]
+    return np.clip(pixels + shift * trust * fading, 0, 255)
+
+
+def _local_mean(
+    pixels: NDArray[np.float32], weight: NDArray[np.float32], sigma: float
+) -> NDArray[np.float32]:
+    total = cv2.GaussianBlur(pixels * weight[..., None], (0, 0), sigma)
+    share = cv2.GaussianBlur(weight, (0, 0), sigma)[..., None]
+    return total / np.maximum(share, 1e-4)

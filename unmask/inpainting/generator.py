@@ -78,24 +78,31 @@ def build_generator(width: int = 64, blocks: int = 7, coarse: bool = False) -> k
     x = _up(width, "decoder2")(x)
     x = layers.ReLU(name="decoder2_relu")(InstanceNormalization(name="decoder2_norm")(x))
     x = _fuse(x, encoded1, mask, "fusion2")
-    x = _conv(3, 7, "decoder3", pad=3)(x)
+    # A correction starts at nothing, so that the first completions are the guess itself.
+    x = _conv(3, 7, "decoder3", pad=3, spread=1e-3 if coarse else 0.02)(x)
     # The last steps in float32 also in mixed precision: bfloat16 has 8 bits, as have the pixels.
     x = layers.Activation("tanh", dtype="float32", name="decoder3_tanh")(x)
     completed = ops.clip(painted + x, 0.0, 1.0) if coarse else (x + 1.0) / 2.0
     return keras.Model(inputs, completed, name="generator")
 
 
-def _initializer() -> keras.initializers.Initializer:
-    return keras.initializers.RandomNormal(stddev=0.02)
+def _initializer(spread: float = 0.02) -> keras.initializers.Initializer:
+    return keras.initializers.RandomNormal(stddev=spread)
 
 
-def _conv(filters: int, size: int, name: str, *, pad: int, dilation: int = 1) -> Any:
+def _conv(
+    filters: int, size: int, name: str, *, pad: int, dilation: int = 1, spread: float = 0.02
+) -> Any:
     """Reflection padding, then a convolution."""
 
     def apply(x: Any) -> Any:
         x = ReflectionPadding2D(pad, name=f"{name}_pad")(x)
         return layers.Conv2D(
-            filters, size, dilation_rate=dilation, kernel_initializer=_initializer(), name=name
+            filters,
+            size,
+            dilation_rate=dilation,
+            kernel_initializer=_initializer(spread),
+            name=name,
         )(x)
 
     return apply
@@ -106,9 +113,7 @@ def _down(filters: int, name: str) -> Any:
 
     def apply(x: Any) -> Any:
         x = layers.ZeroPadding2D(1, name=f"{name}_pad")(x)
-        return layers.Conv2D(
-            filters, 4, strides=2, kernel_initializer=_initializer(), name=name
-        )(x)
+        return layers.Conv2D(filters, 4, strides=2, kernel_initializer=_initializer(), name=name)(x)
 
     return apply
 
@@ -155,7 +160,5 @@ def _fuse(x: Any, skip: Any, mask: Any, name: str) -> Any:
     """Join the decoder with the encoder's features outside the hole."""
     open_skip = layers.Multiply(name=f"{name}_mask")([skip, 1.0 - mask])
     joined = layers.Concatenate(name=f"{name}_join")([open_skip, x])
-    y = layers.Conv2D(
-        joined.shape[-1], 1, kernel_initializer=_initializer(), name=name
-    )(joined)
+    y = layers.Conv2D(joined.shape[-1], 1, kernel_initializer=_initializer(), name=name)(joined)
     return _normalised(y, name)

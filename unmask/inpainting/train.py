@@ -220,7 +220,9 @@ def load_records(
     records = [r for folder in folders for r in read_face_folder(folder, split=split)]
     kept = [r for r in records if gender is None or r.gender == gender]
     if not kept:
-        raise DataError(f"no {gender or ''} faces in the {split} split of {list(map(str, folders))}")
+        raise DataError(
+            f"no {gender or ''} faces in the {split} split of {list(map(str, folders))}"
+        )
     return kept
 
 

@@ -1,0 +1,472 @@
+"""The paper's Figure 3 as code: from a photo with masked faces to the faces without.
+
+Read `Unmasker._process` from top to bottom: find the masks, locate the landmarks, segment inside
+the canonical crop, decide the gender, complete the hole, paste it back.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import IO, TYPE_CHECKING, Any, Union, overload
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from unmask.face import (
+    CROP_SIZE,
+    canonical_matrix,
+    compose,
+    matrix_from_mask_box,
+    paste_back,
+    transform_points,
+    warp,
+)
+from unmask.gender.predict import predict_gender
+from unmask.image import Photo, load_mask, load_photo
+from unmask.inpainting.data import hole_from_mask
+from unmask.inpainting.framing import WINDOW_LEFT, WINDOW_SIDE, WINDOW_TOP
+from unmask.inpainting.predict import complete_windows
+from unmask.inpainting.prior import LinearPrior
+from unmask.landmarks.predict import locate_landmarks
+from unmask.presets import build_stage, get_preset
+from unmask.result import Face, Result
+from unmask.segmentation.predict import find_masks, segment_crops
+from unmask.segmentation.regions import MaskRegion, find_regions
+from unmask.weights import find, load_weights
+
+if TYPE_CHECKING:
+    import keras
+    from PIL.Image import Image
+
+PhotoSource = Union[
+    str, "os.PathLike[str]", bytes, IO[bytes], "Image", NDArray[np.uint8], Photo
+]  # fmt: skip
+
+MIN_SIDE = 64
+GENDERS = ("female", "male")
+
+# The hole is the mask and this many pixels of the canonical crop around it: enough for soft edges
+# and for a pixel or two that the segmentation misses.
+_GROWTH = 4
+# Below this, the heatmaps see no face in what looked like a mask (a scarf, a sign). Measured on the
+# real photos: see the landmark card.
+_MIN_LANDMARK_CONFIDENCE = 0.12
+# A region seen with less certainty than this is not called a mask.
+_MIN_MASK_SCORE = 0.6
+# At least this share of the canonical crop must be mask, or there is nothing to uncover.
+_MIN_HOLE_SHARE = 0.01
+_WINDOW_MARGIN = 5
+
+
+@dataclass(frozen=True, eq=False)
+class _Subject:
+    """A face on its way through the stages.
+
+    Attributes:
+        photo: Number of its photo in the list.
+        matrix: (2, 3) transform from the photo to the canonical crop.
+        landmarks: (98 or 68, 2) in photo pixels.
+        crop: (256, 256, 3) canonical crop.
+        mask: (256, 256) bool, the mask in the crop.
+        score: How sure the mask is.
+        gender: Whose weights complete it.
+        gender_confidence: How sure that is.
+    """
+
+    photo: int
+    matrix: NDArray[np.float64]
+    landmarks: NDArray[np.float32]
+    crop: NDArray[np.uint8]
+    mask: NDArray[np.bool_]
+    score: float
+    gender: str = ""
+    gender_confidence: float = 1.0
+
+
+class Unmasker:
+    """The pipeline with its networks, each loaded at first use and kept.
+
+    Args:
+        preset: "lite" (ships with the package) or "paper" (the paper's sizes; weights to bring).
+        weights_dir: Folder with `manifest.toml`; the shipped one when None.
+
+    Raises:
+        WeightsError: The preset is unknown.
+
+    Example:
+        >>> unmasker = Unmasker()
+        >>> result = unmasker(np.zeros((64, 64, 3), np.uint8))  # doctest: +SKIP
+        >>> results = unmasker(["one.jpg", "two.jpg"])          # doctest: +SKIP
+    """
+
+    def __init__(
+        self, preset: str = "lite", weights_dir: str | os.PathLike[str] | None = None
+    ) -> None:
+        self.preset = get_preset(preset).name
+        self.weights_dir = weights_dir
+
+    @overload
+    def __call__(self, photo: PhotoSource, **options: Any) -> Result: ...
+    @overload
+    def __call__(self, photo: list[PhotoSource], **options: Any) -> list[Result]: ...
+    def __call__(
+        self,
+        photo: PhotoSource | list[PhotoSource],
+        *,
+        gender: str | None = None,
+        mask: NDArray[Any] | PhotoSource | None = None,
+        landmarks: NDArray[np.floating] | None = None,
+        seed: int = 0,
+    ) -> Result | list[Result]:
+        """Complete the masked faces of one photo, or of a list of photos.
+
+        Args:
+            photo: As for `unmask.run`, or a list of such; a list goes through the networks in
+                batches.
+            gender: As for `unmask.run`.
+            mask: As for `unmask.run`; for a single photo only.
+            landmarks: As for `unmask.run`; for a single photo only.
+            seed: As for `unmask.run`.
+
+        Returns:
+            A result, or a list of results in the order of the photos.
+
+        Raises:
+            ImageError: A photo cannot be used.
+            ValueError: An option has another shape or value.
+        """
+        _check_options(gender, landmarks, seed)
+        if isinstance(photo, list):
+            if mask is not None or landmarks is not None:
+                raise ValueError("mask and landmarks belong to one photo, not to a list")
+            photos = [load_photo(p, min_side=MIN_SIDE) for p in photo]
+            return self._process(photos, gender, None, None, seed)
+        single = load_photo(photo, min_side=MIN_SIDE)
+        given = None if mask is None else _given_mask(mask, single)
+        points = None if landmarks is None else np.asarray(landmarks, np.float32)
+        return self._process([single], gender, given, points, seed)[0]
+
+    def load(self) -> Unmasker:
+        """Load every network now instead of at first use, and return this object."""
+        for name in ("segmentation", "landmarks", "gender", "prior", "generators"):
+            getattr(self, name)
+        return self
+
+    @cached_property
+    def segmentation(self) -> keras.Model:
+        """The network that finds masks."""
+        return self._network("segmentation")
+
+    @cached_property
+    def landmarks(self) -> keras.Model:
+        """The network that finds landmarks."""
+        return self._network("landmarks")
+
+    @cached_property
+    def gender(self) -> keras.Model:
+        """The network that tells which generator to use."""
+        return self._network("gender")
+
+    @cached_property
+    def generators(self) -> dict[str, keras.Model]:
+        """The two networks that complete faces, by gender."""
+        return {gender: self._network(f"inpainting_{gender}") for gender in GENDERS}
+
+    @cached_property
+    def prior(self) -> LinearPrior:
+        """The linear model of the first guess."""
+        return LinearPrior.load(find(self.preset, "prior", self.weights_dir).path)
+
+    def _network(self, stage: str) -> keras.Model:
+        entry = find(self.preset, stage, self.weights_dir)
+        model = build_stage(self.preset, stage)
+        load_weights(model, entry.path)
+        return model
+
+    def _process(
+        self,
+        photos: Sequence[Photo],
+        gender: str | None,
+        mask: NDArray[np.bool_] | None,
+        landmarks: NDArray[np.float32] | None,
+        seed: int,
+    ) -> list[Result]:
+        subjects: list[_Subject] = []
+        for number, photo in enumerate(photos):
+            for region in self._find(photo, mask, landmarks):
+                subject = self._locate(photo, number, region, landmarks)
+                if subject is not None:
+                    subjects.append(subject)
+        subjects = self._segment(subjects, photos, mask)
+        subjects = self._classify(subjects, gender)
+        results = self._complete(subjects, photos, seed)
+        for photo, result in zip(photos, results, strict=True):
+            if not result.faces:
+                warnings.warn(f"{photo.name}: no masked face found", stacklevel=4)
+        return results
+
+    def _find(
+        self,
+        photo: Photo,
+        mask: NDArray[np.bool_] | None,
+        landmarks: NDArray[np.float32] | None,
+    ) -> list[MaskRegion]:
+        """Find the masks in the whole photo; given ones are taken as they are."""
+        if mask is not None:
+            regions = find_regions(mask.astype(np.float32), mask.shape, min_pixels=16)
+        else:
+            regions = find_masks(self.segmentation, photo.pixels, min_score=_MIN_MASK_SCORE)
+        if landmarks is None or len(regions) < 2:
+            return regions
+        # Landmarks describe one face: the one whose mask lies nearest to them.
+        center = landmarks.mean(0)
+        return [min(regions, key=lambda r: float(np.hypot(*(_box_center(r) - center))))]
+
+    def _locate(
+        self, photo: Photo, number: int, region: MaskRegion, given: NDArray[np.float32] | None
+    ) -> _Subject | None:
+        """Find the landmarks around a mask, and with them the canonical crop."""
+        points, confidence = given, 1.0
+        if points is None:
+            found = locate_landmarks(
+                self.landmarks, photo.pixels, matrix_from_mask_box(region.box), mirror=True
+            )
+            points, confidence = found.points[0], float(found.confidence[0])
+        if confidence < _MIN_LANDMARK_CONFIDENCE:
+            return None
+        matrix = canonical_matrix(points)
+        crop = np.asarray(warp(photo.pixels, matrix, CROP_SIZE), np.uint8)
+        coarse = np.asarray(warp(region.mask.astype(np.float32), matrix, CROP_SIZE)) > 0.5
+        return _Subject(number, matrix, points, crop, coarse, region.score)
+
+    def _segment(
+        self,
+        subjects: list[_Subject],
+        photos: Sequence[Photo],
+        given: NDArray[np.bool_] | None,
+    ) -> list[_Subject]:
+        """Look at each mask again inside its crop, where it has more pixels."""
+        if given is None and subjects:
+            crops = np.stack([s.crop for s in subjects])
+            fine = segment_crops(self.segmentation, crops)
+            subjects = [
+                replace(s, mask=refine_mask(s.mask, probability))
+                for s, probability in zip(subjects, fine, strict=True)
+            ]
+        return [s for s in subjects if s.mask.mean() >= _MIN_HOLE_SHARE]
+
+    def _classify(self, subjects: list[_Subject], gender: str | None) -> list[_Subject]:
+        """Decide whose weights complete each face."""
+        if gender is not None or not subjects:
+            return [replace(s, gender=gender or "") for s in subjects]
+        male = predict_gender(self.gender, np.stack([s.crop for s in subjects]))
+        return [
+            replace(s, gender=GENDERS[int(p >= 0.5)], gender_confidence=float(max(p, 1 - p)))
+            for s, p in zip(subjects, male, strict=True)
+        ]
+
+    def _complete(
+        self, subjects: list[_Subject], photos: Sequence[Photo], seed: int
+    ) -> list[Result]:
+        """Complete the holes, gender by gender, and paste them back."""
+        framed = [_frame(subject, photos[subject.photo]) for subject in subjects]
+        completed: dict[int, NDArray[np.uint8]] = {}
+        for gender in GENDERS:
+            chosen = [i for i, s in enumerate(subjects) if s.gender == gender]
+            if chosen:
+                filled = complete_windows(
+                    self.generators[gender],
+                    self.prior,
+                    np.stack([framed[i].image for i in chosen]),
+                    np.stack([framed[i].hole for i in chosen]),
+                    np.stack([framed[i].landmarks for i in chosen]),
+                )
+                completed |= dict(zip(chosen, filled, strict=True))
+        images = [photo.pixels for photo in photos]
+        faces: list[list[Face]] = [[] for _ in photos]
+        for i, (subject, frame) in enumerate(zip(subjects, framed, strict=True)):
+            grained = match_grain(completed[i], frame.hole, np.random.default_rng([seed, i]))
+            image, changed = paste_back(images[subject.photo], grained, frame.hole, frame.matrix)
+            images[subject.photo] = image
+            faces[subject.photo].append(_face(subject, image, changed))
+        return [
+            Result(image, found, photo.pixels, photo.icc_profile)
+            for image, found, photo in zip(images, faces, photos, strict=True)
+        ]
+
+
+def run(
+    photo: PhotoSource,
+    *,
+    preset: str = "lite",
+    gender: str | None = None,
+    mask: NDArray[Any] | PhotoSource | None = None,
+    landmarks: NDArray[np.floating] | None = None,
+    seed: int = 0,
+) -> Result:
+    """Find the masked faces of a photo and show plausible faces without the masks.
+
+    The result is a plausible face, not the person's: nothing under a mask can be seen.
+
+    Args:
+        photo: Path, bytes, file object, PIL image or (H, W, 3) uint8 RGB array, from 64 px up.
+        preset: "lite" (ships with the package) or "paper" (the paper's sizes; weights to bring).
+        gender: "male" or "female" to choose the generator; decided from the face when None.
+        mask: (H, W) array or image, non-zero where the photo shows a mask, in place of the
+            predicted one. Separate areas are separate faces.
+        landmarks: (98, 2) WFLW or (68, 2) iBUG points in photo pixels, in place of the predicted
+            ones, for one face.
+        seed: Seed of the film grain that the completed part gets to match the photo.
+
+    Returns:
+        The result. Without a masked face it holds the photo unchanged, `faces == []`, and a
+        warning is given.
+
+    Raises:
+        ImageError: The photo cannot be read, or is smaller than 64 px.
+        ValueError: An option has another shape or value.
+        WeightsError: The preset's weights are missing or altered.
+
+    Example:
+        >>> result = run(np.zeros((64, 64, 3), np.uint8))       # doctest: +SKIP
+        >>> result                                              # doctest: +SKIP
+        <Result 64x64: no masked face>
+
+    Reference:
+        The paper's Figure 3.
+    """
+    return Unmasker(preset)(photo, gender=gender, mask=mask, landmarks=landmarks, seed=seed)
+
+
+def refine_mask(
+    coarse: NDArray[np.bool_], probability: NDArray[np.float32], threshold: float = 0.5
+) -> NDArray[np.bool_]:
+    """Join the whole photo's mask with the crop's own segmentation.
+
+    Args:
+        coarse: (h, w) bool, the mask as found in the whole photo.
+        probability: (h, w) the crop's segmentation.
+        threshold: Probability from which on a pixel belongs to a mask.
+
+    Returns:
+        (h, w) bool: the pieces of either that touch the coarse mask, smoothed, holes filled.
+    """
+    joined = ((probability > threshold) | coarse).astype(np.uint8)
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (5, 5))
+    smooth = cv2.morphologyEx(
+        cv2.morphologyEx(joined, cv2.MORPH_CLOSE, kernel), cv2.MORPH_OPEN, kernel
+    )
+    _, labels = cv2.connectedComponents(smooth)
+    touching = np.unique(labels[coarse & (smooth > 0)])
+    kept = np.isin(labels, touching[touching > 0]).astype(np.uint8)
+    outlines, _ = cv2.findContours(kept, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    return cv2.drawContours(np.zeros_like(kept), outlines, -1, 1, cv2.FILLED) > 0
+
+
+def match_grain(
+    completed: NDArray[np.uint8], hole: NDArray[np.bool_], rng: np.random.Generator
+) -> NDArray[np.uint8]:
+    """Give the filled part the noise of the photo around it, where the photo has more.
+
+    Args:
+        completed: (h, w, 3) uint8 crop with the hole filled.
+        hole: (h, w) bool.
+        rng: Source of the noise.
+
+    Returns:
+        The crop with noise in the hole.
+    """
+    grey = cv2.cvtColor(completed, cv2.COLOR_RGB2GRAY).astype(np.float32)
+    fine = grey - cv2.GaussianBlur(grey, (0, 0), 1.0)
+    around = hole_from_mask(hole, 24) & ~hole_from_mask(hole, 3)
+    if around.sum() < 50:
+        return completed
+    # The median of |x| of Gaussian noise is 0.6745 sigma; lashes and lines do not move it much.
+    wanted, present = (float(np.median(np.abs(fine[a]))) / 0.6745 for a in (around, hole))
+    missing = min(np.sqrt(max(wanted**2 - present**2, 0.0)), 6.0)
+    if missing < 0.3:
+        return completed
+    noise = rng.normal(0, missing, grey.shape)[..., None] * hole[..., None]
+    return np.clip(completed + noise + 0.5, 0, 255).astype(np.uint8)
+
+
+@dataclass(frozen=True, eq=False)
+class _Frame:
+    """The window of one face, as the generator sees it."""
+
+    image: NDArray[np.uint8]
+    hole: NDArray[np.bool_]
+    landmarks: NDArray[np.float32]
+    matrix: NDArray[np.float64]
+
+
+def _frame(subject: _Subject, photo: Photo) -> _Frame:
+    """Cut the generator's window, wide enough for the whole hole."""
+    hole = hole_from_mask(subject.mask, _GROWTH)
+    to_window = _window_matrix(hole)
+    matrix = compose(to_window, subject.matrix)
+    window_hole = np.asarray(warp(hole.astype(np.float32), to_window, WINDOW_SIDE, border=0)) > 0.5
+    return _Frame(
+        image=np.asarray(warp(photo.pixels, matrix, WINDOW_SIDE), np.uint8),
+        hole=window_hole,
+        landmarks=transform_points(subject.landmarks, matrix),
+        matrix=matrix,
+    )
+
+
+def _window_matrix(hole: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Return the transform from the crop to the window: a cut, shrunk where the hole is wider."""
+    rows, columns = np.nonzero(hole)
+    left = min(WINDOW_LEFT, columns.min() - _WINDOW_MARGIN)
+    top = min(WINDOW_TOP, rows.min() - _WINDOW_MARGIN)
+    right = max(WINDOW_LEFT + WINDOW_SIDE, columns.max() + 1 + _WINDOW_MARGIN)
+    bottom = max(WINDOW_TOP + WINDOW_SIDE, rows.max() + 1 + _WINDOW_MARGIN)
+    scale = WINDOW_SIDE / max(right - left, bottom - top)
+    center = np.array([left + right - 1, top + bottom - 1]) / 2
+    if scale == 1.0:
+        return np.array([[1.0, 0, -left], [0, 1.0, -top]])
+    offset = (WINDOW_SIDE - 1) / 2 - scale * center
+    return np.array([[scale, 0, offset[0]], [0, scale, offset[1]]])
+
+
+def _face(subject: _Subject, image: NDArray[np.uint8], changed: NDArray[np.bool_]) -> Face:
+    height, width = image.shape[:2]
+    low = np.clip(subject.landmarks.min(0), 0, (width, height))
+    high = np.clip(subject.landmarks.max(0), 0, (width, height))
+    return Face(
+        box=(float(low[0]), float(low[1]), float(high[0]), float(high[1])),
+        score=subject.score,
+        gender=subject.gender,
+        gender_confidence=subject.gender_confidence,
+        landmarks=subject.landmarks,
+        mask=changed,
+        crop_before=subject.crop,
+        crop_after=np.asarray(warp(image, subject.matrix, CROP_SIZE), np.uint8),
+    )
+
+
+def _box_center(region: MaskRegion) -> NDArray[np.float64]:
+    return np.array([region.box[0] + region.box[2], region.box[1] + region.box[3]]) / 2
+
+
+def _given_mask(mask: NDArray[Any] | PhotoSource, photo: Photo) -> NDArray[np.bool_]:
+    array = mask != 0 if isinstance(mask, np.ndarray) and mask.ndim == 2 else load_mask(mask)
+    if array.shape != photo.pixels.shape[:2]:
+        raise ValueError(
+            f"mask must have the photo's size {photo.pixels.shape[:2]}. Received: {array.shape}"
+        )
+    return array
+
+
+def _check_options(gender: str | None, landmarks: NDArray[np.floating] | None, seed: int) -> None:
+    if gender is not None and gender not in GENDERS:
+        raise ValueError(f"gender must be 'female', 'male' or None. Received: gender={gender!r}")
+    if seed < 0:
+        raise ValueError(f"seed must not be negative. Received: seed={seed}")
+    if landmarks is not None:
+        canonical_matrix(np.asarray(landmarks))

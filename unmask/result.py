@@ -1,0 +1,96 @@
+"""What `unmask.run` returns."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True, eq=False)
+class Face:
+    """One masked face that was found and completed.
+
+    Attributes:
+        box: (x0, y0, x1, y1) of the landmarks in photo pixels, cut at the photo's edges.
+        score: Mean probability of the mask's pixels, 0 to 1; 1 for a mask that was given.
+        gender: "male" or "female": which weights completed the face. A guess of a network with
+            two answers, not a statement about the person.
+        gender_confidence: Probability of that answer, 0.5 to 1; 1 when it was given.
+        landmarks: (98, 2) or (68, 2) float32 points (x, y) in photo pixels.
+        mask: (H, W) bool: every pixel that may have changed.
+        crop_before: (256, 256, 3) uint8 RGB, the canonical crop of the photo.
+        crop_after: (256, 256, 3) uint8 RGB, the canonical crop of the result.
+    """
+
+    box: tuple[float, float, float, float]
+    score: float
+    gender: str
+    gender_confidence: float
+    landmarks: NDArray[np.float32] = field(repr=False)
+    mask: NDArray[np.bool_] = field(repr=False)
+    crop_before: NDArray[np.uint8] = field(repr=False)
+    crop_after: NDArray[np.uint8] = field(repr=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what is known of the face as JSON values, without pictures."""
+        return {
+            "box": [round(float(v), 1) for v in self.box],
+            "score": round(self.score, 4),
+            "gender": self.gender,
+            "gender_confidence": round(self.gender_confidence, 4),
+            "landmarks": [[round(float(x), 2), round(float(y), 2)] for x, y in self.landmarks],
+            "mask_pixels": int(self.mask.sum()),
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """A photo with its masked faces completed.
+
+    Attributes:
+        image: (H, W, 3) uint8 RGB, the photo's size.
+        faces: The faces that were completed, largest mask first; empty if none was found.
+        original: (H, W, 3) uint8 RGB, the photo as it was read.
+        icc_profile: The photo's colour profile, if any; `save` keeps it.
+    """
+
+    image: NDArray[np.uint8] = field(repr=False)
+    faces: list[Face]
+    original: NDArray[np.uint8] = field(repr=False)
+    icc_profile: bytes | None = field(default=None, repr=False)
+
+    def __repr__(self) -> str:
+        """Say what was found."""
+        height, width = self.image.shape[:2]
+        if not self.faces:
+            return f"<Result {width}x{height}: no masked face>"
+        listed = ", ".join(f"{f.gender} {f.gender_confidence:.0%}" for f in self.faces)
+        plural = "s" if len(self.faces) > 1 else ""
+        return f"<Result {width}x{height}: {len(self.faces)} masked face{plural} ({listed})>"
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the image, whole or not at all; the suffix decides the format.
+
+        Raises:
+            ImageError: The suffix is unknown.
+        """
+        from unmask.image import save_image
+
+        save_image(path, self.image, icc_profile=self.icc_profile)
+
+    def panel(self) -> Figure:
+        """Draw the steps: input, mask, landmarks and result, one row a face.
+
+        Returns:
+            A matplotlib figure that belongs to no window; `figure.savefig(path)` writes it.
+        """
+        from unmask.panel import draw_panel
+
+        return draw_panel(self)
