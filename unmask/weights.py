@@ -244,7 +244,11 @@ def find(preset: str, stage: str, weights_dir: str | os.PathLike[str] | None = N
             verify(entry)
             return entry
     known = ", ".join(sorted({f"{e.preset}/{e.stage}" for e in entries})) or "none"
-    raise WeightsError(f"no weights for {preset}/{stage} in the manifest (it has: {known})")
+    raise WeightsError(
+        f"no weights for {preset}/{stage} in the manifest (it has: {known}). Weights that do not"
+        " ship with the package go, with a manifest.toml of their own, into a folder that is given"
+        " as weights_dir"
+    )
 
 
 def _stored_variables(model: keras.Model) -> list[keras.Variable]:

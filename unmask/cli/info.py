@@ -1,0 +1,72 @@
+"""`unmask info`: versions, backend, presets, and which weights are present."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import platform
+
+# Distributions that answer for a module; the first one that is installed is named.
+_PACKAGES = (
+    ("tensorflow", "tensorflow-cpu"),
+    ("jax",),
+    ("keras",),
+    ("keras-tuner",),
+    ("opencv-python", "opencv-python-headless"),
+    ("scikit-image",),
+    ("numpy",),
+    ("pandas",),
+    ("labelme",),
+)
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Declare the subcommand."""
+    parser = subparsers.add_parser("info", help="print versions, backend, presets and weights")
+    parser.set_defaults(main=main)
+
+
+def main(args: argparse.Namespace) -> int:
+    """Print everything that a bug report should have."""
+    import keras
+
+    from unmask._version import __version__
+    from unmask.weights import default_weights_dir
+
+    _line("unmask", __version__)
+    _line("python", f"{platform.python_version()}, {platform.platform()}")
+    for names in _PACKAGES:
+        _line(names[0], _installed(names))
+    _line("backend", keras.backend.backend())
+    _line("weights", str(default_weights_dir()))
+    for line in _presets():
+        print(line)
+    return 0
+
+
+def _line(name: str, text: str) -> None:
+    print(f"{name:14} {text}")
+
+
+def _installed(names: tuple[str, ...]) -> str:
+    for name in names:
+        try:
+            version = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+        return version if name == names[0] else f"{version} ({name})"
+    return "not installed"
+
+
+def _presets() -> list[str]:
+    from unmask.presets import PRESETS
+    from unmask.weights import read_manifest
+
+    present = {(e.preset, e.stage) for e in read_manifest() if e.path.is_file()}
+    lines = []
+    for preset in PRESETS.values():
+        lines.append(f"preset {preset.name}")
+        for stage in preset.files:
+            there = "present" if (preset.name, stage) in present else "no weights"
+            lines.append(f"  {stage:18} {there}")
+    return lines

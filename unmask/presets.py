@@ -1,0 +1,135 @@
+"""Presets: which networks, of which size, work together.
+
+`lite` ships with the package. `paper` has the sizes of the paper's networks; its weights have to
+be brought, because their authors publish them elsewhere and under their own terms.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from unmask.errors import WeightsError
+
+if TYPE_CHECKING:
+    import keras
+
+
+@dataclass(frozen=True)
+class Builder:
+    """Where a network's build function is, and what it is called with.
+
+    Attributes:
+        module: Module of the stage, imported only when the network is built.
+        function: Name of the build function.
+        arguments: Its keyword arguments, or the name of a mapping of them in the same module.
+    """
+
+    module: str
+    function: str
+    arguments: str | Mapping[str, Any]
+
+    def build(self) -> keras.Model:
+        """Import the stage and build its network, with untrained weights."""
+        module = importlib.import_module(self.module)
+        if isinstance(self.arguments, str):
+            return getattr(module, self.function)(**getattr(module, self.arguments))
+        return getattr(module, self.function)(**self.arguments)
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A set of networks that work together.
+
+    Attributes:
+        name: Its name.
+        networks: The builder of each stage that is a network. The linear prior is a stage with a
+            weight file, but is no network.
+        files: The stages that need a weight file.
+    """
+
+    name: str
+    networks: Mapping[str, Builder]
+    files: tuple[str, ...]
+
+
+def _preset(name: str, networks: dict[str, Builder], *extra_files: str) -> Preset:
+    return Preset(name, MappingProxyType(networks), (*extra_files, *networks))
+
+
+_SEGMENTATION, _LANDMARKS = "unmask.segmentation.model", "unmask.landmarks.model"
+_GENDER, _INPAINTING = "unmask.gender.model", "unmask.inpainting.generator"
+
+PRESETS: Mapping[str, Preset] = MappingProxyType(
+    {
+        "lite": _preset(
+            "lite",
+            {
+                "segmentation": Builder(_SEGMENTATION, "build_unet", "LITE"),
+                "landmarks": Builder(_LANDMARKS, "build_fan", "LITE"),
+                "gender": Builder(_GENDER, "build_compact", "LITE"),
+                "inpainting_female": Builder(_INPAINTING, "build_generator", "LITE"),
+                "inpainting_male": Builder(_INPAINTING, "build_generator", "LITE"),
+            },
+            "prior",
+        ),
+        # The build functions' own defaults are the published sizes. The paper segments with Mask
+        # R-CNN; a larger U-Net keeps its place until that network is here.
+        "paper": _preset(
+            "paper",
+            {
+                "segmentation": Builder(_SEGMENTATION, "build_unet", {}),
+                "landmarks": Builder(_LANDMARKS, "build_fan", {}),
+                "gender": Builder(_GENDER, "build_classifier", {}),
+                "inpainting_female": Builder(_INPAINTING, "build_generator", "PAPER"),
+                "inpainting_male": Builder(_INPAINTING, "build_generator", "PAPER"),
+            },
+        ),
+    }
+)
+"""The known presets by name."""
+
+
+def get_preset(name: str) -> Preset:
+    """Return a preset by its name.
+
+    Raises:
+        WeightsError: There is none of that name.
+
+    Example:
+        >>> get_preset("lite").files[0]
+        'prior'
+    """
+    if name not in PRESETS:
+        raise WeightsError(
+            f"unknown preset; the known ones are {', '.join(PRESETS)}. Received: preset={name!r}"
+        )
+    return PRESETS[name]
+
+
+def build_stage(preset: str, stage: str) -> keras.Model:
+    """Build the network of one stage in the size of a preset, with untrained weights.
+
+    Args:
+        preset: Name of the preset.
+        stage: "segmentation", "landmarks", "gender", "inpainting_female" or "inpainting_male".
+
+    Returns:
+        The network, float32 unless a Keras dtype policy says otherwise.
+
+    Raises:
+        WeightsError: The preset is unknown or has no such network.
+
+    Example:
+        >>> build_stage("lite", "gender").output_shape
+        (None, 1)
+    """
+    networks = get_preset(preset).networks
+    if stage not in networks:
+        raise WeightsError(
+            f"preset {preset!r} has the networks {', '.join(networks)}. Received: stage={stage!r}"
+        )
+    return networks[stage].build()
