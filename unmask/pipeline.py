@@ -21,6 +21,7 @@ from unmask.face import (
     CROP_SIZE,
     canonical_matrix,
     compose,
+    coverage,
     matrix_from_mask_box,
     paste_back,
     transform_points,
@@ -72,6 +73,7 @@ class _Subject:
         matrix: (2, 3) transform from the photo to the canonical crop.
         landmarks: (98 or 68, 2) in photo pixels.
         crop: (256, 256, 3) canonical crop.
+        valid: (256, 256) bool, which of its pixels lie in the photo.
         mask: (256, 256) bool, the mask in the crop.
         score: How sure the mask is.
         gender: Whose weights complete it.
@@ -82,6 +84,7 @@ class _Subject:
     matrix: NDArray[np.float64]
     landmarks: NDArray[np.float32]
     crop: NDArray[np.uint8]
+    valid: NDArray[np.bool_]
     mask: NDArray[np.bool_]
     score: float
     gender: str = ""
@@ -240,9 +243,11 @@ class Unmasker:
         if confidence < _MIN_LANDMARK_CONFIDENCE:
             return None
         matrix = canonical_matrix(points)
+        # The networks were trained on crops whose missing border is mirrored.
         crop = np.asarray(warp(photo.pixels, matrix, CROP_SIZE), np.uint8)
-        coarse = np.asarray(warp(region.mask.astype(np.float32), matrix, CROP_SIZE)) > 0.5
-        return _Subject(number, matrix, points, crop, coarse, region.score)
+        mask = warp(region.mask.astype(np.float32), matrix, CROP_SIZE, border=cv2.BORDER_CONSTANT)
+        valid = coverage(photo.pixels.shape, matrix, CROP_SIZE)
+        return _Subject(number, matrix, points, crop, valid, np.asarray(mask) > 0.5, region.score)
 
     def _segment(
         self,
@@ -255,7 +260,7 @@ class Unmasker:
             crops = np.stack([s.crop for s in subjects])
             fine = segment_crops(self.segmentation, crops)
             subjects = [
-                replace(s, mask=refine_mask(s.mask, probability))
+                replace(s, mask=refine_mask(s.mask, probability) & s.valid)
                 for s, probability in zip(subjects, fine, strict=True)
             ]
         return [s for s in subjects if s.mask.mean() >= _MIN_HOLE_SHARE]
@@ -274,7 +279,7 @@ class Unmasker:
         self, subjects: list[_Subject], photos: Sequence[Photo], seed: int
     ) -> list[Result]:
         """Complete the holes, gender by gender, and paste them back."""
-        framed = [_frame(subject, photos[subject.photo]) for subject in subjects]
+        framed = [_frame(s, photos[s.photo], self.prior) for s in subjects]
         completed: dict[int, NDArray[np.uint8]] = {}
         for gender in GENDERS:
             chosen = [i for i, s in enumerate(subjects) if s.gender == gender]
@@ -405,16 +410,20 @@ class _Frame:
     matrix: NDArray[np.float64]
 
 
-def _frame(subject: _Subject, photo: Photo) -> _Frame:
+def _frame(subject: _Subject, photo: Photo, prior: LinearPrior) -> _Frame:
     """Cut the generator's window, wide enough for the whole hole."""
     hole = hole_from_mask(subject.mask, _GROWTH)
     to_window = _window_matrix(hole)
     matrix = compose(to_window, subject.matrix)
     window_hole = np.asarray(warp(hole.astype(np.float32), to_window, WINDOW_SIDE, border=0)) > 0.5
+    image = np.asarray(warp(photo.pixels, matrix, WINDOW_SIDE), np.uint8)
+    valid = coverage(photo.pixels.shape, matrix, WINDOW_SIDE)
+    points = transform_points(subject.landmarks, matrix)
+    guided = points if len(points) == 98 else None
     return _Frame(
-        image=np.asarray(warp(photo.pixels, matrix, WINDOW_SIDE), np.uint8),
-        hole=window_hole,
-        landmarks=transform_points(subject.landmarks, matrix),
+        image=prior.fill_outside(image, window_hole, valid, guided),
+        hole=window_hole & valid,
+        landmarks=points,
         matrix=matrix,
     )
 
@@ -438,6 +447,7 @@ def _face(subject: _Subject, image: NDArray[np.uint8], changed: NDArray[np.bool_
     height, width = image.shape[:2]
     low = np.clip(subject.landmarks.min(0), 0, (width, height))
     high = np.clip(subject.landmarks.max(0), 0, (width, height))
+    after = np.asarray(warp(image, subject.matrix, CROP_SIZE), np.uint8)
     return Face(
         box=(float(low[0]), float(low[1]), float(high[0]), float(high[1])),
         score=subject.score,
@@ -445,8 +455,8 @@ def _face(subject: _Subject, image: NDArray[np.uint8], changed: NDArray[np.bool_
         gender_confidence=subject.gender_confidence,
         landmarks=subject.landmarks,
         mask=changed,
-        crop_before=subject.crop,
-        crop_after=np.asarray(warp(image, subject.matrix, CROP_SIZE), np.uint8),
+        crop_before=np.where(subject.valid[..., None], subject.crop, 0).astype(np.uint8),
+        crop_after=np.where(subject.valid[..., None], after, 0).astype(np.uint8),
     )
 
 

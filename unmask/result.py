@@ -25,7 +25,8 @@ class Face:
         gender_confidence: Probability of that answer, 0.5 to 1; 1 when it was given.
         landmarks: (98, 2) or (68, 2) float32 points (x, y) in photo pixels.
         mask: (H, W) bool: every pixel that may have changed.
-        crop_before: (256, 256, 3) uint8 RGB, the canonical crop of the photo.
+        crop_before: (256, 256, 3) uint8 RGB, the canonical crop of the photo, black beyond its
+            edges.
         crop_after: (256, 256, 3) uint8 RGB, the canonical crop of the result.
     """
 

@@ -125,7 +125,9 @@ class InpaintingData:
         # In photos, shadow and ear loops remain beside the hole; half of the samples show that.
         image = masked.image if not self._augment or rng.random() < 0.5 else truth
         guided = _imprecise(points, rng)
-        coarse = self._prior.complete(image, hole, guided)
+        coarse = self._prior.complete(image, hole | ~valid, guided)
+        # As `LinearPrior.fill_outside` does for `run`, by the same guess.
+        image = np.where(valid[..., None], image, coarse)
         return _assemble(image, hole, guided, coarse, truth, valid, side)
 
     def batches(

@@ -29,7 +29,8 @@ def complete_windows(
         images: (B, 192, 192, 3) uint8 RGB windows of canonical crops; B may be 0. What they show
             inside the hole has no influence.
         holes: (B, 192, 192) bool, True where a face is to be completed.
-        landmarks: (B, 98, 2) points in window pixels, those in the hole included.
+        landmarks: (B, 98, 2) or (B, 68, 2) points in window pixels, those in the hole included;
+            the first guess is made from pixels alone when there are 68.
         batch_size: Faces that go through the network at once.
 
     Returns:
@@ -67,7 +68,9 @@ def guess_windows(
 ) -> NDArray[np.uint8]:
     """Complete faces by the linear model alone; arguments and result as `complete_windows`."""
     faces = zip(images, holes, landmarks, strict=True)
-    return np.stack([prior.complete(image, hole, points) for image, hole, points in faces])
+    return np.stack(
+        [prior.complete(image, hole, p if len(p) == 98 else None) for image, hole, p in faces]
+    )
 
 
 def _paint(
@@ -101,5 +104,8 @@ def _check(images: NDArray[np.uint8], holes: NDArray[np.bool_], landmarks: NDArr
             f"holes must be ({count}, {side}, {side}) bool. "
             f"Received: shape={holes.shape}, dtype={holes.dtype}"
         )
-    if landmarks.shape != (count, 98, 2):
-        raise ValueError(f"landmarks must be ({count}, 98, 2). Received: shape={landmarks.shape}")
+    if landmarks.shape not in ((count, 98, 2), (count, 68, 2)):
+        raise ValueError(
+            f"landmarks must be ({count}, 98, 2) or ({count}, 68, 2). "
+            f"Received: shape={landmarks.shape}"
+        )

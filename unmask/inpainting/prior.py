@@ -74,13 +74,39 @@ class LinearPrior:
             hole.astype(np.float32), (PRIOR_SIDE, PRIOR_SIDE), interpolation=cv2.INTER_AREA
         )
         pixels = small.astype(np.float32) / 255.0
-        # A cell that the hole only touches mixes in mask colour, so it counts as unknown.
-        known = small_hole < 0.02
+        # A cell that the hole only touches mixes in mask colour, and the one beside it may still
+        # hold a rim of the mask that the segmentation missed: both count as unknown.
+        known = cv2.dilate(small_hole, np.ones((3, 3), np.uint8)) < 0.02
         guess = self._guess(pixels, known, landmarks, shrinkage)
         guess = _follow_border(guess, pixels, known)
         large = cv2.resize(guess, (self.side, self.side), interpolation=cv2.INTER_CUBIC)
         completed = np.clip(large * 255.0 + 0.5, 0, 255).astype(np.uint8)
         return np.where(hole[..., None], completed, image)
+
+    def fill_outside(
+        self,
+        image: NDArray[np.uint8],
+        hole: NDArray[np.bool_],
+        valid: NDArray[np.bool_],
+        landmarks: NDArray[np.floating] | None = None,
+    ) -> NDArray[np.uint8]:
+        """Guess what lies beyond the photo's edge, where a crop reaches over it.
+
+        Mirrored pixels, the usual stand-in, would show a second pair of eyes or half a mask.
+
+        Args:
+            image: (side, side, 3) uint8 RGB window of the canonical crop.
+            hole: (side, side) bool, unknown too, but not to be filled here.
+            valid: (side, side) bool, True where the pixel comes from the photo.
+            landmarks: (98, 2) points in window pixels, if known.
+
+        Returns:
+            (side, side, 3) uint8: the image with its invalid pixels replaced.
+        """
+        if valid.all():
+            return image
+        guess = self.complete(image, hole | ~valid, landmarks)
+        return np.where(valid[..., None], image, guess)
 
     def save(self, path: str | os.PathLike[str], metadata: Mapping[str, str] | None = None) -> None:
         """Write the model to a safetensors file."""
@@ -125,7 +151,7 @@ class LinearPrior:
         landmarks: NDArray[np.floating] | None,
         shrinkage: float,
     ) -> NDArray[np.float32]:
-        # Every other known cell in a chequerboard: neighbours say nearly the same, at half the cost.
+        # Every other known cell in a chequerboard: neighbours say nearly the same, at half cost.
         chequer = np.indices(known.shape).sum(0) % 2 == 0
         used = np.repeat((known & chequer).ravel(), 3)
         indices = np.flatnonzero(used)

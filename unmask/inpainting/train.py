@@ -174,7 +174,7 @@ class Trainer:
         output = self.generator([image, mask, landmark_map, coarse], training=True)
         scored = mask * valid
         completed = losses.composite(output, truth, scored)
-        perceived, styled = self.features(completed)
+        perceived, _ = self.features(completed)
         wanted, _ = self.features(truth)
         _, output_styles = self.features(completed * scored)
         _, truth_styles = self.features(truth * scored)
