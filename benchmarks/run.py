@@ -1,0 +1,86 @@
+"""Seconds and peak memory of loading and of one 1080p photo with one face, stage by stage.
+
+    python benchmarks/run.py [--repeats 5]
+
+The photo is the astronaut portrait of scikit-image with a drawn mask, placed on a 1920 x 1080
+canvas. The first call also traces the networks and is shown apart.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from unittest import mock
+
+import numpy as np
+
+STAGES = ("_find", "_locate", "_segment", "_classify", "_complete")
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--repeats", type=int, default=5)
+    repeats = parser.parse_args().repeats
+
+    start = time.perf_counter()
+    from unmask.pipeline import Unmasker
+
+    imported = time.perf_counter()
+    unmasker = Unmasker().load()
+    loaded = time.perf_counter()
+    print(f"import              {imported - start:7.2f} s")
+    print(f"load all networks   {loaded - imported:7.2f} s")
+
+    photo = _photo(unmasker)
+    start = time.perf_counter()
+    result = unmasker(photo)
+    print(f"first photo         {time.perf_counter() - start:7.2f} s   {result}")
+
+    seconds: dict[str, list[float]] = {name: [] for name in STAGES}
+    totals = []
+    with _timed(seconds):
+        for _ in range(repeats):
+            start = time.perf_counter()
+            unmasker(photo)
+            totals.append(time.perf_counter() - start)
+    for name, values in seconds.items():
+        print(f"  {name.strip('_'):17} {np.median(values):7.3f} s")
+    print(f"1080p photo         {np.median(totals):7.3f} s   (median of {repeats})")
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2
+    print(f"peak memory         {peak:7.2f} GiB")
+
+
+def _photo(unmasker: object) -> np.ndarray:
+    from unmask.demo import portraits, wear_mask
+
+    canvas = np.full((1080, 1920, 3), 128, np.uint8)
+    canvas[300:812, 700:1212] = wear_mask(unmasker, portraits()[0])
+    return canvas
+
+
+@contextmanager
+def _timed(seconds: dict[str, list[float]]) -> Iterator[None]:
+    """Measure the pipeline's steps while the block runs."""
+    from unmask.pipeline import Unmasker
+
+    def watch(name: str, step: Callable[..., object]) -> Callable[..., object]:
+        def measured(*args: object) -> object:
+            start = time.perf_counter()
+            try:
+                return step(*args)
+            finally:
+                seconds[name].append(time.perf_counter() - start)
+
+        return measured
+
+    watched = {name: watch(name, getattr(Unmasker, name)) for name in STAGES}
+    with mock.patch.multiple(Unmasker, **watched):
+        yield
+
+
+if __name__ == "__main__":
+    main()
