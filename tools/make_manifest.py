@@ -16,7 +16,7 @@ from unmask.weights import default_weights_dir, file_sha256, read_manifest
 
 # What the training data allows; a file can say otherwise in its own metadata ("licence").
 _LICENCE = "non-commercial research use only, like the training data (see the card)"
-_HEADER = "# Written by `python -m tools.make_manifest`. The files and their cards lie beside this file.\n"
+_HEADER = "# Written by `python -m tools.make_manifest`.\n"
 
 
 def write_manifest(folder: Path) -> int:

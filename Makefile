@@ -1,0 +1,61 @@
+# make demo   two portraits, masked and unmasked again -> out/demo.png
+# make test   the whole test suite
+# The environment is built once, in .venv; another Python: make PYTHON=python3.12 ...
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/pip --disable-pip-version-check install --quiet
+
+# The same modules in smaller distributions, where nothing of the larger ones could be used.
+HOST := $(shell uname -sm)
+ifeq ($(HOST),Linux x86_64)
+  ifneq ($(shell nvidia-smi -L >/dev/null 2>&1 && echo yes),yes)
+    export UNMASK_TENSORFLOW := tensorflow-cpu
+  endif
+  ifneq ($(shell ldconfig -p 2>/dev/null | grep -q 'libGL\.so\.1' && echo yes),yes)
+    export UNMASK_OPENCV := opencv-python-headless
+  endif
+endif
+UNMASK_TENSORFLOW ?= tensorflow
+UNMASK_OPENCV ?= opencv-python
+
+.PHONY: help demo test lint format benchmark clean
+
+help:
+	@sed -n 's/^# //p' Makefile
+
+demo: $(VENV)/.installed
+	$(BIN)/unmask demo --out out
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy unmask
+
+format: $(VENV)/.dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+benchmark: $(VENV)/.installed
+	$(BIN)/python benchmarks/run.py
+
+clean:
+	rm -rf $(VENV) out build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+
+# The package is installed in editable mode: a change of the code needs no second install.
+$(VENV)/.installed: requirements.txt setup.py unmask/_version.py
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "unmask needs Python 3.10 or later")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	sed -e 's/^tensorflow==/$(UNMASK_TENSORFLOW)==/' -e 's/^opencv-python==/$(UNMASK_OPENCV)==/' \
+	  requirements.txt > $(VENV)/requirements.txt
+	$(PIP) -r $(VENV)/requirements.txt
+	$(PIP) --editable .
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.installed requirements-dev.txt
+	$(PIP) -r requirements-dev.txt
+	touch $@

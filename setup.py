@@ -1,0 +1,99 @@
+"""Packaging of unmask: metadata, requirements, and the lite weights inside the wheel."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+ROOT = Path(__file__).parent
+
+
+def _version() -> str:
+    # Read, not imported: building must not need what the package needs.
+    text = (ROOT / "unmask" / "_version.py").read_text(encoding="utf-8")
+    found = re.search(r'^__version__ = "([^"]+)"', text, re.MULTILINE)
+    if found is None:
+        raise RuntimeError("unmask/_version.py: no line __version__ = \"...\"")
+    return found.group(1)
+
+
+def _variant(variable: str, default: str, *others: str) -> str:
+    """Return the distribution that provides a module here.
+
+    TensorFlow and OpenCV come in several distributions with the same modules; installing two of
+    them breaks both. A server may prefer `UNMASK_TENSORFLOW=tensorflow-cpu pip install .`
+    """
+    name = os.environ.get(variable) or default
+    if name not in (default, *others):
+        raise RuntimeError(f"{variable} must be one of {(default, *others)}. Received: {name!r}")
+    return name
+
+
+TENSORFLOW = _variant("UNMASK_TENSORFLOW", "tensorflow", "tensorflow-cpu")
+OPENCV = _variant("UNMASK_OPENCV", "opencv-python", "opencv-python-headless")
+
+setup(
+    name="unmask",
+    version=_version(),
+    description="Complete the part of a face that a mask hides, with what is plausible there",
+    long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    author="unmask contributors",
+    license="MIT",
+    license_files=["LICENSE"],
+    keywords=["face", "inpainting", "mask", "keras", "segmentation", "landmarks"],
+    classifiers=[
+        "Development Status :: 3 - Alpha",
+        "Intended Audience :: Science/Research",
+        "Programming Language :: Python :: 3",
+        "Programming Language :: Python :: 3.10",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Topic :: Scientific/Engineering :: Image Processing",
+        "Typing :: Typed",
+    ],
+    python_requires=">=3.10",
+    # The weights keep their place at the top of the checkout and go into the package in a wheel.
+    packages=[*find_packages(include=["unmask", "unmask.*"]), "unmask._weights"],
+    package_dir={"unmask._weights": "weights"},
+    package_data={
+        "unmask": ["py.typed"],
+        "unmask._weights": ["manifest.toml", "*/*.safetensors", "*/*.md"],
+    },
+    entry_points={"console_scripts": ["unmask = unmask.cli:main"]},
+    install_requires=[
+        f"{TENSORFLOW}>=2.18,<3",
+        "keras>=3.8,<4",
+        "keras-tuner>=1.4.7,<2",
+        f"{OPENCV}>=4.10,<6",
+        "scikit-image>=0.24,<0.27",
+        "scikit-learn>=1.5,<2",
+        "scipy>=1.13,<2",
+        "numpy>=1.26,<3",
+        "pandas>=2.2,<4",
+        "matplotlib>=3.9,<4",
+        "pillow>=10.4",
+        "safetensors>=0.5,<1",
+        "h5py>=3.11,<4",
+        "rich>=13.7",
+        'tomli>=2; python_version < "3.11"',
+    ],
+    extras_require={
+        # CUDA libraries beside TensorFlow; Linux only.
+        "gpu": ["tensorflow[and-cuda]>=2.18,<3"],
+        # Reading the published .pth files.
+        "convert": ["torch>=2.4"],
+        # Drawing masks by hand. labelme is GPL-3.0: it is started as a program, never imported.
+        "annotate": ["labelme>=5.5"],
+        "notebooks": ["jupyterlab>=4.2", "nbclient>=0.10", "nbmake>=1.5"],
+        # Synthetic sets and folders of photos on several machines.
+        "scale": ["ray[data]>=2.40"],
+        "app": ["gradio>=5"],
+        "dev": ["pytest>=8.3", "ruff>=0.9", "mypy>=1.14", "jax>=0.4.38"],
+    },
+    zip_safe=False,
+)
