@@ -1,0 +1,158 @@
+"""The building blocks against plain NumPy."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from unmask.inpainting.layers import (
+    InstanceNormalization,
+    LongShortAttention,
+    ReflectionPadding2D,
+    ShrinkMask,
+    SpectralConv2D,
+)
+
+
+def numbers(*shape, seed=0):
+    return np.random.default_rng(seed).normal(size=shape).astype("float32")
+
+
+def array(tensor):
+    return ops.convert_to_numpy(tensor)
+
+
+def spectral_matrix(layer):
+    kernel = array(layer.kernel)
+    return kernel.transpose(3, 2, 0, 1).reshape(kernel.shape[-1], -1)
+
+
+def test_reflection_padding_mirrors_without_repeating_the_border():
+    row = np.arange(4, dtype="float32").reshape(1, 1, 4, 1) * np.ones((1, 4, 1, 1), "float32")
+    padded = array(ReflectionPadding2D(2)(row))
+    assert padded[0, 0, :, 0].tolist() == [2, 1, 0, 1, 2, 3, 2, 1]
+    values = numbers(2, 6, 7, 3)
+    expected = np.pad(values, ((0, 0), (3, 3), (3, 3), (0, 0)), mode="reflect")
+    np.testing.assert_array_equal(array(ReflectionPadding2D(3)(values)), expected)
+
+
+def test_instance_normalisation_standardises_every_channel_of_every_image():
+    values = 3 + 5 * numbers(2, 8, 9, 4)
+    result = array(InstanceNormalization()(values))
+    np.testing.assert_allclose(result.mean((1, 2)), 0, atol=1e-5)
+    np.testing.assert_allclose(result.var((1, 2)), 1, atol=1e-4)
+    # A flat channel stays finite and becomes zero.
+    assert not array(InstanceNormalization()(np.full((1, 4, 4, 1), 7.0, "float32"))).any()
+
+
+def test_instance_normalisation_keeps_float32_sums_in_bfloat16():
+    values = (200 + numbers(1, 64, 64, 1)).astype("float32")
+    layer = InstanceNormalization(dtype="mixed_bfloat16")
+    result = array(ops.cast(layer(values), "float32"))
+    seen = array(ops.cast(ops.cast(values, "bfloat16"), "float32"))
+    expected = (seen - seen.mean()) / np.sqrt(seen.var() + 1e-5)
+    np.testing.assert_allclose(result, expected, atol=0.02)
+
+
+def test_spectral_convolution_divides_by_the_largest_singular_value():
+    layer = SpectralConv2D(6, 3, padding="same")
+    values = numbers(1, 8, 8, 4)
+    layer(values)
+    for _ in range(60):
+        layer(values, training=True)
+    matrix = spectral_matrix(layer)
+    largest = np.linalg.svd(matrix, compute_uv=False)[0]
+    estimate = array(layer.left) @ matrix @ array(layer.right)
+    assert estimate == pytest.approx(largest, rel=1e-3)
+    plain = keras.layers.Conv2D(6, 3, padding="same")
+    plain.build(values.shape)
+    plain.set_weights([array(layer.kernel) / largest, array(layer.bias)])
+    np.testing.assert_allclose(array(layer(values)), array(plain(values)), atol=1e-3)
+
+
+def test_spectral_vectors_change_in_training_only():
+    layer = SpectralConv2D(5, 3)
+    values = numbers(1, 6, 6, 3)
+    layer(values)
+    before = array(layer.left).copy()
+    layer(values, training=False)
+    np.testing.assert_array_equal(array(layer.left), before)
+    layer(values, training=True)
+    assert np.abs(array(layer.left) - before).max() > 1e-4
+    assert np.linalg.norm(array(layer.left)) == pytest.approx(1, abs=1e-5)
+
+
+def softmax(values):
+    powers = np.exp(values - values.max(-1, keepdims=True))
+    return powers / powers.sum(-1, keepdims=True)
+
+
+@pytest.fixture
+def attention():
+    layer = LongShortAttention(3)
+    layer.build([(None, None, None, 4), (None, None, None, 5), (None, None, None, 1)])
+    layer.query.kernel.assign(numbers(1, 1, 4, 3, seed=1))
+    layer.gamma.assign([0.6])
+    layer.alpha.assign([0.4])
+    return layer
+
+
+def test_attention_equals_its_formula(attention):
+    features, earlier = numbers(2, 4, 6, 4), numbers(2, 4, 6, 5, seed=2)
+    mask = np.random.default_rng(3).uniform(size=(2, 4, 6, 1)).astype("float32")
+    x, e, m = features.reshape(2, 24, 4), earlier.reshape(2, 24, 5), mask.reshape(2, 24, 1)
+    query = x @ array(attention.query.kernel)[0, 0] + array(attention.query.bias)
+    weights = softmax(query @ query.transpose(0, 2, 1))
+    short = 0.6 * weights @ x + x
+    long = 0.4 * m * (weights @ e) + (1 - m) * e
+    expected = np.concatenate([short, long], axis=-1).reshape(2, 4, 6, 9)
+    np.testing.assert_allclose(array(attention([features, earlier, mask])), expected, atol=1e-4)
+    np.testing.assert_allclose(array(attention(features)), short.reshape(2, 4, 6, 4), atol=1e-4)
+
+
+def test_attention_follows_a_permutation_of_positions(attention):
+    values = numbers(1, 4, 6, 4)
+    order = np.random.default_rng(4).permutation(24)
+    moved = values.reshape(1, 24, 4)[:, order].reshape(1, 4, 6, 4)
+    expected = array(attention(values)).reshape(1, 24, 4)[:, order].reshape(1, 4, 6, 4)
+    np.testing.assert_allclose(array(attention(moved)), expected, atol=1e-4)
+
+
+def test_attention_starts_as_identity():
+    values = numbers(1, 4, 4, 8)
+    np.testing.assert_array_equal(array(LongShortAttention(2)(values)), values)
+
+
+@pytest.mark.parametrize("factor", [2, 4])
+def test_masks_shrink_with_aligned_corners(factor):
+    mask = np.random.default_rng(0).uniform(size=(2, 16, 24, 1)).astype("float32")
+
+    def interpolate(values, axis):
+        source = values.shape[axis]
+        positions = np.linspace(0, source - 1, source // factor)
+        low = np.minimum(positions.astype(int), source - 2)
+        share = (positions - low).reshape([-1 if i == axis else 1 for i in range(4)])
+        upper = np.take(values, low + 1, axis)
+        return np.take(values, low, axis) * (1 - share) + upper * share
+
+    result = array(ShrinkMask(factor)(mask))
+    np.testing.assert_allclose(result, interpolate(interpolate(mask, 1), 2), atol=1e-5)
+    np.testing.assert_allclose(result[:, [0, -1], [0, -1]], mask[:, [0, -1], [0, -1]], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        ReflectionPadding2D(3),
+        InstanceNormalization(1e-3),
+        SpectralConv2D(4, 3, strides=2),
+        LongShortAttention(2),
+        ShrinkMask(4),
+    ],
+    ids=lambda layer: type(layer).__name__,
+)
+def test_layers_survive_their_configuration(layer):
+    copy = type(layer).from_config(layer.get_config())
+    values = numbers(1, 8, 8, 4)
+    assert copy(values).shape == layer(values).shape
+    assert tuple(copy.compute_output_shape((1, 8, 8, 4))) == tuple(layer(values).shape)
