@@ -4,7 +4,7 @@ import pytest
 
 from unmask.segmentation.model import LITE, build_unet
 
-TINY = {"widths": (4, 4, 6, 6, 8), "blocks": (1, 1, 1, 1, 2), "head": 4}
+TINY = {"widths": (4, 4, 6, 6, 8), "blocks": (1, 1, 1, 1, 2)}
 
 
 def test_lite_fits_its_size_limit():

@@ -8,7 +8,7 @@ from unmask.segmentation.model import build_unet
 from unmask.segmentation.train import TrainConfig, train
 from unmask.weights import load_weights
 
-TINY = {"widths": (8, 8, 8, 8, 8), "blocks": (1, 1, 1, 1, 1), "head": 4}
+TINY = {"widths": (8, 8, 8, 8, 8), "blocks": (1, 1, 1, 1, 1)}
 
 
 def test_loss_falls_on_a_few_scenes():

@@ -16,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--minutes", type=float, default=25.0, help="time budget (default: 25)")
     parser.add_argument("--init", type=Path, help="weights to start from (default: none)")
     parser.add_argument(
-        "--rate", type=float, default=2e-3, help="highest learning rate (default: 0.002)"
+        "--rate", type=float, default=2.5e-3, help="highest learning rate (default: 0.0025)"
     )
     parser.add_argument("--seed", type=int, default=0, help="seed (default: 0)")
     parser.add_argument(

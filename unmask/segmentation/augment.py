@@ -32,15 +32,14 @@ def photometric(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[n
 
 
 def _colour(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
-    x = image.astype(np.float32)
-    grey = x @ np.array([0.299, 0.587, 0.114], np.float32)
+    """Saturation, contrast, brightness and white balance: one affine map of the colours."""
+    grey = np.tile([0.299, 0.587, 0.114], (3, 1))
     saturation = 0.0 if rng.random() < 0.08 else rng.uniform(0.5, 1.5)
-    x = grey[..., None] + np.float32(saturation) * (x - grey[..., None])
-    gain = rng.uniform(0.65, 1.4) * rng.normal(1, 0.08, 3)
-    x = (x - 128) * np.float32(rng.uniform(0.7, 1.3)) + 128
-    x *= gain.astype(np.float32)
-    x += np.float32(rng.uniform(-20, 20))
-    return np.clip(x, 0, 255).astype(np.uint8)
+    contrast = rng.uniform(0.7, 1.3)
+    gain = rng.uniform(0.65, 1.4) * rng.normal(1, 0.08, 3)[:, None]
+    matrix = gain * contrast * (saturation * np.eye(3) + (1 - saturation) * grey)
+    offset = gain * 128 * (1 - contrast) + rng.uniform(-20, 20)
+    return np.asarray(cv2.transform(image, np.hstack([matrix, offset])), np.uint8)
 
 
 def _lower_resolution(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:

@@ -14,7 +14,7 @@ from unmask.segmentation.sources import FacePool, labelme_examples, png_examples
 from unmask.training.faces import FaceRecord, read_face_folder
 
 # Side of the scenes and scenes a batch: about the same number of pixels, so of seconds, each.
-DEFAULT_SHAPES = ((192, 24), (256, 14), (192, 24), (320, 9))
+DEFAULT_SHAPES = ((160, 32), (192, 24), (256, 13), (320, 8))
 
 
 class MaskDataset(keras.utils.PyDataset):
@@ -81,7 +81,7 @@ def read_faces(data: Path, split: str, per_folder: int | None = None) -> list[Fa
     return records
 
 
-def build_composer(data: Path, seed: int, per_folder: int = 2200) -> SceneComposer:
+def build_composer(data: Path, seed: int, per_folder: int = 1100) -> SceneComposer:
     """Read everything that the training split offers.
 
     Args:

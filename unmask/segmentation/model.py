@@ -7,8 +7,8 @@ from typing import Any
 
 import keras
 
-# Arguments of `build_unet` for the shipped weights.
-LITE: dict[str, Any] = {"widths": (24, 48, 80, 128, 152), "blocks": (1, 1, 2, 2, 2), "head": 12}
+# Arguments of `build_unet` for the shipped weights; multiples of 16 are fastest on CPUs.
+LITE: dict[str, Any] = {"widths": (16, 32, 64, 128, 160), "blocks": (1, 1, 2, 2, 3)}
 
 # Height and width of the input have to be multiples of this.
 STRIDE = 32
@@ -17,20 +17,18 @@ STRIDE = 32
 def build_unet(
     widths: Sequence[int] = (32, 64, 128, 256, 256),
     blocks: Sequence[int] = (1, 2, 2, 2, 3),
-    head: int = 16,
     *,
     name: str = "mask_unet",
 ) -> keras.Model:
     """Builds a U-Net with residual blocks and five levels, the deepest at 1/32 of the photo.
 
     The deepest level is dilated, so that one position there sees about 500 pixels: a whole face
-    that fills a photo of 320 pixels. The last convolutions see the full resolution again, for a
-    sharp edge.
+    that fills a photo of 320 pixels. The last layer, a transposed convolution, places the edge at
+    full resolution; convolutions there would take a third of the time for little.
 
     Args:
         widths: Channels of the five levels at 1/2, 1/4, 1/8, 1/16 and 1/32 of the resolution.
         blocks: Residual blocks of each of these levels, at least 1.
-        head: Channels of the last convolution, at full resolution.
         name: Name of the model.
 
     Returns:
@@ -53,7 +51,6 @@ def build_unet(
             raise ValueError(f"{label} must have five positive entries. Received: {label}={values}")
     inputs = keras.Input((None, None, 3), name="photo")
     x = keras.layers.Rescaling(4.0, offset=-2.0, name="rescale")(inputs)
-    photo = x
     skips = []
     for level, (width, count) in enumerate(zip(widths, blocks, strict=True), start=1):
         x = _conv(x, width, f"down{level}", stride=2)
@@ -65,12 +62,7 @@ def build_unet(
         x = keras.layers.UpSampling2D(name=f"up{level}_resize")(x)
         x = keras.layers.Concatenate(name=f"up{level}_join")([x, skips[level - 1]])
         x = _conv(x, widths[level - 1], f"up{level}")
-    x = keras.layers.Conv2DTranspose(
-        head, 4, strides=2, padding="same", activation="relu", name="head_resize"
-    )(x)
-    x = keras.layers.Concatenate(name="head_join")([x, photo])
-    x = _conv(x, head, "head")
-    x = keras.layers.Conv2D(1, 1, name="logit")(x)
+    x = keras.layers.Conv2DTranspose(1, 4, strides=2, padding="same", name="logit")(x)
     outputs = keras.layers.Activation("sigmoid", dtype="float32", name="probability")(x)
     return keras.Model(inputs, outputs, name=name)
 

@@ -12,6 +12,10 @@ from numpy.typing import NDArray
 from unmask.segmentation.augment import photometric
 from unmask.segmentation.sources import Example, FacePool
 
+# Times that every face of the pool is dressed and masked anew. Drawing a mask costs more than all
+# the rest of a scene, so that each is shown several times, in other scenes and other light.
+_LOOKS = 2
+
 
 @dataclass(frozen=True)
 class SceneMix:
@@ -24,9 +28,9 @@ class SceneMix:
         masked: Share of the pool's faces that wear a mask.
     """
 
-    real: float = 0.4
+    real: float = 0.45
     single: float = 0.25
-    group: float = 0.3
+    group: float = 0.25
     masked: float = 0.6
 
 
@@ -51,6 +55,7 @@ class SceneComposer:
     ) -> None:
         self._photos, self._pairs, self._faces = list(photos), list(pairs), faces
         self._seed, self._mix = seed, mix or SceneMix()
+        self._looks: dict[tuple[int, int], Example] = {}
 
     def scene(self, index: int, size: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         """Compose a scene.
@@ -82,19 +87,27 @@ class SceneComposer:
     # === Faces ===
 
     def _labelled(self, rng: np.random.Generator) -> Example:
-        pool = self._pairs if self._pairs and rng.random() < 0.2 else self._photos
-        return pool[int(rng.integers(len(pool)))]
+        pool = self._pairs if self._pairs and rng.random() < 0.15 else self._photos
+        example = pool[int(rng.integers(len(pool)))]
+        return _dyed(example, rng) if rng.random() < 0.4 else example
 
     def _face(self, rng: np.random.Generator) -> Example:
-        number = int(rng.integers(len(self._faces)))
-        if rng.random() < self._mix.masked:
-            return self._faces.masked(number, int(rng.integers(2**31)))
+        number, look = int(rng.integers(len(self._faces))), int(rng.integers(_LOOKS))
+        if (number, look) not in self._looks:
+            self._looks[number, look] = self._dressed_face(number, look)
+        return self._looks[number, look]
+
+    def _dressed_face(self, number: int, look: int) -> Example:
+        rng = np.random.default_rng([self._seed, number, look])
         face, landmarks = self._faces.plain(number)
-        if rng.random() < 0.35:
-            image = face.image.copy()
-            _dress(image, landmarks, rng)
-            return Example(image, face.mask, face.focus, face.name)
-        return face
+        image, masked = face.image, rng.random() < self._mix.masked
+        if rng.random() < 0.4:
+            image = image.copy()
+            # No hand under a mask.
+            _dress(image, landmarks, int(rng.integers(3 if masked else 4)), rng)
+        if masked:
+            return self._faces.masked(number, int(rng.integers(2**31)), image)
+        return Example(image, face.mask, face.focus, face.name)
 
     def _alone(
         self, example: Example, size: int, rng: np.random.Generator
@@ -240,9 +253,11 @@ def _paste(
         alpha = cv2.GaussianBlur(alpha, (0, 0), max(0.5, side * rng.uniform(0.01, 0.06)))
     face = _warp(example.image, matrix, size, cv2.BORDER_REFLECT_101)
     inside = cv2.warpAffine(example.mask, matrix, (size, size), flags=cv2.INTER_LINEAR)
-    blend = image + alpha[..., None] * (face.astype(np.float32) - image)
-    image[:] = np.clip(blend, 0, 255).astype(np.uint8)
-    mask[:] = np.where(alpha > 0.5, inside, mask)
+    left, top, width, height = cv2.boundingRect((alpha > 0).astype(np.uint8))
+    box = slice(top, top + height), slice(left, left + width)
+    blend = image[box] + alpha[box][..., None] * (face[box].astype(np.float32) - image[box])
+    image[box] = np.clip(blend, 0, 255).astype(np.uint8)
+    mask[box] = np.where(alpha[box] > 0.5, inside[box], mask[box])
 
 
 def _letterbox(image: NDArray[np.uint8], mask: NDArray[np.uint8], rng: np.random.Generator) -> None:
@@ -258,17 +273,20 @@ def _letterbox(image: NDArray[np.uint8], mask: NDArray[np.uint8], rng: np.random
 
 
 def _dress(
-    image: NDArray[np.uint8], landmarks: NDArray[np.float32], rng: np.random.Generator
+    image: NDArray[np.uint8],
+    landmarks: NDArray[np.float32],
+    kind: int,
+    rng: np.random.Generator,
 ) -> None:
-    """Put a hat, a scarf, dark glasses or a hand on an unmasked face, in place."""
+    """Put a hat (0), a scarf (1), dark glasses (2) or a hand (3) on a face, in place."""
     low, high = landmarks.min(0), landmarks.max(0)
     side = float((high - low).max())
     middle = (low + high) / 2
-    kind = int(rng.integers(4))
     if kind == 0:
         center, axes = (middle[0], low[1] - 0.12 * side), (0.6 * side, 0.25 * side)
     elif kind == 1:
-        center, axes = (middle[0], high[1] + 0.28 * side), (0.65 * side, 0.24 * side)
+        drop = rng.uniform(0.25, 0.5)
+        center, axes = (middle[0], high[1] + drop * side), (0.75 * side, drop * side)
     elif kind == 2:
         eyes = landmarks[60:76].mean(0) if len(landmarks) == 98 else landmarks[36:48].mean(0)
         center, axes = tuple(eyes), (0.45 * side, 0.12 * side)
@@ -287,6 +305,23 @@ def _dress(
     else:
         cloth = _fit(_cloth(rng), image.shape[:2]).astype(np.float32)
     image[:] = np.clip(image + canvas * (cloth - image), 0, 255).astype(np.uint8)
+
+
+def _dyed(example: Example, rng: np.random.Generator) -> Example:
+    """Give a real mask another colour or print, with its own folds and light."""
+    image, mask = example.image, example.mask
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    if not len(rows):
+        return example
+    box = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+    inside = mask[box].astype(np.float32)
+    light = image[box].astype(np.float32).mean(-1)
+    shade = np.clip(light / max(float(light[inside > 0].mean()), 20.0), 0.3, 1.6)[..., None]
+    dyed = np.clip(_fit(_cloth(rng), inside.shape) * shade, 0, 255)
+    alpha = cv2.GaussianBlur(inside, (0, 0), 0.8)[..., None]
+    changed = image.copy()
+    changed[box] = image[box] + alpha * (dyed - image[box])
+    return Example(changed, mask, example.focus, example.name)
 
 
 def _paint_patch(
@@ -318,7 +353,7 @@ def _blob(
 
 
 def _cloth(rng: np.random.Generator) -> NDArray[np.uint8]:
-    return _gradient(128, rng) if rng.random() < 0.5 else _texture(128, rng)
+    return _gradient(96, rng) if rng.random() < 0.5 else _texture(96, rng)
 
 
 def _gradient(size: int, rng: np.random.Generator) -> NDArray[np.uint8]:

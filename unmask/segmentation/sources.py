@@ -152,10 +152,16 @@ class FacePool:
         example, landmarks = self._faces[number]
         return example, landmarks
 
-    def masked(self, number: int, index: int) -> Example:
-        """Return a face with a synthetic mask; `index` chooses the mask."""
+    def masked(self, number: int, index: int, image: NDArray[np.uint8] | None = None) -> Example:
+        """Return a face with a synthetic mask.
+
+        Args:
+            number: The face.
+            index: Chooses the mask.
+            image: A changed picture of the face to use instead of the pool's.
+        """
         face, landmarks = self._faces[number]
-        worn = self._synthesizer(face.image, landmarks, index)
+        worn = self._synthesizer(face.image if image is None else image, landmarks, index)
         return Example(
             worn.image, worn.mask.astype(np.uint8), face.focus, f"{face.name}+{worn.kind}"
         )

@@ -47,7 +47,7 @@ class TrainConfig:
     minutes: float = 25.0
     seed: int = 0
     init: Path | None = None
-    rate: float = 2e-3
+    rate: float = 2.5e-3
     weight_decay: float = 1e-3
     average: float = 0.99
     steps: int = 100
