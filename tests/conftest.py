@@ -1,0 +1,35 @@
+"""Where the data is that some tests measure on; without it they are skipped, with the reason."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+_ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """The unpacked training data: the folder with faces_male, faces_wide, masks_labelme, ..."""
+    return _folder("UNMASK_DATA", fallback=None)
+
+
+@pytest.fixture(scope="session")
+def parity_dir() -> Path:
+    """Recorded shapes and outputs of the published networks."""
+    return _folder("UNMASK_PARITY", fallback=_ROOT.parent / "shared" / "parity")
+
+
+def _folder(variable: str, fallback: Path | None) -> Path:
+    value = os.environ.get(variable)
+    if value:
+        folder = Path(value)
+        if not folder.is_dir():
+            # A wrong path must not pass as "no data here".
+            pytest.fail(f"{variable}={value}: no such folder")
+        return folder
+    if fallback is not None and fallback.is_dir():
+        return fallback
+    pytest.skip(f"needs data that does not come with the package: set {variable}")
