@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import cv2
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -53,7 +54,8 @@ def fill_row(
         truth: (H, W, 3) uint8 RGB, the photo without masks.
     """
     matrix = canonical_matrix(face.landmarks)
-    mask = np.asarray(warp(face.mask.astype(np.float32), matrix, CROP_SIZE))[..., None]
+    changed = warp(face.mask.astype(np.float32), matrix, CROP_SIZE, border=cv2.BORDER_CONSTANT)
+    mask = np.asarray(changed)[..., None]
     tinted = face.crop_before * (1 - 0.55 * mask) + _MASK_COLOUR * 0.55 * mask
     pictures = [face.crop_before, tinted.astype(np.uint8), face.crop_before, face.crop_after]
     if truth is not None:

@@ -1,0 +1,81 @@
+"""`unmask run` and `unmask demo`."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from unmask.cli import main
+from unmask.demo import portraits, run_demo, wear_mask
+from unmask.image import load_image
+from unmask.pipeline import Unmasker
+
+
+@pytest.fixture(scope="module")
+def masked():
+    return wear_mask(Unmasker(), portraits()[0])
+
+
+@pytest.fixture
+def folder(tmp_path, masked):
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    Image.fromarray(masked).save(photos / "astronaut.png")
+    Image.fromarray(np.full((90, 120, 3), 70, np.uint8)).save(photos / "wall.jpg")
+    return photos
+
+
+def test_a_folder(folder, tmp_path, masked, capsys):
+    out = tmp_path / "out"
+    assert main(["run", str(folder), "-o", str(out), "--json", "--panel"]) == 0
+    assert "2 of 2 photos written, 1 without a masked face" in capsys.readouterr().out
+    assert load_image(out / "astronaut.png").shape == masked.shape
+    np.testing.assert_array_equal(load_image(out / "wall.png"), load_image(folder / "wall.jpg"))
+    assert len(json.loads((out / "astronaut.json").read_text())["faces"]) == 1
+    assert json.loads((out / "wall.json").read_text())["faces"] == []
+    assert (out / "astronaut-panel.png").is_file()
+
+
+def test_a_bad_file_does_not_stop_the_others(folder, tmp_path, capsys):
+    (folder / "broken.jpg").write_bytes(b"\xff\xd8 no picture")
+    (folder / "empty.png").write_bytes(b"")
+    out = tmp_path / "out"
+    assert main(["run", str(folder), "-o", str(out)]) == 1
+    printed = capsys.readouterr()
+    assert "broken.jpg" in printed.err
+    assert "empty.png" in printed.err
+    assert "2 of 4 photos" in printed.out
+    assert sorted(p.name for p in out.iterdir()) == ["astronaut.png", "wall.png"]
+
+
+def test_one_file_to_one_file(folder, tmp_path):
+    target = tmp_path / "made.png"
+    assert main(["run", str(folder / "astronaut.png"), "-o", str(target)]) == 0
+    assert target.is_file()
+
+
+def test_two_photos_of_one_name(folder, tmp_path):
+    other = tmp_path / "more"
+    other.mkdir()
+    Image.fromarray(np.full((90, 120, 3), 9, np.uint8)).save(other / "wall.png")
+    out = tmp_path / "out"
+    assert main(["run", str(folder / "wall.jpg"), str(other), "-o", str(out)]) == 0
+    assert sorted(p.name for p in out.iterdir()) == ["wall-2.png", "wall.png"]
+
+
+def test_nothing_to_do(tmp_path, capsys):
+    assert main(["run", str(tmp_path)]) == 2
+    assert "no photos" in capsys.readouterr().err
+
+
+def test_demo_beats_telea(tmp_path):
+    scores = run_demo(tmp_path / "demo.png")
+    assert [s.portrait for s in scores] == ["astronaut", "astronaut", "hopper", "hopper"]
+    for ours, telea in (scores[:2], scores[2:]):
+        assert ours.psnr_hole > telea.psnr_hole + 3
+        assert ours.ssim_hole > telea.ssim_hole
+        assert ours.psnr_outside == float("inf")
+    assert load_image(tmp_path / "demo.png").shape[1] > 1000

@@ -1,0 +1,110 @@
+"""Putting a completed crop back: only the hole changes, and it meets its surroundings."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from unmask.face import match_border, matrix_from_mask_box, paste_back, square_matrix, warp
+from unmask.pipeline import match_grain, refine_mask
+
+
+def _disc(side: int, radius: float) -> np.ndarray:
+    y, x = np.indices((side, side)) - (side - 1) / 2
+    return x**2 + y**2 < radius**2
+
+
+@pytest.mark.parametrize("angle", [0.0, 0.4])
+@pytest.mark.parametrize("side", [90.0, 300.0])
+def test_only_the_hole_changes(angle, side):
+    photo = np.random.default_rng(0).integers(0, 256, (400, 500, 3)).astype(np.uint8)
+    matrix = square_matrix((240, 190), side, 256, (np.cos(angle), np.sin(angle)))
+    hole = _disc(256, 60)
+    completed = np.full((256, 256, 3), 128, np.uint8)
+    result, changed = paste_back(photo, completed, hole, matrix)
+    np.testing.assert_array_equal(result[~changed], photo[~changed])
+    # The disc's area, seen in the photo.
+    assert changed.sum() == pytest.approx(np.pi * (60 * side / 256) ** 2, rel=0.05)
+    y, x = np.nonzero(changed)
+    np.testing.assert_allclose((x.mean(), y.mean()), (240, 190), atol=0.6)
+
+
+def test_the_same_picture_comes_back():
+    y, x = np.indices((300, 300))
+    photo = np.stack([x / 2, y / 2, (x + y) / 4 + 60], -1).astype(np.uint8)
+    matrix = square_matrix((150, 150), 256, 256)
+    crop = np.asarray(warp(photo, matrix, 256), np.uint8)
+    result, changed = paste_back(photo, crop, _disc(256, 70), matrix)
+    assert changed.any()
+    assert np.abs(result.astype(int) - photo).max() <= 2
+
+
+def test_a_hole_beyond_the_photo():
+    photo = np.zeros((64, 64, 3), np.uint8)
+    matrix = square_matrix((-500, -500), 256, 256)
+    result, changed = paste_back(photo, np.full((256, 256, 3), 9, np.uint8), _disc(256, 60), matrix)
+    assert not changed.any()
+    np.testing.assert_array_equal(result, photo)
+
+
+def test_empty_hole():
+    photo = np.full((64, 64, 3), 7, np.uint8)
+    empty = np.zeros((256, 256), bool)
+    result, changed = paste_back(
+        photo, np.zeros((256, 256, 3), np.uint8), empty, square_matrix((32, 32), 64)
+    )
+    assert not changed.any()
+    np.testing.assert_array_equal(result, photo)
+
+
+def test_a_colour_cast_is_matched_at_the_border():
+    crop = np.full((128, 128, 3), (150, 120, 100), np.uint8)
+    hole = _disc(128, 40)
+    crop[hole] += 12
+    matched = match_border(crop, hole)
+    np.testing.assert_array_equal(matched[~hole], crop[~hole])
+    rim = _disc(128, 40) & ~_disc(128, 39)
+    assert np.abs(matched[rim] - (150, 120, 100)).mean() < 4
+    # Deep inside the generator is trusted.
+    assert np.abs(matched[64, 64] - crop[64, 64]).max() < 1
+
+
+def test_an_outline_is_not_smeared():
+    crop = np.full((128, 128, 3), 30, np.uint8)
+    hole = _disc(128, 40)
+    crop[hole] = 200
+    np.testing.assert_allclose(match_border(crop, hole), crop, atol=1)
+
+
+def test_mask_box_gives_the_measured_framing():
+    matrix = matrix_from_mask_box((60.0, 134.0, 195.0, 240.0))
+    # A box of the average size at the average place is the canonical crop itself.
+    np.testing.assert_allclose(matrix, [[1, 0, 0], [0, 1, 0]], atol=4)
+    with pytest.raises(ValueError, match="empty"):
+        matrix_from_mask_box((5, 5, 5, 9))
+
+
+def test_refining_joins_what_touches_and_fills_holes():
+    coarse = _disc(256, 40)
+    probability = np.zeros((256, 256), np.float32)
+    probability[_disc(256, 60) & ~_disc(256, 42)] = 0.9  # touches after closing
+    probability[5:25, 5:25] = 0.9  # something else
+    coarse[120:130, 120:130] = False
+    refined = refine_mask(coarse, probability)
+    assert refined[_disc(256, 58)].all()
+    assert not refined[:30, :30].any()
+
+
+def test_grain_matches_the_surroundings():
+    rng = np.random.default_rng(0)
+    crop = np.clip(128 + rng.normal(0, 5, (192, 192, 1)), 0, 255).repeat(3, 2).astype(np.uint8)
+    hole = _disc(192, 50)
+    crop[hole] = 128
+    grained = match_grain(crop, hole, np.random.default_rng(1))
+    np.testing.assert_array_equal(grained[~hole], crop[~hole])
+    assert grained[hole].std() == pytest.approx(5, rel=0.25)
+
+
+def test_a_clean_photo_gets_no_grain():
+    crop = np.full((192, 192, 3), 90, np.uint8)
+    np.testing.assert_array_equal(match_grain(crop, _disc(192, 50), np.random.default_rng(1)), crop)

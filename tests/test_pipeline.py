@@ -1,0 +1,204 @@
+"""The pipeline with the shipped weights, on the astronaut and on pictures without faces."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+import warnings
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from unmask import Unmasker, run
+from unmask.demo import portraits, wear_mask
+from unmask.errors import ImageError, WeightsError
+from unmask.image import load_image
+
+
+@pytest.fixture(scope="module")
+def unmasker():
+    return Unmasker()
+
+
+@pytest.fixture(scope="module")
+def portrait():
+    return portraits()[0]
+
+
+@pytest.fixture(scope="module")
+def masked(unmasker, portrait):
+    return wear_mask(unmasker, portrait)
+
+
+@pytest.fixture(scope="module")
+def result(unmasker, masked):
+    return unmasker(masked)
+
+
+def test_finds_the_one_face(result, masked, portrait):
+    assert len(result.faces) == 1
+    face = result.faces[0]
+    x0, y0, x1, y1 = face.box
+    assert x0 < portrait.center[0] < x1
+    assert y0 < portrait.center[1] < y1
+    assert 0.6 < face.score <= 1
+    assert 0.5 <= face.gender_confidence <= 1
+    assert face.landmarks.shape == (98, 2)
+    assert face.crop_before.shape == face.crop_after.shape == (256, 256, 3)
+    assert result.image.shape == masked.shape
+    assert "1 masked face" in repr(result)
+
+
+def test_covers_the_mask(result, masked, portrait):
+    drawn = np.abs(masked.astype(int) - portrait.image).max(-1) > 40
+    changed = result.faces[0].mask
+    assert (drawn & changed).sum() / drawn.sum() > 0.9
+
+
+def test_known_pixels_are_untouched(result, masked):
+    outside = ~result.faces[0].mask
+    np.testing.assert_array_equal(result.image[outside], masked[outside])
+    assert (result.image != masked).any()
+
+
+def test_known_pixels_survive_png(result, masked, tmp_path):
+    result.save(tmp_path / "result.png")
+    outside = ~result.faces[0].mask
+    np.testing.assert_array_equal(load_image(tmp_path / "result.png")[outside], masked[outside])
+
+
+def test_brings_the_truth_nearer(result, masked, portrait):
+    hole = result.faces[0].mask
+    truth = portrait.image[hole].astype(float)
+    before = np.mean((masked[hole] - truth) ** 2)
+    after = np.mean((result.image[hole] - truth) ** 2)
+    assert after < before / 4
+
+
+def test_same_call_same_pixels(unmasker, result, masked):
+    np.testing.assert_array_equal(unmasker(masked).image, result.image)
+
+
+def test_every_kind_of_source_gives_the_same(unmasker, result, masked, tmp_path):
+    path = tmp_path / "photo.png"
+    Image.fromarray(masked).save(path)
+    content = path.read_bytes()
+    for source in (path, str(path), content, io.BytesIO(content), Image.fromarray(masked)):
+        np.testing.assert_array_equal(unmasker(source).image, result.image)
+
+
+def test_lists_are_batched(unmasker, result, masked):
+    empty = np.full((80, 120, 3), 90, np.uint8)
+    mirrored = np.ascontiguousarray(masked[:, ::-1])
+    with pytest.warns(UserWarning, match="no masked face"):
+        first, second, third = unmasker([masked, empty, mirrored])
+    assert np.abs(first.image.astype(int) - result.image).max() <= 2
+    assert second.faces == []
+    assert len(third.faces) == 1
+    assert unmasker([]) == []
+
+
+@pytest.mark.parametrize("shape", [(64, 64), (64, 900), (333, 71)])
+def test_without_a_face_nothing_is_invented(unmasker, shape):
+    photo = np.random.default_rng(0).integers(0, 256, (*shape, 3)).astype(np.uint8)
+    with pytest.warns(UserWarning, match="no masked face"):
+        found = unmasker(photo)
+    assert found.faces == []
+    np.testing.assert_array_equal(found.image, photo)
+    assert "no masked face" in repr(found)
+
+
+def test_an_unmasked_face_stays(unmasker, portrait):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = unmasker(portrait.image)
+    np.testing.assert_array_equal(found.image, portrait.image)
+
+
+def test_gender_can_be_chosen(unmasker, masked):
+    female, male = (unmasker(masked, gender=g) for g in ("female", "male"))
+    assert (female.faces[0].gender, female.faces[0].gender_confidence) == ("female", 1.0)
+    assert male.faces[0].gender == "male"
+    assert (female.image != male.image).any()
+
+
+def test_a_given_mask_is_used(unmasker, result, masked):
+    mask = np.zeros(masked.shape[:2], np.uint8)
+    mask[130:160, 195:255] = 255
+    found = unmasker(masked, mask=mask)
+    changed = found.faces[0].mask
+    assert changed[mask > 0].all()
+    rows, columns = np.nonzero(changed)
+    # The hole is the mask grown by a few pixels of the crop.
+    assert rows.min() > 118
+    assert rows.max() < 172
+    assert columns.min() > 183
+    assert columns.max() < 267
+
+
+@pytest.mark.parametrize("count", [98, 68])
+def test_given_landmarks_are_used(unmasker, result, masked, count):
+    from unmask.landmark_layout import POINTS_98_TO_68
+
+    points = result.faces[0].landmarks
+    if count == 68:
+        points = points[POINTS_98_TO_68]
+    found = unmasker(masked, landmarks=points)
+    np.testing.assert_allclose(found.faces[0].landmarks, points)
+    assert (found.image != masked).any()
+
+
+def test_panel(result, tmp_path):
+    figure = result.panel()
+    assert len(figure.axes) == 4
+    figure.savefig(tmp_path / "panel.png")
+    assert load_image(tmp_path / "panel.png").std() > 10
+
+
+def test_json_values(result):
+    import json
+
+    content = json.loads(json.dumps(result.faces[0].to_dict()))
+    assert content["gender"] == result.faces[0].gender
+    assert np.shape(content["landmarks"]) == (98, 2)
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"gender": "other"}, "gender='other'"),
+        ({"mask": np.zeros((5, 5))}, "photo's size"),
+        ({"landmarks": np.zeros((5, 2))}, r"shape=\(5, 2\)"),
+        ({"landmarks": np.full((98, 2), np.nan)}, "finite"),
+        ({"seed": -1}, "seed=-1"),
+    ],
+)
+def test_wrong_options(unmasker, masked, options, text):
+    with pytest.raises(ValueError, match=text):
+        unmasker(masked, **options)
+
+
+def test_too_small():
+    with pytest.raises(ImageError, match="64"):
+        run(np.zeros((63, 200, 3), np.uint8))
+
+
+def test_unknown_preset():
+    with pytest.raises((WeightsError, ValueError), match="huge"):
+        run(np.zeros((64, 64, 3), np.uint8), preset="huge")
+
+
+def test_mask_of_a_list_is_refused(unmasker, masked):
+    with pytest.raises(ValueError, match="one photo"):
+        unmasker([masked], mask=np.zeros(masked.shape[:2]))
+
+
+def test_import_is_light():
+    code = (
+        "import sys, unmask;"
+        "heavy = {'tensorflow', 'keras', 'cv2', 'matplotlib', 'pandas', 'skimage'};"
+        "raise SystemExit(repr(heavy & set(sys.modules)) if heavy & set(sys.modules) else 0)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
