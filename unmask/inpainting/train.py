@@ -205,8 +205,10 @@ class Trainer:
         # Short trainings would never leave the start with the full decay.
         decay = min(self.config.average, (1 + self.step) / (10 + self.step))
         for value, variable in zip(self.averaged, self.generator.weights, strict=True):
-            value *= decay
-            value += (1 - decay) * np.asarray(variable.numpy(), np.float32)
+            # The mean of unit vectors is shorter than one: singular vectors are taken as they are.
+            kept = decay if variable.trainable else 0.0
+            value *= kept
+            value += (1 - kept) * np.asarray(variable.numpy(), np.float32)
 
 
 def load_records(
