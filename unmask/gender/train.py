@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -105,7 +104,7 @@ def train(config: TrainConfig) -> GenderReport:
     )
     validation = validation_views(config)
     model = _compiled(config)
-    clock = _KeptClock(config.minutes, config.out / "clock.json")
+    clock = StopAfterMinutes(config.minutes, config.out / "clock.json")
     batches = AugmentedViews(
         views,
         batch_size=config.batch_size,
@@ -146,26 +145,6 @@ def validation_views(config: TrainConfig) -> Views:
     )
 
 
-class _KeptClock(StopAfterMinutes):
-    """A time budget that outlives the process: it goes on where the last backup was made."""
-
-    def __init__(self, minutes: float, path: Path) -> None:
-        super().__init__(minutes)
-        self._path = path
-        kept = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-        self.spent = float(kept.get("seconds", 0.0))
-        self.epochs = int(kept.get("epochs", 0))
-
-    def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
-        super().on_train_begin(logs)
-        self._start -= self.spent
-
-    def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
-        self.spent, self.epochs = time.monotonic() - self._start, epoch + 1
-        kept = {"seconds": self.spent, "epochs": self.epochs}
-        write_text_atomic(self._path, json.dumps(kept))
-
-
 def _compiled(config: TrainConfig) -> keras.Model:
     with precision(config.dtype_policy):
         model = build_compact(**config.network, cropped=True)
@@ -195,7 +174,7 @@ def _validation_arrays(views: Views) -> tuple[NDArray[np.float32], NDArray[np.fl
 
 
 def _finish(
-    config: TrainConfig, trained: keras.Model, validation: Views, clock: _KeptClock
+    config: TrainConfig, trained: keras.Model, validation: Views, clock: StopAfterMinutes
 ) -> GenderReport:
     model = build_compact(**config.network, cropped=True)  # float32, as it will run
     model.set_weights(trained.get_weights())

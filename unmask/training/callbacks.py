@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import json
+import math
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,8 +12,9 @@ from typing import Any
 
 import keras
 
-from unmask.io import atomic_path
-from unmask.weights import save_weights
+from unmask.errors import DataError
+from unmask.io import atomic_path, write_text_atomic
+from unmask.weights import load_arrays, save_weights
 
 
 class StopAfterMinutes(keras.callbacks.Callback):
@@ -19,18 +22,29 @@ class StopAfterMinutes(keras.callbacks.Callback):
 
     Args:
         minutes: Wall-clock budget, greater than 0.
+        path: JSON file that keeps the time at the end of each epoch, so that a training that goes
+            on after an interruption does not get the whole budget again; not kept when None.
+
+    Attributes:
+        spent: Seconds used until the end of the last epoch, those of earlier processes included.
+        epochs: Number of epochs until then.
+
+    Raises:
+        DataError: `path` exists and is not such a file.
     """
 
-    def __init__(self, minutes: float) -> None:
+    def __init__(self, minutes: float, path: str | Path | None = None) -> None:
         super().__init__()
         if not minutes > 0:
             raise ValueError(f"minutes must be positive. Received: minutes={minutes}")
         self._seconds = 60 * minutes
+        self._path = None if path is None else Path(path)
+        self.spent, self.epochs = _read_clock(self._path)
         self._start = 0.0
 
     def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
-        """Start the clock."""
-        self._start = time.monotonic()
+        """Start the clock where it stood."""
+        self._start = time.monotonic() - self.spent
 
     def elapsed_share(self) -> float:
         """Return the share of the budget that is used, 0 to 1."""
@@ -40,6 +54,23 @@ class StopAfterMinutes(keras.callbacks.Callback):
         """Stop when the time is up."""
         if self.elapsed_share() >= 1.0:
             self.model.stop_training = True
+
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
+        """Keep the time."""
+        self.spent, self.epochs = time.monotonic() - self._start, epoch + 1
+        if self._path is not None:
+            kept = {"seconds": self.spent, "epochs": self.epochs}
+            write_text_atomic(self._path, json.dumps(kept))
+
+
+def _read_clock(path: Path | None) -> tuple[float, int]:
+    if path is None or not path.is_file():
+        return 0.0, 0
+    try:
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        return float(kept["seconds"]), int(kept["epochs"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path}: not the clock of a training ({error!r})") from error
 
 
 class CosineByTime(keras.callbacks.Callback):
@@ -74,8 +105,6 @@ def cosine_rate(share: float, peak: float, floor: float = 0.0, warmup: float = 0
         >>> cosine_rate(1.0, peak=1e-3, floor=1e-5)
         1e-05
     """
-    import math
-
     if share < warmup:
         return floor + (peak - floor) * share / warmup
     progress = (share - warmup) / (1.0 - warmup)
@@ -93,6 +122,10 @@ class SaveBest(keras.callbacks.Callback):
         monitor: Key of the epoch's logs.
         mode: "min" or "max".
         metadata: Strings to store in the file; the epoch and the value are added.
+
+    Attributes:
+        best: The best value so far. A training that goes on after an interruption (its first epoch
+            is not epoch 0) takes it from the file, so that the file never gets worse.
     """
 
     def __init__(
@@ -109,6 +142,9 @@ class SaveBest(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Write the file when the epoch was the best so far."""
         value = float((logs or {})[self._monitor])
+        if self.best is None and epoch > 0 and self._path.is_file():
+            _, metadata = load_arrays(self._path)
+            self.best = float(metadata[self._monitor]) if self._monitor in metadata else None
         if self.best is None or self._sign * value > self._sign * self.best:
             self.best = value
             noted = {"epoch": str(epoch + 1), self._monitor: f"{value:.6g}"}

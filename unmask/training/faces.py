@@ -105,7 +105,7 @@ def load_canonical(
     if matrix is None:
         matrix = canonical_matrix(record.landmarks, size)
     return CanonicalFace(
-        image=np.asarray(warp(image, matrix, size), np.uint8),
+        image=warp(image, matrix, size),
         landmarks=transform_points(record.landmarks, matrix),
         valid=coverage(image.shape, matrix, size),
     )
