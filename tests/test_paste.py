@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from unmask.face import match_border, matrix_from_mask_box, paste_back, square_matrix, warp
-from unmask.pipeline import match_grain, refine_mask
+from unmask.grain import match_grain
+from unmask.pipeline import refine_mask
 
 
 def _disc(side: int, radius: float) -> np.ndarray:

@@ -7,11 +7,15 @@ All coordinates are (x, y) pixels with pixel centres at integers.
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 CROP_SIZE = 256
+
+_Pixels = TypeVar("_Pixels", np.uint8, np.float32)
 
 # WFLW-98 and iBUG-68 indices of the points that the FFHQ framing is made from: the first eye and
 # the second eye (from left to right in the image) and the two outer corners of the mouth.
@@ -120,13 +124,13 @@ def scale_of(matrix: NDArray[np.floating]) -> float:
 
 
 def warp(
-    image: NDArray[np.uint8] | NDArray[np.float32],
+    image: NDArray[_Pixels],
     matrix: NDArray[np.floating],
     size: int | tuple[int, int],
     *,
     border: int = cv2.BORDER_REFLECT_101,
     interpolation: int | None = None,
-) -> NDArray[np.uint8] | NDArray[np.float32]:
+) -> NDArray[_Pixels]:
     """Resample an image by an affine transform, without aliasing when it shrinks.
 
     Args:
@@ -261,12 +265,28 @@ def paste_back(
     blend = np.where(inside, np.clip(blend, 0, 1), 0)[..., None]
     result = photo.copy()
     old = photo[y0:y1, x0:x1].astype(np.float32)
-    mixed = old + blend * (np.asarray(patch, np.float32) - old)
+    mixed = old + blend * (patch - old)
     result[y0:y1, x0:x1] = np.where(inside[..., None], np.clip(mixed + 0.5, 0, 255), old).astype(
         np.uint8
     )
     changed[y0:y1, x0:x1] = inside
     return result, changed
+
+
+def grow(mask: NDArray[np.bool_], pixels: int) -> NDArray[np.bool_]:
+    """Grow a mask by some pixels on all sides.
+
+    Args:
+        mask: (h, w) bool.
+        pixels: By how much; the mask is copied when not positive.
+
+    Returns:
+        (h, w) bool.
+    """
+    if pixels <= 0:
+        return mask.copy()
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * pixels + 1, 2 * pixels + 1))
+    return cv2.dilate(mask.astype(np.uint8), kernel) > 0
 
 
 def match_border(

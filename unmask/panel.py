@@ -55,11 +55,11 @@ def fill_row(
     """
     matrix = canonical_matrix(face.landmarks)
     changed = warp(face.mask.astype(np.float32), matrix, CROP_SIZE, border=cv2.BORDER_CONSTANT)
-    mask = np.asarray(changed)[..., None]
+    mask = changed[..., None]
     tinted = face.crop_before * (1 - 0.55 * mask) + _MASK_COLOUR * 0.55 * mask
     pictures = [face.crop_before, tinted.astype(np.uint8), face.crop_before, face.crop_after]
     if truth is not None:
-        pictures.append(np.asarray(warp(truth, matrix, CROP_SIZE), np.uint8))
+        pictures.append(warp(truth, matrix, CROP_SIZE))
     for ax, picture, title in zip(axes, pictures, _TITLES, strict=False):
         _show(ax, picture, title)
     points = transform_points(face.landmarks, matrix)

@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import IO, TYPE_CHECKING, Any, Union, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import cv2
 import numpy as np
@@ -22,15 +22,16 @@ from unmask.face import (
     canonical_matrix,
     compose,
     coverage,
+    grow,
     matrix_from_mask_box,
     paste_back,
     transform_points,
     warp,
 )
 from unmask.gender.predict import predict_gender
-from unmask.image import Photo, load_mask, load_photo
-from unmask.inpainting.data import hole_from_mask
-from unmask.inpainting.framing import WINDOW_LEFT, WINDOW_SIDE, WINDOW_TOP
+from unmask.grain import match_grain
+from unmask.image import ImageSource, Photo, load_mask, load_photo
+from unmask.inpainting.framing import HOLE_GROWTH, WINDOW_SIDE, window_matrix
 from unmask.inpainting.predict import complete_windows
 from unmask.inpainting.prior import LinearPrior
 from unmask.landmarks.predict import locate_landmarks
@@ -42,18 +43,10 @@ from unmask.weights import find, load_weights
 
 if TYPE_CHECKING:
     import keras
-    from PIL.Image import Image
-
-PhotoSource = Union[
-    str, "os.PathLike[str]", bytes, IO[bytes], "Image", NDArray[np.uint8], Photo
-]  # fmt: skip
 
 MIN_SIDE = 64
 GENDERS = ("female", "male")
 
-# The hole is the mask and this many pixels of the canonical crop around it: enough for soft edges
-# and for a pixel or two that the segmentation misses.
-_GROWTH = 4
 # Below this, the heatmaps see no face in what looked like a mask (a scarf, a sign). Measured on the
 # real photos: see the landmark card.
 _MIN_LANDMARK_CONFIDENCE = 0.12
@@ -61,7 +54,6 @@ _MIN_LANDMARK_CONFIDENCE = 0.12
 _MIN_MASK_SCORE = 0.6
 # At least this share of the canonical crop must be mask, or there is nothing to uncover.
 _MIN_HOLE_SHARE = 0.01
-_WINDOW_MARGIN = 5
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,15 +106,31 @@ class Unmasker:
         self.weights_dir = weights_dir
 
     @overload
-    def __call__(self, photo: PhotoSource, **options: Any) -> Result: ...
-    @overload
-    def __call__(self, photo: list[PhotoSource], **options: Any) -> list[Result]: ...
     def __call__(
         self,
-        photo: PhotoSource | list[PhotoSource],
+        photo: ImageSource,
         *,
         gender: str | None = None,
-        mask: NDArray[Any] | PhotoSource | None = None,
+        mask: NDArray[Any] | ImageSource | None = None,
+        landmarks: NDArray[np.floating] | None = None,
+        seed: int = 0,
+    ) -> Result: ...
+    @overload
+    def __call__(
+        self,
+        photo: list[ImageSource],
+        *,
+        gender: str | None = None,
+        mask: None = None,
+        landmarks: None = None,
+        seed: int = 0,
+    ) -> list[Result]: ...
+    def __call__(
+        self,
+        photo: ImageSource | list[ImageSource],
+        *,
+        gender: str | None = None,
+        mask: NDArray[Any] | ImageSource | None = None,
         landmarks: NDArray[np.floating] | None = None,
         seed: int = 0,
     ) -> Result | list[Result]:
@@ -181,8 +189,10 @@ class Unmasker:
         return {gender: self._network(f"inpainting_{gender}") for gender in GENDERS}
 
     @cached_property
-    def prior(self) -> LinearPrior:
-        """The linear model of the first guess."""
+    def prior(self) -> LinearPrior | None:
+        """The linear model of the first guess, if the preset has one."""
+        if "prior" not in get_preset(self.preset).files:
+            return None
         return LinearPrior.load(find(self.preset, "prior", self.weights_dir).path)
 
     def _network(self, stage: str) -> keras.Model:
@@ -244,10 +254,10 @@ class Unmasker:
             return None
         matrix = canonical_matrix(points)
         # The networks were trained on crops whose missing border is mirrored.
-        crop = np.asarray(warp(photo.pixels, matrix, CROP_SIZE), np.uint8)
+        crop = warp(photo.pixels, matrix, CROP_SIZE)
         mask = warp(region.mask.astype(np.float32), matrix, CROP_SIZE, border=cv2.BORDER_CONSTANT)
         valid = coverage(photo.pixels.shape, matrix, CROP_SIZE)
-        return _Subject(number, matrix, points, crop, valid, np.asarray(mask) > 0.5, region.score)
+        return _Subject(number, matrix, points, crop, valid, mask > 0.5, region.score)
 
     def _segment(
         self,
@@ -306,11 +316,11 @@ class Unmasker:
 
 
 def run(
-    photo: PhotoSource,
+    photo: ImageSource,
     *,
     preset: str = "lite",
     gender: str | None = None,
-    mask: NDArray[Any] | PhotoSource | None = None,
+    mask: NDArray[Any] | ImageSource | None = None,
     landmarks: NDArray[np.floating] | None = None,
     seed: int = 0,
 ) -> Result:
@@ -373,33 +383,6 @@ def refine_mask(
     return cv2.drawContours(np.zeros_like(kept), outlines, -1, 1, cv2.FILLED) > 0
 
 
-def match_grain(
-    completed: NDArray[np.uint8], hole: NDArray[np.bool_], rng: np.random.Generator
-) -> NDArray[np.uint8]:
-    """Give the filled part the noise of the photo around it, where the photo has more.
-
-    Args:
-        completed: (h, w, 3) uint8 crop with the hole filled.
-        hole: (h, w) bool.
-        rng: Source of the noise.
-
-    Returns:
-        The crop with noise in the hole.
-    """
-    grey = cv2.cvtColor(completed, cv2.COLOR_RGB2GRAY).astype(np.float32)
-    fine = grey - cv2.GaussianBlur(grey, (0, 0), 1.0)
-    around = hole_from_mask(hole, 24) & ~hole_from_mask(hole, 3)
-    if around.sum() < 50:
-        return completed
-    # The median of |x| of Gaussian noise is 0.6745 sigma; lashes and lines do not move it much.
-    wanted, present = (float(np.median(np.abs(fine[a]))) / 0.6745 for a in (around, hole))
-    missing = min(np.sqrt(max(wanted**2 - present**2, 0.0)), 6.0)
-    if missing < 0.3:
-        return completed
-    noise = rng.normal(0, missing, grey.shape)[..., None] * hole[..., None]
-    return np.clip(completed + noise + 0.5, 0, 255).astype(np.uint8)
-
-
 @dataclass(frozen=True, eq=False)
 class _Frame:
     """The window of one face, as the generator sees it."""
@@ -410,44 +393,31 @@ class _Frame:
     matrix: NDArray[np.float64]
 
 
-def _frame(subject: _Subject, photo: Photo, prior: LinearPrior) -> _Frame:
+def _frame(subject: _Subject, photo: Photo, prior: LinearPrior | None) -> _Frame:
     """Cut the generator's window, wide enough for the whole hole."""
-    hole = hole_from_mask(subject.mask, _GROWTH)
-    to_window = _window_matrix(hole)
+    hole = grow(subject.mask, HOLE_GROWTH)
+    to_window = window_matrix(hole)
     matrix = compose(to_window, subject.matrix)
-    window_hole = np.asarray(warp(hole.astype(np.float32), to_window, WINDOW_SIDE, border=0)) > 0.5
-    image = np.asarray(warp(photo.pixels, matrix, WINDOW_SIDE), np.uint8)
+    window_hole = warp(hole.astype(np.float32), to_window, WINDOW_SIDE, border=0) > 0.5
+    image = warp(photo.pixels, matrix, WINDOW_SIDE)
     valid = coverage(photo.pixels.shape, matrix, WINDOW_SIDE)
     points = transform_points(subject.landmarks, matrix)
-    guided = points if len(points) == 98 else None
+    if prior is not None:
+        guided = points if len(points) == 98 else None
+        image = prior.fill_outside(image, window_hole, valid, guided)
     return _Frame(
-        image=prior.fill_outside(image, window_hole, valid, guided),
+        image=image,
         hole=window_hole & valid,
         landmarks=points,
         matrix=matrix,
     )
 
 
-def _window_matrix(hole: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Return the transform from the crop to the window: a cut, shrunk where the hole is wider."""
-    rows, columns = np.nonzero(hole)
-    left = min(WINDOW_LEFT, columns.min() - _WINDOW_MARGIN)
-    top = min(WINDOW_TOP, rows.min() - _WINDOW_MARGIN)
-    right = max(WINDOW_LEFT + WINDOW_SIDE, columns.max() + 1 + _WINDOW_MARGIN)
-    bottom = max(WINDOW_TOP + WINDOW_SIDE, rows.max() + 1 + _WINDOW_MARGIN)
-    scale = WINDOW_SIDE / max(right - left, bottom - top)
-    center = np.array([left + right - 1, top + bottom - 1]) / 2
-    if scale == 1.0:
-        return np.array([[1.0, 0, -left], [0, 1.0, -top]])
-    offset = (WINDOW_SIDE - 1) / 2 - scale * center
-    return np.array([[scale, 0, offset[0]], [0, scale, offset[1]]])
-
-
 def _face(subject: _Subject, image: NDArray[np.uint8], changed: NDArray[np.bool_]) -> Face:
     height, width = image.shape[:2]
     low = np.clip(subject.landmarks.min(0), 0, (width, height))
     high = np.clip(subject.landmarks.max(0), 0, (width, height))
-    after = np.asarray(warp(image, subject.matrix, CROP_SIZE), np.uint8)
+    after = warp(image, subject.matrix, CROP_SIZE)
     return Face(
         box=(float(low[0]), float(low[1]), float(high[0]), float(high[1])),
         score=subject.score,
@@ -464,7 +434,7 @@ def _box_center(region: MaskRegion) -> NDArray[np.float64]:
     return np.array([region.box[0] + region.box[2], region.box[1] + region.box[3]]) / 2
 
 
-def _given_mask(mask: NDArray[Any] | PhotoSource, photo: Photo) -> NDArray[np.bool_]:
+def _given_mask(mask: NDArray[Any] | ImageSource, photo: Photo) -> NDArray[np.bool_]:
     array = mask != 0 if isinstance(mask, np.ndarray) and mask.ndim == 2 else load_mask(mask)
     if array.shape != photo.pixels.shape[:2]:
         raise ValueError(

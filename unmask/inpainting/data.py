@@ -12,9 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unmask.errors import DataError
-from unmask.face import canonical_matrix, compose, coverage, square_matrix, transform_points, warp
+from unmask.face import (
+    canonical_matrix,
+    compose,
+    coverage,
+    grow,
+    square_matrix,
+    transform_points,
+    warp,
+)
 from unmask.image import load_image
-from unmask.inpainting.framing import WINDOW_LEFT, WINDOW_SIDE, WINDOW_TOP
+from unmask.inpainting.framing import HOLE_GROWTH, WINDOW_LEFT, WINDOW_SIDE, WINDOW_TOP
 from unmask.inpainting.prior import LinearPrior
 from unmask.landmark_layout import flip_landmarks
 from unmask.synthesis import MaskSynthesizer
@@ -62,14 +70,6 @@ def draw_landmark_map(landmarks: NDArray[np.floating], side: int) -> NDArray[np.
     inside = (columns >= 0) & (columns < side) & (rows >= 0) & (rows < side)
     result[rows[inside], columns[inside]] = 1.0
     return result
-
-
-def hole_from_mask(mask: NDArray[np.bool_], grow: int) -> NDArray[np.bool_]:
-    """Grow a mask by `grow` pixels on all sides, so that no edge of it is left to see."""
-    if grow <= 0:
-        return mask.copy()
-    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * grow + 1, 2 * grow + 1))
-    return cv2.dilate(mask.astype(np.uint8), kernel) > 0
 
 
 class InpaintingData:
@@ -120,8 +120,8 @@ class InpaintingData:
             place = int(order.permutation(len(self))[place])
         truth, valid, points = self._face(place, rng)
         masked = self._synthesizer(truth, points, number)
-        grow = int(rng.integers(2, 8)) if self._augment else 4
-        hole = hole_from_mask(masked.mask, grow)
+        pixels = int(rng.integers(2, 8)) if self._augment else HOLE_GROWTH
+        hole = grow(masked.mask, pixels)
         # In photos, shadow and ear loops remain beside the hole; half of the samples show that.
         image = masked.image if not self._augment or rng.random() < 0.5 else truth
         guided = _imprecise(points, rng)
@@ -185,7 +185,7 @@ class InpaintingData:
             matrix = compose(_jitter(rng), matrix)
             mirrored = bool(rng.random() < 0.5)
         matrix[:, 2] -= (WINDOW_LEFT, WINDOW_TOP)
-        face = np.asarray(warp(image, matrix, WINDOW_SIDE), np.uint8)
+        face = warp(image, matrix, WINDOW_SIDE)
         valid = coverage(image.shape, matrix, WINDOW_SIDE)
         moved = transform_points(points, matrix)
         if mirrored:

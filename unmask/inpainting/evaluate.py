@@ -18,10 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unmask.errors import DataError
+from unmask.face import grow
 from unmask.image import save_image
 from unmask.inpainting.baselines import fill_mean_color, fill_navier_stokes, fill_telea
-from unmask.inpainting.data import hole_from_mask
-from unmask.inpainting.framing import WINDOW_LEFT, WINDOW_TOP, window
+from unmask.inpainting.framing import HOLE_GROWTH, WINDOW_LEFT, WINDOW_TOP, window
 from unmask.inpainting.losses import FeatureNetwork
 from unmask.inpainting.predict import complete_windows, guess_windows
 from unmask.inpainting.prior import LinearPrior
@@ -30,7 +30,7 @@ from unmask.synthesis import MaskSynthesizer
 from unmask.training.faces import FaceRecord, load_canonical
 
 EVALUATION_SEED = 1234
-GROW = 4
+
 _CORNER = np.array([WINDOW_LEFT, WINDOW_TOP], np.float32)
 
 LandmarkPredictor = Callable[[NDArray[np.uint8]], NDArray[np.floating]]
@@ -98,7 +98,7 @@ def make_cases(records: Sequence[FaceRecord], *, seed: int = EVALUATION_SEED) ->
             raise DataError(f"{record.path}: needs 98 landmarks, has {len(record.landmarks)}")
         face = load_canonical(record)
         masked = synthesizer(face.image, face.landmarks, number)
-        hole = window(hole_from_mask(masked.mask, GROW))
+        hole = window(grow(masked.mask, HOLE_GROWTH))
         scored = hole & window(face.valid)
         if scored.any():
             points = (face.landmarks - _CORNER).astype(np.float32)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from unmask.face import CROP_SIZE
@@ -17,6 +18,43 @@ from unmask.face import CROP_SIZE
 WINDOW_LEFT = 32
 WINDOW_TOP = 64
 WINDOW_SIDE = 192
+
+# The hole is the mask and this many pixels of the crop around it: enough for soft edges and for a
+# pixel or two that the segmentation misses.
+HOLE_GROWTH = 4
+
+# Pixels between the hole and the window's edge: the generator continues from what it sees there.
+_MARGIN = 5
+
+
+def window_matrix(hole: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Choose the window of one crop: the usual one, made larger where the hole is wider.
+
+    Args:
+        hole: (256, 256) bool, not empty.
+
+    Returns:
+        (2, 3) matrix from crop pixels to pixels of a 192 x 192 window. It only shifts where the
+        hole leaves a margin in the usual window, and shrinks otherwise.
+
+    Example:
+        >>> hole = np.zeros((256, 256), bool)
+        >>> hole[130:240, 60:200] = True
+        >>> window_matrix(hole)
+        array([[  1.,   0., -32.],
+               [  0.,   1., -64.]])
+    """
+    rows, columns = np.nonzero(hole)
+    left = min(WINDOW_LEFT, columns.min() - _MARGIN)
+    top = min(WINDOW_TOP, rows.min() - _MARGIN)
+    right = max(WINDOW_LEFT + WINDOW_SIDE, columns.max() + 1 + _MARGIN)
+    bottom = max(WINDOW_TOP + WINDOW_SIDE, rows.max() + 1 + _MARGIN)
+    scale = WINDOW_SIDE / max(right - left, bottom - top)
+    if scale == 1.0:
+        return np.array([[1.0, 0.0, -left], [0.0, 1.0, -top]])
+    center = np.array([left + right - 1, top + bottom - 1]) / 2
+    offset = (WINDOW_SIDE - 1) / 2 - scale * center
+    return np.array([[scale, 0.0, offset[0]], [0.0, scale, offset[1]]])
 
 
 def window(array: NDArray[Any]) -> NDArray[Any]:

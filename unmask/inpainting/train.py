@@ -148,7 +148,8 @@ class Trainer:
             raise WeightsError(f"{path}: a checkpoint of another configuration")
         for name, variable in variables.items():
             variable.assign(arrays[name])
-        self.averaged = [arrays[f"average/{i}"].copy() for i in range(len(self.averaged))]
+        for i, value in enumerate(self.averaged):
+            value[...] = arrays[f"average/{i}"]
         progress = json.loads(metadata["progress"])
         self.step, self.seconds = int(progress["step"]), float(progress["seconds"])
 
