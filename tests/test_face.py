@@ -28,8 +28,8 @@ def face_98(seed: int = 0) -> NDArray[np.float64]:
     """98 points of a roughly upright face in a photo."""
     rng = np.random.default_rng(seed)
     points = rng.uniform(200, 400, (98, 2))
-    points[60:68] = (250, 250) + rng.normal(0, 3, (8, 2))
-    points[68:76] = (350, 255) + rng.normal(0, 3, (8, 2))
+    points[60:68] = rng.normal((250, 250), 3, (8, 2))
+    points[68:76] = rng.normal((350, 255), 3, (8, 2))
     points[[76, 82]] = (270, 380), (330, 385)
     return points
 
@@ -261,7 +261,7 @@ def test_true_pixels_come_back_true(pasted):
 
 
 def test_colour_cast_does_not_show_at_the_border(pasted):
-    photo, crop, hole, matrix = pasted
+    _, crop, hole, _ = pasted
     cast = np.clip(crop.astype(int) + 12, 0, 255).astype(np.uint8)
     cast[~hole] = crop[~hole]
     matched = match_border(cast, hole)

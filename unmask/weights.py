@@ -132,7 +132,8 @@ def save_weights(
     """
     arrays: dict[str, NDArray[np.generic]] = {}
     for variable in _stored_variables(model):
-        value = np.asarray(variable.numpy(), dtype=np.float32).astype(dtype)
+        with np.errstate(over="ignore"):  # reported below, with the variable's name
+            value = np.asarray(variable.numpy(), dtype=np.float32).astype(dtype)
         if not np.isfinite(value).all():
             raise WeightsError(f"{path}: {variable.path} has values that {dtype} cannot hold")
         if variable.path in arrays:
@@ -214,7 +215,10 @@ def read_manifest(weights_dir: str | os.PathLike[str] | None = None) -> list[Wei
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise WeightsError(f"{path}: not a TOML file ({error})") from error
-    return [_entry(folder, path, i, row) for i, row in enumerate(content.get("file", []))]
+    rows = content.get("file", [])
+    if not isinstance(rows, list):
+        raise WeightsError(f"{path}: file: must be an array of tables ([[file]])")
+    return [_entry(folder, path, i, row) for i, row in enumerate(rows)]
 
 
 def verify(entry: WeightFile) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,19 +68,14 @@ def read_face_folder(folder: str | Path, *, split: str | None = None) -> list[Fa
         The records, in the order of the archive.
 
     Raises:
-        DataError: The archive is missing or inconsistent.
+        DataError: The archive is missing, unreadable or inconsistent, or a label is no number.
     """
     folder = Path(folder)
     archives = [folder / f"landmarks{n}.npz" for n in (98, 68)]
     archive = next((path for path in archives if path.is_file()), None)
     if archive is None:
         raise DataError(f"{folder}: neither landmarks98.npz nor landmarks68.npz found")
-    with np.load(archive, allow_pickle=False) as content:
-        files = [str(name) for name in content["files"]]
-        landmarks = content[archive.stem].astype(np.float32)
-        splits = [str(s) for s in content["split"]] if "split" in content.files else None
-    if len(files) != len(landmarks):
-        raise DataError(f"{archive}: {len(files)} files but {len(landmarks)} landmark sets")
+    files, landmarks, splits = _read_archive(archive)
     labels = _read_labels(folder / "labels.csv")
     records = [
         _record(folder, name, points, labels.get(name, {}), splits[i] if splits else None)
@@ -111,18 +107,45 @@ def load_canonical(
     )
 
 
+def _read_archive(path: Path) -> tuple[list[str], NDArray[np.float32], list[str] | None]:
+    try:
+        with np.load(path, allow_pickle=False) as content:
+            files = [str(name) for name in content["files"]]
+            landmarks = content[path.stem].astype(np.float32)
+            splits = [str(s) for s in content["split"]] if "split" in content.files else None
+    except (KeyError, ValueError, OSError, zipfile.BadZipFile) as error:
+        raise DataError(f"{path}: cannot be read ({error})") from error
+    points = int(path.stem.removeprefix("landmarks"))
+    if landmarks.shape[1:] != (points, 2):
+        raise DataError(f"{path}: {path.stem} has shape {landmarks.shape}, not (N, {points}, 2)")
+    if len(files) != len(landmarks):
+        raise DataError(f"{path}: {len(files)} files but {len(landmarks)} landmark sets")
+    if splits is not None and len(splits) != len(files):
+        raise DataError(f"{path}: {len(files)} files but {len(splits)} splits")
+    return files, landmarks, splits
+
+
 def _read_labels(path: Path) -> dict[str, dict[str, str]]:
     if not path.is_file():
         return {}
     with path.open(newline="", encoding="utf-8") as handle:
-        return {row["file"]: row for row in csv.DictReader(handle)}
+        reader = csv.DictReader(handle)
+        if "file" not in (reader.fieldnames or ()):
+            raise DataError(f"{path}: has no column 'file'")
+        return {row["file"]: row for row in reader}
 
 
 def _record(
     folder: Path, name: str, points: NDArray[np.float32], row: dict[str, str], split: str | None
 ) -> FaceRecord:
     def integer(key: str) -> int | None:
-        return int(row[key]) if row.get(key) else None
+        text = row.get(key)
+        try:
+            return int(text) if text else None
+        except ValueError:
+            raise DataError(
+                f"{folder / 'labels.csv'}: {name}: {key}: must be a whole number. Received: {text!r}"
+            ) from None
 
     return FaceRecord(
         path=folder / name,
