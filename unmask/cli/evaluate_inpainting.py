@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from unmask.inpainting.evaluate import Cases, LandmarkPredictor, Method
+    from unmask.inpainting.prior import LinearPrior
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -60,14 +61,17 @@ def _complete(args: argparse.Namespace) -> tuple[Cases, dict[str, NDArray[np.uin
     from rich.progress import track
 
     from unmask.inpainting.evaluate import choose_faces, make_cases
+    from unmask.inpainting.prior import LinearPrior
     from unmask.training.faces import read_face_folder
+    from unmask.weights import find
 
-    methods = _methods(args)
+    prior = LinearPrior.load(args.prior or find("lite", "prior").path)
+    methods = _methods(args, prior)
     records = [r for folder in args.data for r in read_face_folder(folder, split=args.split)]
-    cases = make_cases(choose_faces(records, args.count))
+    cases = make_cases(choose_faces(records, args.count), prior)
     work = [(name, method, cases) for name, method in methods.items()]
     if args.landmarks:
-        guided = cases.guided_by(_predictor(args.landmarks))
+        guided = cases.guided_by(_predictor(args.landmarks), prior)
         work += [
             (f"{name}, predicted landmarks", methods[name], guided)
             for name in ("linear prior", "generator")
@@ -76,13 +80,11 @@ def _complete(args: argparse.Namespace) -> tuple[Cases, dict[str, NDArray[np.uin
     return cases, {name: method(faces) for name, method, faces in steps}
 
 
-def _methods(args: argparse.Namespace) -> dict[str, Method]:
+def _methods(args: argparse.Namespace, prior: LinearPrior) -> dict[str, Method]:
     from unmask.inpainting.evaluate import baselines, generator_method
     from unmask.inpainting.generator import LITE, build_generator
-    from unmask.inpainting.prior import LinearPrior
     from unmask.weights import find, load_weights
 
-    prior = LinearPrior.load(args.prior or find("lite", "prior").path)
     models = {}
     for gender in ("male", "female"):
         path = getattr(args, gender) or find("lite", f"inpainting_{gender}").path

@@ -1,8 +1,9 @@
 """How well hidden faces are completed, in figures and in pictures.
 
 Faces of the validation split get a drawn mask each, the same one at every call; the hole is the
-mask grown by 4 pixels. Every method completes the 192 x 192 window. What lies outside the original
-photo (the reflected border of tight crops) is not scored. All figures are means over faces.
+mask grown as `unmask.run` grows it. Every method completes the usual 192 x 192 window. What lies
+outside the original photo (the border of tight crops) is filled by the linear prior first, as in
+training and in `unmask.run`, and is not scored. All figures are means over faces.
 """
 
 from __future__ import annotations
@@ -45,18 +46,20 @@ class Cases:
 
     Attributes:
         crops: (N, 256, 256, 3) uint8 canonical crops with the drawn mask.
+        images: (N, 192, 192, 3) uint8 windows of them, filled outside the photo.
         truth: (N, 192, 192, 3) uint8 windows without it.
         holes: (N, 192, 192) bool, what is to be completed.
-        scored: (N, 192, 192) bool, the part of the hole where the truth is known.
+        valid: (N, 192, 192) bool, True where a pixel comes from the photo.
         landmarks: (N, 98, 2) float32 points in window pixels.
         genders: (N,) "male", "female" or "" where unknown.
         kinds: (N,) families of the masks.
     """
 
     crops: NDArray[np.uint8]
+    images: NDArray[np.uint8]
     truth: NDArray[np.uint8]
     holes: NDArray[np.bool_]
-    scored: NDArray[np.bool_]
+    valid: NDArray[np.bool_]
     landmarks: NDArray[np.float32]
     genders: NDArray[np.str_]
     kinds: NDArray[np.str_]
@@ -66,23 +69,28 @@ class Cases:
         return len(self.truth)
 
     @property
-    def images(self) -> NDArray[np.uint8]:
-        """(N, 192, 192, 3) uint8 masked windows."""
-        return window(self.crops)
+    def scored(self) -> NDArray[np.bool_]:
+        """(N, 192, 192) bool, the part of the hole where the truth is known."""
+        return self.holes & self.valid
 
-    def guided_by(self, predictor: LandmarkPredictor) -> Cases:
+    def guided_by(self, predictor: LandmarkPredictor, prior: LinearPrior) -> Cases:
         """Return the same cases with landmarks found on the masked faces.
 
         The framing stays that of the true landmarks, so that results compare pixel by pixel.
         """
-        return replace(self, landmarks=(predictor(self.crops) - _CORNER).astype(np.float32))
+        landmarks = (predictor(self.crops) - _CORNER).astype(np.float32)
+        images = _fill_outside(prior, self.crops, self.holes, self.valid, landmarks)
+        return replace(self, images=images, landmarks=landmarks)
 
 
-def make_cases(records: Sequence[FaceRecord], *, seed: int = EVALUATION_SEED) -> Cases:
+def make_cases(
+    records: Sequence[FaceRecord], prior: LinearPrior, *, seed: int = EVALUATION_SEED
+) -> Cases:
     """Put a mask on each face; the same seed and records give the same cases.
 
     Args:
         records: Faces with 98 landmarks.
+        prior: The linear model that fills what lies outside the photo.
         seed: Seed of the masks.
 
     Returns:
@@ -99,16 +107,27 @@ def make_cases(records: Sequence[FaceRecord], *, seed: int = EVALUATION_SEED) ->
         face = load_canonical(record)
         masked = synthesizer(face.image, face.landmarks, number)
         hole = window(grow(masked.mask, HOLE_GROWTH))
-        scored = hole & window(face.valid)
-        if scored.any():
+        valid = window(face.valid)
+        if (hole & valid).any():
             points = (face.landmarks - _CORNER).astype(np.float32)
-            gender = record.gender or ""
-            rows.append(
-                (masked.image, window(face.image), hole, scored, points, gender, masked.kind)
-            )
+            truth, gender = window(face.image), record.gender or ""
+            rows.append((masked.image, truth, hole, valid, points, gender, masked.kind))
     if not rows:
         raise DataError("no faces to evaluate on")
-    return Cases(*(np.stack(column) for column in zip(*rows, strict=True)))
+    crops, truth, holes, valid, *rest = (np.stack(c) for c in zip(*rows, strict=True))
+    images = _fill_outside(prior, crops, holes, valid, rest[0])
+    return Cases(crops, images, truth, holes, valid, *rest)
+
+
+def _fill_outside(
+    prior: LinearPrior,
+    crops: NDArray[np.uint8],
+    holes: NDArray[np.bool_],
+    valid: NDArray[np.bool_],
+    landmarks: NDArray[np.float32],
+) -> NDArray[np.uint8]:
+    faces = zip(window(crops), holes, valid, landmarks, strict=True)
+    return np.stack([prior.fill_outside(*face) for face in faces])
 
 
 def choose_faces(
