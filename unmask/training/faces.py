@@ -144,7 +144,7 @@ def _record(
             return int(text) if text else None
         except ValueError:
             raise DataError(
-                f"{folder / 'labels.csv'}: {name}: {key}: must be a whole number. Received: {text!r}"
+                f"{folder / 'labels.csv'}: {name}: {key}: not a whole number. Received: {text!r}"
             ) from None
 
     return FaceRecord(
