@@ -16,7 +16,7 @@ def _version() -> str:
     text = (ROOT / "unmask" / "_version.py").read_text(encoding="utf-8")
     found = re.search(r'^__version__ = "([^"]+)"', text, re.MULTILINE)
     if found is None:
-        raise RuntimeError("unmask/_version.py: no line __version__ = \"...\"")
+        raise RuntimeError('unmask/_version.py: no line __version__ = "..."')
     return found.group(1)
 
 
