@@ -1,0 +1,257 @@
+"""Baselines, completing windows, and the figures and pictures of an evaluation."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from skimage.io import imread
+
+from unmask.errors import DataError
+from unmask.inpainting.baselines import fill_mean_color, fill_navier_stokes, fill_telea
+from unmask.inpainting.evaluate import (
+    baselines,
+    choose_faces,
+    contact_sheet,
+    evaluate,
+    generator_method,
+    make_cases,
+    markdown_table,
+    perceptual_distance,
+)
+from unmask.inpainting.features import CompressedVgg
+from unmask.inpainting.generator import build_generator
+from unmask.inpainting.predict import complete_windows, guess_windows
+from unmask.metrics import psnr_hole
+from unmask.training.faces import read_face_folder
+
+
+@pytest.fixture(scope="module")
+def faces(face_folder):
+    return read_face_folder(face_folder)
+
+
+@pytest.fixture(scope="module")
+def cases(faces, prior):
+    return make_cases(faces[:6], prior)
+
+
+@pytest.fixture(scope="module")
+def coarse_generator():
+    return build_generator(width=8, blocks=1, coarse=True)
+
+
+# === Baselines ===
+
+
+@pytest.mark.parametrize("fill", [fill_mean_color, fill_telea, fill_navier_stokes])
+def test_baselines_change_the_hole_only_and_leave_the_image_alone(fill, face):
+    image = face[0]
+    hole = np.zeros(image.shape[:2], bool)
+    hole[100:180, 80:170] = True
+    before = image.copy()
+    result = fill(image, hole)
+    np.testing.assert_array_equal(image, before)
+    np.testing.assert_array_equal(result[~hole], image[~hole])
+    other = image.copy()
+    other[hole] = 0
+    np.testing.assert_array_equal(fill(other, hole), result)
+    flat = np.full((40, 40, 3), (10, 120, 250), np.uint8)
+    assert np.abs(fill(flat, hole[90:130, 70:110]).astype(int) - flat).max() <= 1
+
+
+def test_local_fills_continue_a_ramp_that_the_mean_colour_cannot():
+    ramp = np.broadcast_to(np.arange(0, 256, 4, dtype=np.uint8)[None, :, None], (64, 64, 3)).copy()
+    hole = np.zeros((64, 64), bool)
+    hole[20:40, 10:30] = True
+    figures = [
+        psnr_hole(ramp, fill(ramp, hole), hole)
+        for fill in (fill_mean_color, fill_telea, fill_navier_stokes)
+    ]
+    assert min(figures[1:]) > figures[0] + 5
+
+
+def test_baselines_name_what_does_not_fit():
+    image = np.zeros((8, 8, 3), np.uint8)
+    with pytest.raises(ValueError, match="a hole everywhere"):
+        fill_telea(image, np.ones((8, 8), bool))
+    with pytest.raises(ValueError, match="dtype=float64"):
+        fill_mean_color(image, np.zeros((8, 8)))
+    with pytest.raises(ValueError, match=r"shape=\(8, 8\)"):
+        fill_navier_stokes(image[..., 0], np.zeros((8, 8), bool))
+
+
+# === Completing windows ===
+
+
+def test_windows_are_completed_in_the_hole_only(cases, prior, coarse_generator):
+    inputs = cases.images, cases.holes, cases.landmarks
+    result = complete_windows(coarse_generator, prior, *inputs, batch_size=4)
+    assert result.dtype == np.uint8
+    assert result.shape == cases.images.shape
+    np.testing.assert_array_equal(result[~cases.holes], cases.images[~cases.holes])
+    assert (result[cases.holes] != cases.images[cases.holes]).mean() > 0.8
+
+
+def test_batching_and_hidden_pixels_make_no_difference(cases, prior, coarse_generator):
+    inputs = cases.images[:3], cases.holes[:3], cases.landmarks[:3]
+    result = complete_windows(coarse_generator, prior, *inputs, batch_size=3)
+    single = complete_windows(coarse_generator, prior, *inputs, batch_size=1)
+    assert np.abs(result.astype(int) - single).max() <= 1
+    repainted = np.where(inputs[1][..., None], np.uint8(77), inputs[0])
+    again = complete_windows(coarse_generator, prior, repainted, *inputs[1:], batch_size=3)
+    np.testing.assert_array_equal(again, result)
+
+
+def test_a_silent_generator_returns_the_guess(cases, prior):
+    model = build_generator(width=8, blocks=1, coarse=True)
+    last = model.get_layer("decoder3")
+    last.set_weights([0 * value for value in last.get_weights()])
+    inputs = cases.images[:2], cases.holes[:2], cases.landmarks[:2]
+    expected = guess_windows(prior, *inputs)
+    np.testing.assert_array_equal(complete_windows(model, prior, *inputs), expected)
+
+
+def test_no_faces_and_wrong_inputs(cases, prior, coarse_generator):
+    images, holes, landmarks = cases.images[:1], cases.holes[:1], cases.landmarks[:1]
+    empty = complete_windows(coarse_generator, prior, images[:0], holes[:0], landmarks[:0])
+    assert empty.shape == (0, 192, 192, 3)
+    with pytest.raises(ValueError, match="prior=None"):
+        complete_windows(coarse_generator, None, images, holes, landmarks)
+    with pytest.raises(ValueError, match="images must be"):
+        complete_windows(coarse_generator, prior, images / 255.0, holes, landmarks)
+    with pytest.raises(ValueError, match="holes must be"):
+        complete_windows(coarse_generator, prior, images, holes[:, :100], landmarks)
+    with pytest.raises(ValueError, match="landmarks must be"):
+        complete_windows(coarse_generator, prior, images, holes, landmarks[:, :5])
+
+
+# === Evaluation ===
+
+
+def test_cases_are_repeatable_and_consistent(cases, faces, prior):
+    again = make_cases(faces[:6], prior)
+    np.testing.assert_array_equal(again.crops, cases.crops)
+    np.testing.assert_array_equal(again.holes, cases.holes)
+    assert len(cases) == 6
+    assert cases.scored.any((1, 2)).all()
+    assert not (cases.scored & ~cases.valid).any()
+    assert set(cases.genders) == {"male", "female"}
+    changed = np.abs(cases.images.astype(int) - cases.truth).max(-1)
+    inside, outside = cases.scored, ~cases.holes & cases.valid
+    assert changed[inside].mean() > 10 * changed[outside].mean()
+    other = make_cases(faces[:6], prior, seed=5)
+    assert (other.holes != cases.holes).any()
+
+
+def test_pixels_from_outside_the_photo_are_guessed_and_not_scored(faces, prior):
+    record = faces[0]
+    moved = replace(record, landmarks=record.landmarks - np.array([60, 0], np.float32))
+    case = make_cases([moved], prior)
+    padding = ~case.valid
+    assert padding.mean() > 0.1
+    mirrored = case.crops[:, 64:256, 32:224]
+    assert (case.images[padding] != mirrored[padding]).mean() > 0.5
+    kept = case.valid
+    np.testing.assert_array_equal(case.images[kept], mirrored[kept])
+
+
+def test_predicted_landmarks_come_from_the_masked_crops(cases, prior):
+    seen = []
+
+    def predictor(crops):
+        seen.append(crops)
+        return np.full((len(crops), 98, 2), 100.0)
+
+    guided = cases.guided_by(predictor, prior)
+    np.testing.assert_array_equal(seen[0], cases.crops)
+    assert guided.landmarks[0, 0].tolist() == [68, 36]
+    np.testing.assert_array_equal(guided.holes, cases.holes)
+
+
+def test_the_truth_scores_best_and_scoring_ignores_known_pixels(cases, prior, vgg_file):
+    features = CompressedVgg(vgg_file)
+    near = np.clip(cases.truth.astype(int) + 1, 0, 255).astype(np.uint8)
+    spoiled = np.where(cases.scored[..., None], near, np.uint8(0))
+    results = {name: method(cases) for name, method in baselines(prior).items()}
+    evaluation = evaluate(cases, {**results, "near": near, "spoiled": spoiled}, features)
+    best = evaluation.of("near")
+    assert best.psnr_hole > 45
+    assert evaluation.of("spoiled") == replace(best, method="spoiled")
+    for name in results:
+        scores = evaluation.of(name)
+        assert scores.psnr_hole < best.psnr_hole
+        assert scores.perceptual > best.perceptual
+        assert scores.ssim_lafin < best.ssim_lafin
+    assert evaluation.count == 6
+    assert evaluation.hole_share == pytest.approx(cases.scored.mean())
+    everyone, male, female = (evaluation.of("Telea", g) for g in ("all", "male", "female"))
+    assert (male.count, female.count) == (3, 3)
+    assert everyone.psnr_hole == pytest.approx((male.psnr_hole + female.psnr_hole) / 2)
+    kinds = [s for s in evaluation.scores if s.method == "Telea" and s.group.startswith("mask: ")]
+    assert sum(s.count for s in kinds) == 6
+    table = markdown_table(evaluation)
+    assert f"| Telea | all | 6 | {everyone.psnr_hole:.2f} " in table
+    assert "perceptual" in table
+    with pytest.raises(KeyError, match="unheard"):
+        evaluation.of("unheard")
+
+
+def test_perceptual_distance_equals_the_loss_of_each_face(cases, vgg_file):
+    from unmask.inpainting.losses import perceptual_loss
+
+    features = CompressedVgg(vgg_file)
+    black = np.zeros_like(cases.truth)
+    distances = perceptual_distance(features, cases, black, batch_size=4)
+    composite = np.where(cases.scored[..., None], black, cases.truth)[4:5] / np.float32(255)
+    wanted = cases.truth[4:5] / np.float32(255)
+    expected = perceptual_loss(features(composite)[0], features(wanted)[0])
+    assert distances.shape == (6,)
+    assert distances[4] == pytest.approx(float(expected), rel=1e-3)
+    assert not perceptual_distance(features, cases, cases.truth).any()
+
+
+def test_each_gender_gets_its_generator(cases, prior, coarse_generator):
+    other = build_generator(width=8, blocks=1, coarse=True)
+    last = other.get_layer("decoder3")
+    last.set_weights([0 * value for value in last.get_weights()])
+    models = {"male": coarse_generator, "female": other}
+    own = generator_method(models, prior)(cases)
+    swapped = generator_method(models, prior, swapped=True)(cases)
+    guess = guess_windows(prior, cases.images, cases.holes, cases.landmarks)
+    male = cases.genders == "male"
+    np.testing.assert_array_equal(own[~male], guess[~male])
+    np.testing.assert_array_equal(swapped[male], guess[male])
+    assert (own[male] != guess[male]).any()
+
+
+def test_the_sheet_shows_best_median_and_worst(cases, tmp_path):
+    results = {"noisy": cases.truth.copy()}
+    order = [3, 0, 5, 1, 4, 2]
+    for badness, place in enumerate(order):
+        hole = cases.scored[place]
+        results["noisy"][place][hole] ^= np.uint8(1 << badness)
+    chosen = contact_sheet(tmp_path / "sheet.png", cases, results, rank_by="noisy", each=1)
+    assert chosen == [3, 5, 2]
+    picture = imread(tmp_path / "sheet.png")
+    assert picture.shape == (20 + 3 * 192, 4 * 192, 3)
+    # The last column of the first row is the truth of the best face.
+    np.testing.assert_array_equal(picture[20:212, 576:], cases.truth[3])
+    assert sorted(contact_sheet(tmp_path / "all.png", cases, results, rank_by="noisy")) == [
+        0, 1, 2, 3, 4, 5,
+    ]  # fmt: skip
+
+
+def test_faces_are_chosen_by_lot_and_balanced(faces):
+    chosen = choose_faces(faces, 4)
+    assert [record.gender for record in chosen] == ["female"] * 2 + ["male"] * 2
+    assert choose_faces(faces, 4) == chosen
+    assert len(choose_faces(faces, 100)) == 8
+    unknown = [replace(record, gender=None) for record in faces]
+    assert choose_faces(unknown, 4) == []
+
+
+def test_nothing_to_evaluate_is_an_error(faces, prior):
+    with pytest.raises(DataError, match="no faces"):
+        make_cases([], prior)
+    with pytest.raises(DataError, match="has 68"):
+        make_cases([replace(faces[0], landmarks=faces[0].landmarks[:68])], prior)
