@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import keras
 
+from unmask.errors import WeightsError
 from unmask.landmarks.augment import Augmentation
 from unmask.landmarks.data import Faces, LandmarkDataset, read_groups, validation_faces
 from unmask.landmarks.losses import coordinate_loss, weighted_adaptive_wing
@@ -16,7 +19,7 @@ from unmask.landmarks.predict import predict_landmarks
 from unmask.metrics import nme
 from unmask.training.callbacks import CosineByTime, CsvHistory, StopAfterMinutes
 from unmask.training.precision import precision
-from unmask.weights import save_weights
+from unmask.weights import load_arrays, load_weights, save_weights
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,7 @@ class TrainConfig:
         data: Folder with ``faces_male``, ``faces_female``, ``faces_wide`` and ``landmarks_300w``;
             those that exist are used.
         out: Folder for the weights, the history and what an interrupted training needs.
-        minutes: Wall-clock budget of this call; the learning rate falls to zero over it.
+        minutes: Wall-clock budget, interruptions excluded; the learning rate falls to zero over it.
         seed: Seed of the faces' variations and of the first weights.
         batch_size: Faces a step.
         steps: Steps between two validations.
@@ -119,12 +122,14 @@ class KeepBest(keras.callbacks.Callback):
     def __init__(self, path: Path, metadata: dict[str, str]) -> None:
         super().__init__()
         self._path, self._metadata = path, metadata
-        self._best = float("inf")
+        self._best: float | None = None
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Write the file when the epoch was the best so far."""
         values = {key: float(value) for key, value in (logs or {}).items()}
-        if values["val_error"] < self._best:
+        if self._best is None and epoch > 0 and self._path.is_file():  # an earlier process's
+            self._best = float(load_arrays(self._path)[1]["val_error"])
+        if self._best is None or values["val_error"] < self._best:
             self._best = values["val_error"]
             noted = {key: f"{value:.4g}" for key, value in values.items()}
             noted["epoch"] = str(epoch + 1)
@@ -167,7 +172,7 @@ def train(config: TrainConfig) -> Path:
         validation_faces(records, masked=masked, count=config.validation, seed=config.seed)
         for masked in (False, True)
     ]
-    budget = StopAfterMinutes(config.minutes)
+    budget = StopAfterMinutes(config.minutes, config.out / "clock.json")
     callbacks = [
         budget,
         CosineByTime(budget, peak=config.rate),
@@ -179,7 +184,31 @@ def train(config: TrainConfig) -> Path:
         CsvHistory(config.out / "history.csv"),
     ]
     model.fit(dataset, epochs=10_000, callbacks=callbacks, shuffle=False, verbose=2)
+    store_compactly(best, config.network)
     return best
+
+
+def store_compactly(path: Path, network: dict[str, Any]) -> None:
+    """Rewrite a weight file in float16 without changing what the network computes.
+
+    The convolution before the last batch normalisation has no scale of its own, and training lets
+    it grow until the variance does not fit; dividing both by the same power of two is exact.
+
+    Args:
+        path: The safetensors file; it stays as it is if float16 cannot hold another value.
+        network: Arguments of :func:`unmask.landmarks.model.build_fan`.
+    """
+    model = build_fan(**network)
+    metadata = load_weights(model, path)
+    for i in range(len(model.outputs)):
+        convolution, norm = model.get_layer(f"conv_last{i}"), model.get_layer(f"bn_end{i}")
+        largest = float(keras.ops.max(norm.moving_variance))
+        scale = 2.0 ** -max(0, math.ceil(math.log2(largest) / 2))
+        for variable in (convolution.kernel, convolution.bias, norm.moving_mean):
+            variable.assign(variable * scale)
+        norm.moving_variance.assign(norm.moving_variance * scale**2)
+    with contextlib.suppress(WeightsError):
+        save_weights(model, path, metadata)
 
 
 def _metadata(config: TrainConfig) -> dict[str, str]:
