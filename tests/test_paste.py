@@ -87,13 +87,35 @@ def test_mask_box_gives_the_measured_framing():
 
 def test_refining_joins_what_touches_and_fills_holes():
     coarse = _disc(256, 40)
-    probability = np.zeros((256, 256), np.float32)
+    probability = np.full((256, 256), 0.2, np.float32)
     probability[_disc(256, 60) & ~_disc(256, 42)] = 0.9  # touches after closing
     probability[5:25, 5:25] = 0.9  # something else
-    coarse[120:130, 120:130] = False
+    probability[120:130, 120:130] = 0.0  # a print or a valve
     refined = refine_mask(coarse, probability)
     assert refined[_disc(256, 58)].all()
-    assert not refined[:30, :30].any()
+    assert not refined[~_disc(256, 62)].any()
+
+
+def test_refining_drops_what_the_crop_denies():
+    probability = np.full((256, 256), 0.9, np.float32)
+    probability[:, 128:] = 0.05
+    refined = refine_mask(_disc(256, 60), probability)
+    assert not refined[:, 133:].any()
+
+
+@pytest.mark.parametrize(("count", "jaw", "bridge"), [(98, 33, 51), (68, 17, 27)])
+def test_refining_stays_near_the_face(count, jaw, bridge):
+    angle = np.linspace(np.pi, 0, jaw)
+    landmarks = np.full((count, 2), 128.0)
+    landmarks[:jaw] = np.stack([128 + 70 * np.cos(angle), 128 + 90 * np.sin(angle)], 1)
+    landmarks[bridge] = (128, 120)
+    everything = np.full((256, 256), 0.9, np.float32)
+    refined = refine_mask(everything > 0, everything, landmarks)
+    rows, columns = np.nonzero(refined)
+    assert refined[128:215, 128].all()
+    assert rows.max() < 236
+    assert columns.min() > 40
+    assert columns.max() < 216
 
 
 def test_grain_matches_the_surroundings():
