@@ -21,7 +21,8 @@ class LandmarkPrediction:
     Attributes:
         points: (B, 98, 2) float32, (x, y) in crop pixels with pixel centres at integers.
         confidence: (B,) float32 in [0, 1], the mean height of the heatmaps' peaks. It falls with
-            everything that hides points; what is no face at all gets close to 0.
+            everything that hides points, and is no probability: the lite network gives most masked
+            faces 0.2 to 0.35 and what is no face about 0.1.
     """
 
     points: NDArray[np.float32]
