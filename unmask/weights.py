@@ -80,7 +80,8 @@ def save_arrays(
     """Write named arrays to a safetensors file, atomically and with their own dtypes."""
     from safetensors.numpy import save_file
 
-    contiguous = {name: np.ascontiguousarray(value) for name, value in arrays.items()}
+    # np.ascontiguousarray would turn scalars into arrays of length 1.
+    contiguous = {name: np.asarray(value, order="C") for name, value in arrays.items()}
     with atomic_path(path) as temporary:
         save_file(contiguous, str(temporary), metadata=dict(metadata or {}))
 
