@@ -71,7 +71,7 @@ class TrainConfig:
     discriminator_width: int = 48
     init: Path | None = None
     init_discriminator: Path | None = None
-    average: float = 0.998
+    average: float = 0.99
     weights: LossWeights = field(default_factory=LossWeights)
     policy: str = "mixed_bfloat16"
     seed: int = 0
