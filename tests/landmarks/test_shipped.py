@@ -1,0 +1,57 @@
+"""The shipped weights on a portrait whose landmarks were read off by hand."""
+
+import numpy as np
+import pytest
+from skimage.data import astronaut
+
+from unmask.face import canonical_matrix, square_matrix
+from unmask.landmarks.model import LITE, build_fan
+from unmask.landmarks.predict import locate_landmarks
+from unmask.synthesis import MaskSynthesizer
+from unmask.weights import default_weights_dir, load_weights
+
+# Pupils, corners of the mouth, chin: (x, y) in the photo, to about 1.5 pixels.
+BY_HAND = {96: (202.7, 101), 97: (247.3, 103), 76: (203, 142.5), 82: (244, 144), 16: (226, 176)}
+GUESS = square_matrix((224, 125), 210)
+
+
+@pytest.fixture(scope="module")
+def model():
+    network = build_fan(**LITE)
+    load_weights(network, default_weights_dir() / "lite" / "landmarks.safetensors")
+    return network
+
+
+def distances(points):
+    return [float(np.hypot(*(points[i] - place))) for i, place in BY_HAND.items()]
+
+
+def test_bare_face_lands_where_the_eye_sees_it(model):
+    found = locate_landmarks(model, astronaut(), GUESS)
+    assert max(distances(found.points[0])) < 7  # the outer eye corners are 62 pixels apart
+    assert np.mean(distances(found.points[0])) < 4
+
+
+def test_a_mask_hardly_moves_the_points(model):
+    bare = locate_landmarks(model, astronaut(), GUESS).points[0]
+    masked = MaskSynthesizer(seed=3)(astronaut(), bare, 5).image
+    found = locate_landmarks(model, masked, GUESS)
+    assert np.linalg.norm(found.points[0] - bare, axis=-1).mean() < 4
+    assert max(distances(found.points[0])) < 10
+
+
+def test_a_worse_first_guess_ends_in_the_same_crop(model):
+    worse = square_matrix((240, 112), 240)
+    one, two = (
+        canonical_matrix(locate_landmarks(model, astronaut(), guess, passes=3).points[0])
+        for guess in (GUESS, worse)
+    )
+    assert np.abs(one[:, :2] - two[:, :2]).max() < 0.06
+    assert np.abs(one @ [224, 125, 1] - two @ [224, 125, 1]).max() < 5
+
+
+def test_what_is_no_face_gets_little_confidence(model):
+    noise = np.random.default_rng(0).integers(0, 255, (256, 256, 3), dtype=np.uint8)
+    empty = locate_landmarks(model, noise, square_matrix((128, 128), 256), passes=1).confidence
+    face = locate_landmarks(model, astronaut(), GUESS).confidence
+    assert empty[0] < 0.15 < 0.25 < face[0]
