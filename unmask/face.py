@@ -256,7 +256,9 @@ def paste_back(
     back = invert(matrix)
     back[:, 2] -= (x0, y0)
     size = (int(y1 - y0), int(x1 - x0))
-    distance = cv2.distanceTransform(hole.astype(np.uint8), cv2.DIST_L2, 5)
+    # A hole that the crop's edge cuts needs a transition there too.
+    framed = np.pad(hole, 1).astype(np.uint8)
+    distance = cv2.distanceTransform(framed, cv2.DIST_L2, 5)[1:-1, 1:-1]
     opacity = np.clip(distance / feather, 0, 1).astype(np.float32)
     matched = match_border(completed, hole)
     patch = warp(matched, back, size, border=cv2.BORDER_REPLICATE)

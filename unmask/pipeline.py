@@ -279,10 +279,10 @@ class Unmasker:
             crops = np.stack([s.crop for s in subjects])
             fine = segment_crops(self.segmentation, crops)
             subjects = [
-                replace(s, mask=refine_mask(s.mask, probability, s.crop_landmarks) & s.valid)
+                replace(s, mask=refine_mask(s.mask, probability, s.crop_landmarks))
                 for s, probability in zip(subjects, fine, strict=True)
             ]
-        return [s for s in subjects if s.mask.mean() >= _MIN_HOLE_SHARE]
+        return [s for s in subjects if (s.mask & s.valid).mean() >= _MIN_HOLE_SHARE]
 
     def _classify(self, subjects: list[_Subject], gender: str | None) -> list[_Subject]:
         """Decide whose weights complete each face."""
@@ -431,7 +431,7 @@ def _frame(subject: _Subject, photo: Photo, prior: LinearPrior | None) -> _Frame
         image = prior.fill_outside(image, window_hole, valid, guided)
     return _Frame(
         image=image,
-        hole=window_hole & valid,
+        hole=window_hole,
         landmarks=points,
         matrix=matrix,
     )
