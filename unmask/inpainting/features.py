@@ -21,7 +21,7 @@ class CompressedVgg:
     """A VGG-19 compressed to about a sixtieth of its cost, from an `.npz` of its kernels.
 
     The archive holds `conv0` (1x1 colour normalisation) and `conv11` ... `conv51` (3x3 with
-    reflection padding), each as `NAME_kernel` (HWIO) and `NAME_bias`, and optionally
+    reflection padding), each as `NAME_kernel` (HWIO) and `NAME_bias`, and
     `convN1_aux` (1x1, from the compressed width to VGG-19's own at reluN_1).
 
     The perceptual features are relu1_1 to relu5_1 at VGG-19's width; the style features are

@@ -32,6 +32,8 @@ from unmask.weights import load_arrays, load_weights, save_arrays, save_weights
 
 _LOG = logging.getLogger(__name__)
 
+_HISTORY = "history.jsonl"
+
 
 @dataclass(frozen=True)
 class TrainConfig:
@@ -246,7 +248,7 @@ def train(config: TrainConfig, report: Callable[[str], None] = _LOG.info) -> Pat
     checkpoint = config.out / "checkpoint.safetensors"
     if checkpoint.is_file():
         trainer.restore(checkpoint)
-    history: list[dict[str, float]] = []
+    history = _read_history(config)
     budget = 60 * config.minutes
     began = last_save = time.monotonic()
     before = trainer.seconds
@@ -270,6 +272,13 @@ def train(config: TrainConfig, report: Callable[[str], None] = _LOG.info) -> Pat
     return config.out / "generator.safetensors"
 
 
+def _read_history(config: TrainConfig) -> list[dict[str, float]]:
+    path = config.out / _HISTORY
+    if not path.is_file():
+        return []
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
 def _mean(rows: list[dict[str, float]], trainer: Trainer) -> dict[str, float]:
     mean = {key: round(float(np.mean([row[key] for row in rows])), 5) for key in rows[0]}
     return {"step": trainer.step, "seconds": round(trainer.seconds), **mean}
@@ -281,7 +290,7 @@ def _write(trainer: Trainer, history: list[dict[str, float]], config: TrainConfi
     model = trainer.averaged_generator()
     save_weights(model, config.out / "generator.safetensors", noted)
     save_weights(trainer.discriminator, config.out / "discriminator.safetensors", noted)
-    lines = [json.dumps(row) for row in history]
-    write_text_atomic(config.out / f"history-from-{config.side}.jsonl", "\n".join(lines) + "\n")
+    lines = [json.dumps(row) + "\n" for row in history]
+    write_text_atomic(config.out / _HISTORY, "".join(lines))
     settings = {key: str(value) for key, value in asdict(config).items()}
     write_text_atomic(config.out / "config.json", json.dumps(settings, indent=2))
