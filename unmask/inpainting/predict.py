@@ -95,7 +95,7 @@ def _paint(
     if guesses is not None:
         # The mirrored face errs differently: the mean of both answers is nearer to the truth.
         mirrored = np.asarray(model.predict_on_batch([x[:, :, ::-1] for x in inputs]), np.float32)
-        mean = (output + mirrored[:, :, ::-1]) / 2
+        mean = ((output + mirrored[:, :, ::-1]) / 2).astype(np.float32)
         output = _without_grid(mean, inputs[-1], holes)
     painted = (np.clip(output, 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8)
     return np.where(holes[..., None], painted, images)
