@@ -17,10 +17,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--side", type=int, default=192, help="side of the images, at most 192")
     parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--rate", type=float, default=2e-4, help="peak learning rate")
-    parser.add_argument("--init", type=Path, help="folder of an earlier training to start from")
+    parser.add_argument(
+        "--init",
+        type=Path,
+        metavar="FOLDER",
+        help="start from its generator.safetensors, and discriminator.safetensors if there is one",
+    )
     parser.add_argument("--style", type=float, default=250.0, help="weight of the style loss")
-    parser.add_argument("--adversarial", type=float, default=0.01, help="its weight")
+    parser.add_argument("--adversarial", type=float, default=0.01, help="its weight; 0: none")
     parser.add_argument("--tv", type=float, default=0.1, help="weight of the total variation")
+    parser.add_argument("--average", type=float, default=0.999, help="decay of averaged weights")
     parser.add_argument("--seed", type=int, default=0)
 
 
@@ -30,6 +36,7 @@ def main(args: argparse.Namespace) -> int:
     from unmask.inpainting.train import TrainConfig, train
     from unmask.weights import find
 
+    discriminator = args.init and args.init / "discriminator.safetensors"
     config = TrainConfig(
         folders=args.data,
         prior=args.prior or find("lite", "prior").path,
@@ -42,7 +49,9 @@ def main(args: argparse.Namespace) -> int:
         rate=args.rate,
         discriminator_rate=args.rate,
         init=args.init and args.init / "generator.safetensors",
-        init_discriminator=args.init and args.init / "discriminator.safetensors",
+        # Shipped generators come without one; it then starts anew.
+        init_discriminator=discriminator if discriminator and discriminator.is_file() else None,
+        average=args.average,
         weights=LossWeights(style=args.style, adversarial=args.adversarial, tv=args.tv),
         seed=args.seed,
     )

@@ -90,6 +90,8 @@ class Trainer:
     def __init__(self, config: TrainConfig) -> None:
         keras.utils.set_random_seed(config.seed)
         self.config, self.step, self.seconds = config, 0, 0.0
+        # Without its loss term the discriminator is left as it is, which saves its time.
+        self._adversarial = config.weights.adversarial > 0
         with precision(config.policy):
             self.generator = build_generator(**LITE)
             self.discriminator = build_discriminator(config.discriminator_width, attention=False)
@@ -124,7 +126,9 @@ class Trainer:
             self.config.discriminator_rate * rate_share
         )
         _, (terms, completed) = self._generator_step(*batch)
-        _, scores = self._discriminator_step(completed, *batch)
+        scores: dict[str, Any] = {}
+        if self._adversarial:
+            _, scores = self._discriminator_step(completed, *batch)
         self.step += 1
         self._average()
         return {name: float(value) for name, value in {**terms, **scores}.items()}
@@ -181,15 +185,16 @@ class Trainer:
         wanted, _ = self.features(truth)
         _, output_styles = self.features(completed * scored)
         _, truth_styles = self.features(truth * scored)
-        fake = self.discriminator([completed, landmark_map], training=False)
-        patches = losses.soft_patch_mask(scored, tuple(fake.shape[1:3]))
         terms = {
             "pixel": losses.pixel_loss(completed, truth, scored),
             "perceptual": losses.perceptual_loss(perceived, wanted),
             "style": losses.style_loss(output_styles, truth_styles),
             "tv": losses.total_variation_loss(completed),
-            "adversarial": losses.adversarial_loss(fake, patches),
         }
+        if self._adversarial:
+            fake = self.discriminator([completed, landmark_map], training=False)
+            patches = losses.soft_patch_mask(scored, tuple(fake.shape[1:3]))
+            terms["adversarial"] = losses.adversarial_loss(fake, patches)
         total = sum(getattr(self.config.weights, name) * value for name, value in terms.items())
         return total, (terms, completed)
 
