@@ -7,7 +7,7 @@ import pytest
 
 from unmask.face import match_border, matrix_from_mask_box, paste_back, square_matrix, warp
 from unmask.grain import match_grain
-from unmask.pipeline import refine_mask
+from unmask.refine import refine_mask
 
 
 def _disc(side: int, radius: float) -> np.ndarray:

@@ -9,38 +9,26 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, overload
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from unmask.face import (
-    CROP_SIZE,
-    canonical_matrix,
-    compose,
-    coverage,
-    grow,
-    invert,
-    matrix_from_mask_box,
-    paste_back,
-    scale_of,
-    transform_points,
-    warp,
-)
+from unmask.face import canonical_matrix, matrix_from_mask_box, paste_back
 from unmask.gender.predict import predict_gender
 from unmask.grain import match_grain
 from unmask.image import ImageSource, Photo, load_mask, load_photo
-from unmask.inpainting.framing import HOLE_GROWTH, WINDOW_SIDE, window_matrix
 from unmask.inpainting.predict import complete_windows
 from unmask.inpainting.prior import LinearPrior
 from unmask.landmarks.predict import locate_landmarks
 from unmask.presets import build_stage, get_preset
+from unmask.refine import refine_mask
 from unmask.result import Face, Result
 from unmask.segmentation.predict import find_masks, segment_crops
 from unmask.segmentation.regions import MaskRegion, find_regions
+from unmask.subject import Subject, as_face, cut_subject, frame_subject, one_a_face
 from unmask.weights import find, load_weights
 
 if TYPE_CHECKING:
@@ -52,58 +40,11 @@ GENDERS = ("female", "male")
 # Below this, the heatmaps see no face in what looked like a mask (a scarf, a patch on a suit):
 # things without a face reach 0.13, nine in ten masked faces 0.18 and more.
 _MIN_LANDMARK_CONFIDENCE = 0.14
-# A mask covers the mouth. What does not is a lip, a beard or a collar that looked like one.
-_MIN_MOUTH_COVERED = 0.6
-# Two masks whose faces lie closer than this share of a crop's side belong to one face.
-_SAME_FACE = 0.3
-# How the two looks at a mask are joined; chosen on the 58 labelled validation photos, where this
-# lifts the IoU in the crop from 0.71 (union of both) to 0.78.
-_SURE_IN_BOTH, _SURE_ALONE = 0.15, 0.7
-_OUTLINE_MARGIN = 8
 # A region seen with less certainty than this is not called a mask. On unmasked faces 8 of 14 false
 # alarms lie below, of masked faces about one in fifty.
 _MIN_MASK_SCORE = 0.7
 # At least this share of the canonical crop must be mask, or there is nothing to uncover.
 _MIN_HOLE_SHARE = 0.01
-
-
-@dataclass(frozen=True, eq=False)
-class _Subject:
-    """A face on its way through the stages.
-
-    Attributes:
-        photo: Number of its photo in the list.
-        matrix: (2, 3) transform from the photo to the canonical crop.
-        landmarks: (98 or 68, 2) in photo pixels.
-        crop: (256, 256, 3) canonical crop.
-        valid: (256, 256) bool, which of its pixels lie in the photo.
-        mask: (256, 256) bool, the mask in the crop.
-        score: How sure the mask is.
-        gender: Whose weights complete it.
-        gender_confidence: How sure that is.
-    """
-
-    photo: int
-    matrix: NDArray[np.float64]
-    landmarks: NDArray[np.float32]
-    crop: NDArray[np.uint8]
-    valid: NDArray[np.bool_]
-    mask: NDArray[np.bool_]
-    score: float
-    gender: str = ""
-    gender_confidence: float = 1.0
-
-    @property
-    def crop_landmarks(self) -> NDArray[np.float32]:
-        """The landmarks in crop pixels."""
-        return transform_points(self.landmarks, self.matrix)
-
-    @property
-    def mouth_covered(self) -> float:
-        """Share of the mouth's points that lie under the mask."""
-        mouth = self.crop_landmarks[slice(76, 96) if len(self.landmarks) == 98 else slice(48, 68)]
-        columns, rows = np.clip(np.rint(mouth).astype(int), 0, CROP_SIZE - 1).T
-        return float(self.mask[rows, columns].mean())
 
 
 class Unmasker:
@@ -232,13 +173,13 @@ class Unmasker:
         landmarks: NDArray[np.float32] | None,
         seed: int,
     ) -> list[Result]:
-        subjects: list[_Subject] = []
+        subjects: list[Subject] = []
         for number, photo in enumerate(photos):
             for region in self._find(photo, mask, landmarks):
                 subject = self._locate(photo, number, region, landmarks, mask is not None)
                 if subject is not None:
                     subjects.append(subject)
-        subjects = self._segment(subjects, photos, mask)
+        subjects = self._segment(subjects, mask)
         subjects = self._classify(subjects, gender)
         results = self._complete(subjects, photos, seed)
         for photo, result in zip(photos, results, strict=True):
@@ -270,7 +211,7 @@ class Unmasker:
         region: MaskRegion,
         given: NDArray[np.float32] | None,
         certain: bool,
-    ) -> _Subject | None:
+    ) -> Subject | None:
         """Find the landmarks around a mask (`certain`: a given one), and with them the crop."""
         points, confidence = given, 1.0
         if points is None:
@@ -280,19 +221,9 @@ class Unmasker:
             points, confidence = found.points[0], float(found.confidence[0])
         if confidence < _MIN_LANDMARK_CONFIDENCE and not certain:
             return None
-        matrix = canonical_matrix(points)
-        # The networks were trained on crops whose missing border is mirrored.
-        crop = warp(photo.pixels, matrix, CROP_SIZE)
-        mask = warp(region.mask.astype(np.float32), matrix, CROP_SIZE, border=cv2.BORDER_CONSTANT)
-        valid = coverage(photo.pixels.shape, matrix, CROP_SIZE)
-        return _Subject(number, matrix, points, crop, valid, mask > 0.5, region.score)
+        return cut_subject(photo, number, region, points)
 
-    def _segment(
-        self,
-        subjects: list[_Subject],
-        photos: Sequence[Photo],
-        given: NDArray[np.bool_] | None,
-    ) -> list[_Subject]:
+    def _segment(self, subjects: list[Subject], given: NDArray[np.bool_] | None) -> list[Subject]:
         """Look at each mask again inside its crop, where it has more pixels."""
         if given is None and subjects:
             crops = np.stack([s.crop for s in subjects])
@@ -301,10 +232,10 @@ class Unmasker:
                 replace(s, mask=refine_mask(s.mask, probability, s.crop_landmarks))
                 for s, probability in zip(subjects, fine, strict=True)
             ]
-            subjects = _one_a_face([s for s in subjects if s.mouth_covered >= _MIN_MOUTH_COVERED])
-        return [s for s in subjects if (s.mask & s.valid).mean() >= _MIN_HOLE_SHARE]
+            subjects = one_a_face([s for s in subjects if s.wears_mask])
+        return [s for s in subjects if s.hole_share >= _MIN_HOLE_SHARE]
 
-    def _classify(self, subjects: list[_Subject], gender: str | None) -> list[_Subject]:
+    def _classify(self, subjects: list[Subject], gender: str | None) -> list[Subject]:
         """Decide whose weights complete each face."""
         if gender is not None or not subjects:
             return [replace(s, gender=gender or "") for s in subjects]
@@ -315,10 +246,10 @@ class Unmasker:
         ]
 
     def _complete(
-        self, subjects: list[_Subject], photos: Sequence[Photo], seed: int
+        self, subjects: list[Subject], photos: Sequence[Photo], seed: int
     ) -> list[Result]:
         """Complete the holes, gender by gender, and paste them back."""
-        framed = [_frame(s, photos[s.photo], self.prior) for s in subjects]
+        framed = [frame_subject(s, photos[s.photo], self.prior) for s in subjects]
         completed: dict[int, NDArray[np.uint8]] = {}
         for gender in GENDERS:
             chosen = [i for i, s in enumerate(subjects) if s.gender == gender]
@@ -339,7 +270,7 @@ class Unmasker:
             grained = match_grain(completed[i], frame.hole, rng)
             image, changed = paste_back(images[subject.photo], grained, frame.hole, frame.matrix)
             images[subject.photo] = image
-            faces[subject.photo].append(_face(subject, image, changed))
+            faces[subject.photo].append(as_face(subject, image, changed))
         return [
             Result(image, found, photo.pixels, photo.icc_profile)
             for image, found, photo in zip(images, faces, photos, strict=True)
@@ -387,109 +318,6 @@ def run(
         The paper's Figure 3.
     """
     return Unmasker(preset)(photo, gender=gender, mask=mask, landmarks=landmarks, seed=seed)
-
-
-def refine_mask(
-    coarse: NDArray[np.bool_],
-    probability: NDArray[np.float32],
-    landmarks: NDArray[np.floating] | None = None,
-) -> NDArray[np.bool_]:
-    """Join the whole photo's mask with the crop's own segmentation.
-
-    Where both agree the crop needs little certainty; what only the crop shows needs much. What
-    lies clearly outside the face's outline is a scarf or a coat, not the mask.
-
-    Args:
-        coarse: (256, 256) bool, the mask as found in the whole photo.
-        probability: (256, 256) the crop's segmentation.
-        landmarks: (98, 2) or (68, 2) points in crop pixels for the outline; no limit when None.
-
-    Returns:
-        (256, 256) bool: the pieces that touch the coarse mask, smoothed, holes filled.
-    """
-    joined = (coarse & (probability > _SURE_IN_BOTH)) | (probability > _SURE_ALONE)
-    if landmarks is not None:
-        joined &= _face_outline(landmarks, joined.shape)
-    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (5, 5))
-    closed = cv2.morphologyEx(joined.astype(np.uint8), cv2.MORPH_CLOSE, kernel)
-    smooth = cv2.morphologyEx(closed, cv2.MORPH_OPEN, kernel)
-    _, labels = cv2.connectedComponents(smooth)
-    touching = np.unique(labels[coarse & (smooth > 0)])
-    kept = np.isin(labels, touching[touching > 0]).astype(np.uint8)
-    outlines, _ = cv2.findContours(kept, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    return cv2.drawContours(np.zeros_like(kept), outlines, -1, 1, cv2.FILLED) > 0
-
-
-def _face_outline(landmarks: NDArray[np.floating], shape: tuple[int, ...]) -> NDArray[np.bool_]:
-    """Fill the hull of the jaw and the bridge of the nose, with a margin for the mask itself."""
-    jaw, bridge = (slice(0, 33), 51) if len(landmarks) == 98 else (slice(0, 17), 27)
-    points = np.concatenate([landmarks[jaw], landmarks[bridge, None]])
-    filled = np.zeros(shape, np.uint8)
-    cv2.fillConvexPoly(filled, cv2.convexHull(np.rint(points).astype(np.int32)), 1)
-    return grow(filled > 0, _OUTLINE_MARGIN)
-
-
-@dataclass(frozen=True, eq=False)
-class _Frame:
-    """The window of one face, as the generator sees it."""
-
-    image: NDArray[np.uint8]
-    hole: NDArray[np.bool_]
-    landmarks: NDArray[np.float32]
-    matrix: NDArray[np.float64]
-
-
-def _frame(subject: _Subject, photo: Photo, prior: LinearPrior | None) -> _Frame:
-    """Cut the generator's window, wide enough for the whole hole."""
-    hole = grow(subject.mask, HOLE_GROWTH)
-    to_window = window_matrix(hole)
-    matrix = compose(to_window, subject.matrix)
-    window_hole = warp(hole.astype(np.float32), to_window, WINDOW_SIDE, border=0) > 0.5
-    image = warp(photo.pixels, matrix, WINDOW_SIDE)
-    valid = coverage(photo.pixels.shape, matrix, WINDOW_SIDE)
-    points = transform_points(subject.landmarks, matrix)
-    if prior is not None:
-        guided = points if len(points) == 98 else None
-        image = prior.fill_outside(image, window_hole, valid, guided)
-    return _Frame(
-        image=image,
-        hole=window_hole,
-        landmarks=points,
-        matrix=matrix,
-    )
-
-
-def _face(subject: _Subject, image: NDArray[np.uint8], changed: NDArray[np.bool_]) -> Face:
-    height, width = image.shape[:2]
-    low = np.clip(subject.landmarks.min(0), 0, (width, height))
-    high = np.clip(subject.landmarks.max(0), 0, (width, height))
-    after = warp(image, subject.matrix, CROP_SIZE)
-    return Face(
-        box=(float(low[0]), float(low[1]), float(high[0]), float(high[1])),
-        score=subject.score,
-        gender=subject.gender,
-        gender_confidence=subject.gender_confidence,
-        landmarks=subject.landmarks,
-        mask=changed,
-        crop_before=np.where(subject.valid[..., None], subject.crop, 0).astype(np.uint8),
-        crop_after=np.where(subject.valid[..., None], after, 0).astype(np.uint8),
-    )
-
-
-def _one_a_face(subjects: list[_Subject]) -> list[_Subject]:
-    """Keep the surest of the masks that lead to one face, in their order."""
-    kept: list[_Subject] = []
-    for subject in sorted(subjects, key=lambda s: -s.score):
-        center = invert(subject.matrix) @ (CROP_SIZE / 2, CROP_SIZE / 2, 1)
-        side = CROP_SIZE / scale_of(subject.matrix)
-        others = [
-            invert(k.matrix) @ (CROP_SIZE / 2, CROP_SIZE / 2, 1)
-            for k in kept
-            if k.photo == subject.photo
-        ]
-        if all(np.hypot(*(center - other)) > _SAME_FACE * side for other in others):
-            kept.append(subject)
-    return [s for s in subjects if any(s is k for k in kept)]
 
 
 def _box_center(region: MaskRegion) -> NDArray[np.float64]:

@@ -1,0 +1,172 @@
+"""A face on its way through the stages: what is known of it, if it counts, how it is framed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from unmask.face import (
+    CROP_SIZE,
+    canonical_matrix,
+    compose,
+    coverage,
+    grow,
+    invert,
+    scale_of,
+    transform_points,
+    warp,
+)
+from unmask.image import Photo
+from unmask.inpainting.framing import HOLE_GROWTH, WINDOW_SIDE, window_matrix
+from unmask.inpainting.prior import LinearPrior
+from unmask.result import Face
+from unmask.segmentation.regions import MaskRegion
+
+# A mask covers the mouth. What does not is a lip, a beard or a collar that looked like one.
+_MIN_MOUTH_COVERED = 0.6
+# A mask leaves the eyes free. What covers them is a patch on a suit, a cap or a hand.
+_MAX_EYES_COVERED = 0.5
+# Two masks whose faces lie closer than this share of a crop's side belong to one face.
+_SAME_FACE = 0.3
+# Points of the mouth and of the eyes in either layout.
+_MOUTH_98, _MOUTH_68 = slice(76, 96), slice(48, 68)
+_EYES_98, _EYES_68 = slice(60, 76), slice(36, 48)
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """A face on its way through the stages.
+
+    Attributes:
+        photo: Number of its photo in the list.
+        matrix: (2, 3) transform from the photo to the canonical crop.
+        landmarks: (98 or 68, 2) in photo pixels.
+        crop: (256, 256, 3) canonical crop.
+        valid: (256, 256) bool, which of its pixels lie in the photo.
+        mask: (256, 256) bool, the mask in the crop.
+        score: How sure the mask is.
+        gender: Whose weights complete it.
+        gender_confidence: How sure that is.
+    """
+
+    photo: int
+    matrix: NDArray[np.float64]
+    landmarks: NDArray[np.float32]
+    crop: NDArray[np.uint8]
+    valid: NDArray[np.bool_]
+    mask: NDArray[np.bool_]
+    score: float
+    gender: str = ""
+    gender_confidence: float = 1.0
+
+    @property
+    def crop_landmarks(self) -> NDArray[np.float32]:
+        """The landmarks in crop pixels."""
+        return transform_points(self.landmarks, self.matrix)
+
+    @property
+    def wears_mask(self) -> bool:
+        """Whether the mask lies where a face mask lies: over the mouth, below the eyes."""
+        mouth, eyes = (_MOUTH_98, _EYES_98) if len(self.landmarks) == 98 else (_MOUTH_68, _EYES_68)
+        return self._covered(mouth) >= _MIN_MOUTH_COVERED and self._covered(eyes) <= (
+            _MAX_EYES_COVERED
+        )
+
+    @property
+    def hole_share(self) -> float:
+        """Share of the canonical crop that is mask, and in the photo."""
+        return float((self.mask & self.valid).mean())
+
+    def _covered(self, points: slice) -> float:
+        """Share of some landmarks that lie under the mask."""
+        places = np.rint(self.crop_landmarks[points]).astype(int)
+        columns, rows = np.clip(places, 0, CROP_SIZE - 1).T
+        return float(self.mask[rows, columns].mean())
+
+
+def cut_subject(
+    photo: Photo, number: int, region: MaskRegion, landmarks: NDArray[np.float32]
+) -> Subject:
+    """Cut the canonical crop around a found mask.
+
+    Args:
+        photo: The photo.
+        number: Its number in the list.
+        region: The mask.
+        landmarks: (98 or 68, 2) points of the face that wears it, in photo pixels.
+    """
+    matrix = canonical_matrix(landmarks)
+    # The networks were trained on crops whose missing border is mirrored.
+    crop = warp(photo.pixels, matrix, CROP_SIZE)
+    mask = warp(region.mask.astype(np.float32), matrix, CROP_SIZE, border=cv2.BORDER_CONSTANT)
+    valid = coverage(photo.pixels.shape, matrix, CROP_SIZE)
+    return Subject(number, matrix, landmarks, crop, valid, mask > 0.5, region.score)
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """The window of one face, as the generator sees it.
+
+    Attributes:
+        image: (192, 192, 3) uint8 RGB, filled where the photo ends.
+        hole: (192, 192) bool, what is to be completed.
+        landmarks: (98 or 68, 2) points in window pixels.
+        matrix: (2, 3) transform from the photo to the window.
+    """
+
+    image: NDArray[np.uint8]
+    hole: NDArray[np.bool_]
+    landmarks: NDArray[np.float32]
+    matrix: NDArray[np.float64]
+
+
+def frame_subject(subject: Subject, photo: Photo, prior: LinearPrior | None) -> Frame:
+    """Cut the generator's window, wide enough for the whole hole."""
+    hole = grow(subject.mask, HOLE_GROWTH)
+    to_window = window_matrix(hole)
+    matrix = compose(to_window, subject.matrix)
+    window_hole = warp(hole.astype(np.float32), to_window, WINDOW_SIDE, border=0) > 0.5
+    image = warp(photo.pixels, matrix, WINDOW_SIDE)
+    valid = coverage(photo.pixels.shape, matrix, WINDOW_SIDE)
+    points = transform_points(subject.landmarks, matrix)
+    if prior is not None:
+        guided = points if len(points) == 98 else None
+        image = prior.fill_outside(image, window_hole, valid, guided)
+    return Frame(image, window_hole, points, matrix)
+
+
+def as_face(subject: Subject, image: NDArray[np.uint8], changed: NDArray[np.bool_]) -> Face:
+    """Describe a completed face: `image` is the photo's result, `changed` (H, W) what is new."""
+    height, width = image.shape[:2]
+    low = np.clip(subject.landmarks.min(0), 0, (width, height))
+    high = np.clip(subject.landmarks.max(0), 0, (width, height))
+    after = warp(image, subject.matrix, CROP_SIZE)
+    return Face(
+        box=(float(low[0]), float(low[1]), float(high[0]), float(high[1])),
+        score=subject.score,
+        gender=subject.gender,
+        gender_confidence=subject.gender_confidence,
+        landmarks=subject.landmarks,
+        mask=changed,
+        crop_before=np.where(subject.valid[..., None], subject.crop, 0).astype(np.uint8),
+        crop_after=np.where(subject.valid[..., None], after, 0).astype(np.uint8),
+    )
+
+
+def one_a_face(subjects: list[Subject]) -> list[Subject]:
+    """Keep the surest of the masks that lead to one face, in their order."""
+    kept: list[Subject] = []
+    for subject in sorted(subjects, key=lambda s: -s.score):
+        center = invert(subject.matrix) @ (CROP_SIZE / 2, CROP_SIZE / 2, 1)
+        side = CROP_SIZE / scale_of(subject.matrix)
+        others = [
+            invert(k.matrix) @ (CROP_SIZE / 2, CROP_SIZE / 2, 1)
+            for k in kept
+            if k.photo == subject.photo
+        ]
+        if all(np.hypot(*(center - other)) > _SAME_FACE * side for other in others):
+            kept.append(subject)
+    return [s for s in subjects if any(s is k for k in kept)]
