@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from unmask.errors import DataError
 from unmask.face import CROP_SIZE
-from unmask.gender.data import AugmentedViews, Views, augment, read_faces, stored_views
+from unmask.gender.data import (
+    AugmentedViews,
+    Views,
+    age_group,
+    augment,
+    fair_weights,
+    read_faces,
+    stored_views,
+)
 from unmask.gender.model import VIEW
-from unmask.training.faces import load_canonical
+from unmask.training.faces import FaceRecord, load_canonical
 
 
 @pytest.fixture(scope="module")
@@ -101,3 +111,31 @@ def test_augmentation_changes_images_but_not_their_source(views):
     # On average the face stays where it is and keeps its brightness.
     mean = np.mean(results, axis=0).mean()
     assert abs(mean - views.window(0, 0).mean()) < 25
+
+
+def faces(folder: str, gender: str, age: int | None, count: int) -> list[FaceRecord]:
+    path = Path(folder) / "face.jpg"
+    return [FaceRecord(path, np.zeros((98, 2), np.float32), "train", gender, age)] * count
+
+
+def test_age_and_collection_tell_nothing_about_the_gender():
+    records = faces("m", "male", 70, 30) + faces("f", "female", 70, 10)
+    records += faces("m", "male", 25, 5) + faces("f", "female", 25, 20)
+    records += faces("wide", "male", None, 2) + faces("wide", "female", None, 1)
+    weights = fair_weights(records, {"m": 1.0, "f": 1.0, "wide": 3.0})
+    for part, total in ((slice(0, 40), 40), (slice(40, 65), 25), (slice(65, 68), 9)):
+        male = np.array([r.gender == "male" for r in records[part]])
+        assert weights[part][male].sum() == pytest.approx(total / 2)
+        assert weights[part][~male].sum() == pytest.approx(total / 2)
+
+
+def test_a_group_of_one_gender_keeps_its_weight():
+    assert fair_weights(faces("a", "male", 5, 4), {"a": 2.0}).tolist() == [2.0] * 4
+
+
+@pytest.mark.parametrize(
+    ("age", "name"),
+    [(0, "0-3"), (4, "4-12"), (59, "45-59"), (60, "60 and older"), (None, "unknown")],
+)
+def test_age_groups(age, name):
+    assert age_group(age) == name

@@ -49,7 +49,7 @@ def history(config):
 
 def test_the_loss_falls(config, figures):
     records = read_faces([config.data / "faces"], "train")
-    views = stored_views(records, config.out / "train.npy", masked=1)
+    views = stored_views(records, config.out / "all.npy", masked=1)
     keras.utils.set_random_seed(0)
     model = build_compact(**NETWORK, cropped=True)
     model.compile(optimizer=keras.optimizers.AdamW(2e-3), loss="binary_crossentropy")

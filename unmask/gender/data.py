@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +29,9 @@ from unmask.training.faces import FaceRecord, load_canonical, read_face_folder
 # Pixels kept around the network's window, so that a turned or shifted window finds real ones.
 MARGIN = 24
 _SOURCE_SIDE = VIEW[2] + 2 * MARGIN
+_AGE_LIMITS = (4, 13, 20, 30, 45, 60)
+# Rows of a stored view: a little below the eyes, and the tip of the nose.
+_EYES_TO_NOSE_TIP = (142 - VIEW[1] + MARGIN, 164 - VIEW[1] + MARGIN)
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,57 @@ def read_faces(folders: Sequence[str | os.PathLike[str]], split: str) -> list[Fa
 def labels_of(records: Sequence[FaceRecord]) -> NDArray[np.float32]:
     """Return 1 for male and 0 for female, (N,) float32, as the paper counts them."""
     return np.array([record.gender == "male" for record in records], np.float32)
+
+
+def fair_weights(
+    records: Sequence[FaceRecord], folder_weights: Mapping[str, float]
+) -> NDArray[np.float64]:
+    """Weigh faces so that neither the collection nor the age tells the gender.
+
+    Where old faces are mostly men's, a network learns to call old women men. Here both genders of
+    an age group get the same total weight, and the group keeps the one it had.
+
+    Args:
+        records: Faces with a known gender.
+        folder_weights: Weight of a face by the name of its folder, before the balance.
+
+    Returns:
+        (N,) weights.
+
+    Example:
+        >>> points = np.zeros((98, 2), np.float32)
+        >>> faces = [FaceRecord(Path("a/1.jpg"), points, "train", g) for g in ("male",) * 3]
+        >>> faces += [FaceRecord(Path("a/2.jpg"), points, "train", "female")]
+        >>> fair_weights(faces, {"a": 1.0}).round(2).tolist()
+        [0.67, 0.67, 0.67, 2.0]
+    """
+    weights = np.array([folder_weights[r.path.parent.name] for r in records], np.float64)
+    # Two folders with one weight may hold the two genders of one collection; faces of unknown age
+    # are a group of their own.
+    groups = np.array([f"{age_group(r.age)} {w}" for r, w in zip(records, weights, strict=True)])
+    male = labels_of(records) > 0.5
+    for name in np.unique(groups):
+        group = groups == name
+        total = weights[group].sum()
+        for gender in (group & male, group & ~male):
+            if 0 < gender.sum() < group.sum():
+                weights[gender] *= 0.5 * total / weights[gender].sum()
+    return weights
+
+
+def age_group(age: int | None) -> str:
+    """Name the age group of a face.
+
+    Example:
+        >>> age_group(15), age_group(80), age_group(None)
+        ('13-19', '60 and older', 'unknown')
+    """
+    if age is None:
+        return "unknown"
+    index = int(np.digitize(age, _AGE_LIMITS))
+    if index == len(_AGE_LIMITS):
+        return f"{_AGE_LIMITS[-1]} and older"
+    return f"{(0, *_AGE_LIMITS)[index]}-{_AGE_LIMITS[index] - 1}"
 
 
 def stored_views(
@@ -213,8 +267,10 @@ class AugmentedViews(keras.utils.PyDataset):
 def augment(source: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
     """Cut a randomly changed window out of a view with its margin.
 
-    Flip, rotation, scale, shift and a little shear; brightness, contrast, saturation, tint and
-    gamma; sometimes blur, a low resolution, JPEG artefacts, noise or an erased rectangle.
+    Sometimes the lower face is covered whole, as large masks and scarves do. Flip, rotation, scale,
+    shift and a little stretch, wide enough for crops from wrong landmarks; brightness, contrast,
+    saturation, tint and gamma; sometimes blur, a low resolution, JPEG artefacts, noise or an
+    erased rectangle.
 
     Args:
         source: (S, S, 3) uint8 RGB, a stored view.
@@ -223,7 +279,8 @@ def augment(source: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.u
     Returns:
         (side, side, 3) uint8 RGB.
     """
-    image = _moved(source, rng)
+    image = _covered(source, rng) if rng.random() < 0.12 else source
+    image = _moved(image, rng)
     image = _recoloured(image, rng)
     if rng.random() < 0.35:
         image = _degraded(image, rng)
@@ -232,16 +289,27 @@ def augment(source: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.u
     return image
 
 
+def _covered(source: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Hide what lies below a slightly tilted line between the eyes and the tip of the nose."""
+    side = source.shape[0]
+    ends = _EYES_TO_NOSE_TIP[0] + np.ptp(_EYES_TO_NOSE_TIP) * rng.random() + rng.normal(0, 6, 2)
+    corners = [(0, ends[0]), (side, ends[1]), (side, side), (0, side)]
+    covered = source.copy()
+    colour = rng.integers(0, 256, 3).tolist()
+    cv2.fillConvexPoly(covered, np.array(corners).round().astype(np.int32), colour)
+    return covered
+
+
 def _moved(source: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
     side, centre = VIEW[2], (source.shape[0] - 1) / 2
     angle = math.radians(np.clip(rng.normal(0.0, 7.0), -20.0, 20.0))
-    scale = math.exp(rng.uniform(-0.12, 0.12))
+    scale = math.exp(np.clip(rng.normal(0.0, 0.08), -0.2, 0.2))
     stretch = math.exp(rng.uniform(-0.05, 0.05))
     flip = -1.0 if rng.random() < 0.5 else 1.0
     cos, sin = math.cos(angle) / scale, math.sin(angle) / scale
     # From window to source, as WARP_INVERSE_MAP wants it.
     linear = np.array([[flip * cos * stretch, -sin], [flip * sin, cos / stretch]])
-    shift = rng.uniform(-8.0, 8.0, 2)
+    shift = np.clip(rng.normal(0.0, 6.0, 2), -16.0, 16.0)
     offset = centre + shift - linear @ np.full(2, (side - 1) / 2)
     return cv2.warpAffine(
         source,
@@ -255,11 +323,11 @@ def _moved(source: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.ui
 def _recoloured(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
     saturation = 0.0 if rng.random() < 0.07 else rng.uniform(0.6, 1.4)
     grey = np.array([0.299, 0.587, 0.114])
-    tint = np.exp(rng.normal(0.0, 0.06, 3))
-    contrast = math.exp(rng.uniform(-0.35, 0.35))
+    tint = np.exp(rng.normal(0.0, 0.08, 3))
+    contrast = math.exp(rng.uniform(-0.45, 0.35))
     matrix = saturation * np.eye(3) + (1 - saturation) * grey
     matrix = contrast * tint[:, None] * matrix
-    offset = (1 - contrast) * 128.0 + rng.uniform(-25.0, 25.0)
+    offset = (1 - contrast) * 128.0 + rng.uniform(-35.0, 30.0)
     changed = cv2.transform(image, np.column_stack([matrix, np.full(3, offset)]))
     if rng.random() < 0.5:
         levels = np.linspace(0, 1, 256) ** math.exp(rng.uniform(-0.4, 0.4))

@@ -1,4 +1,4 @@
-"""Figures of the gender stage, and the temperature that makes its confidence honest."""
+"""Figures of the gender stage, and the calibration that makes its confidence honest."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
+from scipy.optimize import minimize
 from scipy.special import expit, logit
 
 from unmask.gender.data import Views
@@ -119,41 +119,82 @@ def score(predicted: NDArray[np.floating], labels: NDArray[np.floating]) -> Gend
     )
 
 
-def fit_temperature(predicted: NDArray[np.floating], labels: NDArray[np.floating]) -> float:
-    """Find the temperature that the logits must be divided by to make the probabilities honest.
+@dataclass(frozen=True)
+class Calibration:
+    """What makes a network's probabilities honest: `sigmoid(logit / temperature + bias)`.
+
+    Attributes:
+        temperature: Above 1 for an overconfident network.
+        bias: Above 0 for a network that calls too many faces female.
+    """
+
+    temperature: float = 1.0
+    bias: float = 0.0
+
+
+def fit_calibration(predicted: NDArray[np.floating], labels: NDArray[np.floating]) -> Calibration:
+    """Find the calibration with the least cross-entropy; both genders count the same.
+
+    Use faces that the network was not trained on.
 
     Args:
         predicted: Probabilities of "male", any shape.
-        labels: 1 for male, 0 for female, the same shape.
+        labels: 1 for male, 0 for female, the same shape; both must occur.
 
     Returns:
-        The temperature with the least cross-entropy, between 0.1 and 10; above 1 when the
-        network is overconfident.
+        The calibration; its temperature lies between 0.1 and 10.
+
+    Raises:
+        ValueError: The shapes differ, or one gender does not occur.
 
     Reference:
-        Guo et al., "On Calibration of Modern Neural Networks", 2017.
+        Guo et al., "On Calibration of Modern Neural Networks", 2017, with the bias of Platt,
+        "Probabilistic Outputs for Support Vector Machines", 1999.
     """
-    logits = logit(np.clip(np.asarray(predicted, np.float64), 1e-7, 1 - 1e-7))
-    sign = np.where(np.asarray(labels) > 0.5, 1.0, -1.0)
+    logits = _logits(predicted).ravel()
+    male = np.asarray(labels).ravel() > 0.5
+    if logits.shape != male.shape or male.all() or not male.any():
+        raise ValueError(
+            "predicted and labels must have the same shape and both genders. Received: "
+            f"{np.shape(predicted)} and {np.shape(labels)}, {int(male.sum())} of them male"
+        )
+    sign = np.where(male, 1.0, -1.0)
+    weight = np.where(male, 0.5 / male.sum(), 0.5 / (~male).sum())
 
-    def cross_entropy(log_temperature: float) -> float:
-        return float(np.logaddexp(0.0, -sign * logits / np.exp(log_temperature)).mean())
+    def cross_entropy(parameters: NDArray[np.float64]) -> float:
+        log_temperature, bias = parameters
+        shifted = logits / np.exp(log_temperature) + bias
+        return float(weight @ np.logaddexp(0.0, -sign * shifted))
 
-    found = minimize_scalar(cross_entropy, bounds=(np.log(0.1), np.log(10.0)), method="bounded")
-    return float(np.exp(found.x))
+    found = minimize(
+        cross_entropy, x0=(0.0, 0.0), bounds=((np.log(0.1), np.log(10.0)), (-5.0, 5.0))
+    )
+    return Calibration(temperature=float(np.exp(found.x[0])), bias=float(found.x[1]))
 
 
-def tempered(predicted: NDArray[np.floating], temperature: float) -> NDArray[np.float64]:
-    """Return probabilities as they are after dividing their logits by a temperature."""
-    return expit(logit(np.asarray(predicted, np.float64)) / temperature)
+def calibrated(predicted: NDArray[np.floating], calibration: Calibration) -> NDArray[np.float64]:
+    """Return probabilities as they are after a calibration.
+
+    Example:
+        >>> calibrated(np.array([0.5, 0.9]), Calibration(temperature=2.0)).round(2).tolist()
+        [0.5, 0.75]
+    """
+    return expit(_logits(predicted) / calibration.temperature + calibration.bias)
 
 
-def fold_temperature(model: keras.Model, temperature: float) -> None:
-    """Divide the last layer's weights by a temperature, so that the output is calibrated.
+def fold_calibration(model: keras.Model, calibration: Calibration) -> None:
+    """Change the last layer so that the network's own output is calibrated.
 
     Args:
         model: A network of `unmask.gender.model`; changed in place.
-        temperature: What `fit_temperature` found.
+        calibration: What `fit_calibration` found.
     """
     last = model.get_layer("male")
-    last.set_weights([values / temperature for values in last.get_weights()])
+    kernel, bias = last.get_weights()
+    last.set_weights(
+        [kernel / calibration.temperature, bias / calibration.temperature + calibration.bias]
+    )
+
+
+def _logits(predicted: NDArray[np.floating]) -> NDArray[np.float64]:
+    return logit(np.clip(np.asarray(predicted, np.float64), 1e-7, 1 - 1e-7))
