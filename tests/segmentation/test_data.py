@@ -34,6 +34,8 @@ def test_splits_are_kept_apart(data_folder):
     assert [e.name for e in labelme_examples(folder, "val")] == ["b2.json"]
     pairs = data_folder / "mask_segmentation"
     assert [e.name for e in png_examples(pairs, "val")] == ["0.png"]
+    training = [e.name for e in png_examples(pairs, "train")]
+    assert [e.name for e in png_examples(pairs, None)] == ["0.png", *training]
     assert len(read_faces(data_folder, "train")) == 3
     assert len(read_faces(data_folder, "train", per_folder=2)) == 2
 
@@ -46,6 +48,16 @@ def test_labels_become_masks(data_folder):
         # A polygon's outline belongs to it: one row and one column more.
         assert int(example.mask.sum()) in (60 * 90, 61 * 91)
         assert example.mask[150, 150] == 1
+
+
+def test_further_photos_count_like_the_labelled_ones(data_folder):
+    pairs = data_folder / "mask_segmentation"
+    more = build_composer(data_folder, seed=3, further=[pairs])
+    plain = build_composer(data_folder, seed=3)
+    scenes = [[c.scene(i, 64)[0] for i in range(12)] for c in (plain, more)]
+    assert any((a != b).any() for a, b in zip(*scenes, strict=True))
+    with pytest.raises(DataError, match="no PNG labels"):
+        build_composer(data_folder, seed=3, further=[data_folder])
 
 
 def test_missing_and_odd_files_are_named(tmp_path):

@@ -12,6 +12,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--data", type=Path, required=True,
         help="folder with masks_labelme, mask_segmentation, faces_wide, faces_male, faces_female",
     )  # fmt: skip
+    parser.add_argument(
+        "--further", type=Path, nargs="+", default=[], metavar="FOLDER",
+        help="more real photos: NAME.jpg with NAME.png, 2 where a mask is",
+    )  # fmt: skip
     parser.add_argument("--out", type=Path, required=True, help="folder for weights and history")
     parser.add_argument("--minutes", type=float, default=25.0, help="time budget (default: 25)")
     parser.add_argument("--init", type=Path, help="weights to start from (default: none)")
@@ -37,6 +41,7 @@ def main(args: argparse.Namespace) -> int:
         TrainConfig(
             data=args.data,
             out=args.out,
+            further=args.further,
             minutes=args.minutes,
             seed=args.seed,
             init=args.init,

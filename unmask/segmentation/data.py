@@ -81,13 +81,17 @@ def read_faces(data: Path, split: str, per_folder: int | None = None) -> list[Fa
     return records
 
 
-def build_composer(data: Path, seed: int, per_folder: int = 1100) -> SceneComposer:
+def build_composer(
+    data: Path, seed: int, per_folder: int = 1100, further: Sequence[Path] = ()
+) -> SceneComposer:
     """Read everything that the training split offers.
 
     Args:
         data: Folder with `masks_labelme`, `mask_segmentation` and the face folders.
         seed: Seed of the scenes.
         per_folder: Most faces to keep in memory from one folder.
+        further: Folders of NAME.jpg + NAME.png (2 where a mask is) whose photos count like those
+            of `masks_labelme`.
 
     Returns:
         A composer of training scenes.
@@ -96,8 +100,9 @@ def build_composer(data: Path, seed: int, per_folder: int = 1100) -> SceneCompos
         DataError: The labelled photos are missing.
     """
     pairs = data / "mask_segmentation"
+    photos = labelme_examples(data / "masks_labelme", "train")
     return SceneComposer(
-        photos=labelme_examples(data / "masks_labelme", "train"),
+        photos=[*photos, *(e for folder in further for e in png_examples(folder, None))],
         pairs=png_examples(pairs, "train") if pairs.is_dir() else [],
         faces=FacePool(read_faces(data, "train", per_folder), seed),
         seed=seed,

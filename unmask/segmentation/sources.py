@@ -79,14 +79,14 @@ def labelme_examples(
     return examples
 
 
-def png_examples(folder: str | Path, split: str, value: int = 2) -> list[Example]:
+def png_examples(folder: str | Path, split: str | None, value: int = 2) -> list[Example]:
     """Read a folder of photos with a PNG of class numbers beside each.
 
     Every tenth file, sorted by name, belongs to the validation split.
 
     Args:
         folder: Folder with NAME.jpg and NAME.png.
-        split: "train" or "val".
+        split: "train", "val", or None for all.
         value: Class number of a mask.
 
     Returns:
@@ -100,7 +100,8 @@ def png_examples(folder: str | Path, split: str, value: int = 2) -> list[Example
         raise DataError(f"{folder}: no PNG labels found")
     examples = []
     for number, path in enumerate(labels):
-        if (number % _PNG_VALIDATION_EVERY == 0) != (split == "val"):
+        own = "val" if number % _PNG_VALIDATION_EVERY == 0 else "train"
+        if split not in (own, None):
             continue
         image, label = load_image(path.with_suffix(".jpg")), load_image(path)[..., 0]
         if image.shape[:2] != label.shape:

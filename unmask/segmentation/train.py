@@ -30,7 +30,8 @@ class TrainConfig:
         data: Folder with `masks_labelme`, `mask_segmentation`, `faces_wide`, `faces_male` and
             `faces_female`; only the first is required to hold labels, and one face folder.
         out: Folder for the weights, the history and what an interrupted training needs.
-        minutes: Wall-clock budget of this call; the learning rate falls to zero over it.
+        further: More folders of real photos, NAME.jpg + NAME.png with 2 where a mask is.
+        minutes: Wall-clock budget, interrupted calls included; the learning rate falls over it.
         seed: Seed of the scenes and of the first weights.
         init: Weights to start from instead of random ones.
         rate: Highest learning rate.
@@ -44,6 +45,7 @@ class TrainConfig:
 
     data: Path
     out: Path
+    further: Sequence[Path] = ()
     minutes: float = 25.0
     seed: int = 0
     init: Path | None = None
@@ -103,8 +105,9 @@ def train(config: TrainConfig) -> Path:
         loss=MaskLoss(),
         jit_compile=False,
     )  # fmt: skip
-    budget = StopAfterMinutes(config.minutes)
-    dataset = MaskDataset(build_composer(config.data, config.seed), config.steps, config.shapes)
+    budget = StopAfterMinutes(config.minutes, config.out / "clock.json")
+    composer = build_composer(config.data, config.seed, further=config.further)
+    dataset = MaskDataset(composer, config.steps, config.shapes)
     callbacks = [
         budget,
         CosineByTime(budget, peak=config.rate),
