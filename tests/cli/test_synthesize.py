@@ -37,9 +37,10 @@ def source(tmp_path):
 
 def test_images_masks_and_landmarks_are_written(source, tmp_path, capsys):
     target = tmp_path / "pairs"
-    assert run(source, target, "--bank", "3", "--kinds", "cloth,surgical") == 0
+    look = ("--bank", "3", "--kinds", "cloth,surgical", "--frame", "source", "--gender", "labels")
+    assert run(source, target, *look) == 0
     assert "2 of 2 faces" in capsys.readouterr().out
-    with (target / "landmarks.csv").open(newline="") as handle:
+    with (target / "labels.csv").open(newline="") as handle:
         rows = list(csv.DictReader(handle))
     assert [row["file"] for row in rows] == ["images/one.png", "images/two.png"]
     assert {row["kind"] for row in rows} <= {"cloth", "surgical"}
@@ -51,10 +52,11 @@ def test_images_masks_and_landmarks_are_written(source, tmp_path, capsys):
 
 def test_a_bad_image_gives_status_1(source, tmp_path, capsys):
     (source / "one.png").write_bytes(b"")
-    assert run(source, tmp_path / "pairs", "--bank", "2") == 1
+    assert run(source, tmp_path / "pairs", "--bank", "2", "--gender", "labels") == 1
     captured = capsys.readouterr()
     assert "one.png" in captured.err
     assert "1 of 2 faces" in captured.out
+    assert (tmp_path / "pairs" / "images" / "two.png").is_file()
 
 
 def test_nothing_to_begin_with_gives_status_2(source, tmp_path, capsys):

@@ -1,15 +1,22 @@
 import csv
+import importlib.util
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from unmask.errors import DataError
+from unmask.face import canonical_matrix, transform_points, warp
 from unmask.image import load_image, load_mask, save_image
-from unmask.synthesis.pairs import SynthesisSettings, read_source, write_pairs
+from unmask.synthesis.pairs import write_pairs
+from unmask.synthesis.sources import read_source
+from unmask.synthesis.worker import SynthesisSettings, number_of, split_of
+from unmask.training.faces import read_face_folder
 
-SETTINGS = SynthesisSettings(seed=2, bank_size=4)
+SETTINGS = SynthesisSettings(seed=2, bank_size=4, gender="labels")
+FILES = ["a.jpg", "b.png", "sub/c.png"]
 
 
 def write_table(folder: Path, files: list[str], points: np.ndarray) -> None:
@@ -22,10 +29,9 @@ def write_table(folder: Path, files: list[str], points: np.ndarray) -> None:
 @pytest.fixture
 def source(tmp_path, portrait, landmarks) -> Path:
     folder = tmp_path / "faces"
-    files = ["a.jpg", "b.png", "sub/c.png"]
-    for file in files:
+    for file in FILES:
         save_image(folder / file, portrait)
-    write_table(folder, files, landmarks)
+    write_table(folder, FILES, landmarks)
     return folder
 
 
@@ -33,23 +39,83 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
-def run(source: Path, target: Path, settings: SynthesisSettings = SETTINGS) -> list[str | None]:
-    return [result.error for result in write_pairs(read_source(source), target, settings)]
+def run(
+    source: Path, target: Path, settings: SynthesisSettings = SETTINGS, **options: object
+) -> list[str | None]:
+    results = write_pairs(read_source(source), target, settings, **options)  # type: ignore[arg-type]
+    return [result.error for result in results]
 
 
 def test_pairs_are_what_the_synthesizer_makes(source, tmp_path, landmarks):
     target = tmp_path / "pairs"
     assert run(source, target) == [None] * 3
+    matrix = canonical_matrix(landmarks)
+    points = transform_points(landmarks, matrix)
     synth = SETTINGS.build()
-    for index, (given, made) in enumerate(
-        [("a.jpg", "a.png"), ("b.png", "b.png"), ("sub/c.png", "sub/c.png")]
-    ):
-        expected = synth(load_image(source / given), landmarks, index)
-        np.testing.assert_array_equal(load_image(target / "images" / made), expected.image)
+    for given, made in zip(FILES, ("a.png", "b.png", "sub/c.png"), strict=True):
+        crop = warp(load_image(source / given), matrix, 256)
+        expected = synth(crop, points, number_of(given))
+        np.testing.assert_array_equal(load_image(target / "images" / made), crop)
+        np.testing.assert_array_equal(load_image(target / "masked" / made), expected.image)
         np.testing.assert_array_equal(load_mask(target / "masks" / made), expected.mask)
-    again = read_source(target)
-    assert [face.file for face in again] == ["images/a.png", "images/b.png", "images/sub/c.png"]
-    np.testing.assert_allclose(again[0].landmarks, landmarks, atol=1e-3)
+
+
+def test_the_result_is_a_face_folder_in_the_canonical_frame(source, tmp_path):
+    target = tmp_path / "pairs"
+    run(source, target, replace(SETTINGS, size=128, val_share=1.0))
+    records = read_face_folder(target, split="val")
+    assert [r.path.relative_to(target).as_posix() for r in records] == [
+        "images/a.png",
+        "images/b.png",
+        "images/sub/c.png",
+    ]
+    assert load_image(records[0].path).shape == (128, 128, 3)
+    identity = np.array([[1, 0, 0], [0, 1, 0]])
+    np.testing.assert_allclose(canonical_matrix(records[0].landmarks, 128), identity, atol=1e-3)
+    assert next(face.file for face in read_source(target)) == "images/a.png"
+
+
+def test_the_whole_picture_can_be_kept(source, tmp_path, landmarks):
+    run(source, tmp_path / "pairs", replace(SETTINGS, frame="source", image_format="jpg"))
+    (first, *_) = read_source(tmp_path / "pairs")
+    assert first.file == "images/a.jpg"
+    np.testing.assert_array_equal(first.landmarks, landmarks)
+
+
+def test_a_mask_belongs_to_the_name_not_to_the_order(source, tmp_path, landmarks):
+    run(source, tmp_path / "all")
+    write_table(source, ["sub/c.png"], landmarks)
+    run(source, tmp_path / "one")
+    name = "masked/sub/c.png"
+    assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "all" / name).read_bytes()
+    assert (tmp_path / "all" / "masked/a.png").read_bytes() != (
+        tmp_path / "all" / "masked/b.png"
+    ).read_bytes()
+
+
+def test_splits_belong_to_names_and_have_the_asked_share():
+    splits = [split_of(f"{i}.png", 0.2) for i in range(2000)]
+    assert 0.17 < splits.count("val") / 2000 < 0.23
+    assert {split_of(f"{i}.png", 0.0) for i in range(50)} == {"train"}
+
+
+def test_two_processes_write_the_same_files(source, tmp_path):
+    run(source, tmp_path / "one")
+    assert sorted(map(str, run(source, tmp_path / "two", workers=2))) == ["None"] * 3
+    assert contents(tmp_path / "two") == contents(tmp_path / "one")
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("ray") is None,
+    reason="needs Ray: pip install 'unmask[scale]'",
+)
+@pytest.mark.slow
+def test_ray_writes_the_same_files(source, tmp_path):
+    (source / "b.png").write_bytes(b"broken")
+    one = run(source, tmp_path / "one")
+    ray = run(source, tmp_path / "ray", engine="ray", workers=2)
+    assert sorted(map(str, ray)) == sorted(map(str, one))
+    assert contents(tmp_path / "ray") == contents(tmp_path / "one")
 
 
 def test_an_interrupted_run_ends_with_the_same_bytes(source, tmp_path):
@@ -58,12 +124,28 @@ def test_an_interrupted_run_ends_with_the_same_bytes(source, tmp_path):
     results = write_pairs(read_source(source), broken, SETTINGS)
     next(results)
     results.close()
-    assert (broken / "landmarks.csv").is_file()
+    assert len(read_source(broken)) == 1
     run(source, broken)
     assert contents(broken) == contents(whole)
     (broken / "masks" / "b.png").unlink()
     run(source, broken)
     assert contents(broken) == contents(whole)
+
+
+def test_a_killed_run_goes_on_from_its_journal(source, tmp_path):
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    run(source, whole)
+    results = write_pairs(read_source(source), killed, SETTINGS)
+    next(results)
+    # What a process that is killed here leaves behind.
+    shutil.copytree(killed, tmp_path / "left")
+    results.close()
+    left = tmp_path / "left"
+    assert not (left / "labels.csv").exists()
+    before = (left / "images" / "a.png").stat().st_mtime_ns
+    run(source, left)
+    assert contents(left) == contents(whole)
+    assert (left / "images" / "a.png").stat().st_mtime_ns == before
 
 
 def test_finished_faces_are_left_alone(source, tmp_path):
@@ -76,26 +158,33 @@ def test_finished_faces_are_left_alone(source, tmp_path):
     assert (target / "images" / "sub" / "c.png").is_file()
 
 
-def test_a_bad_image_is_reported_and_the_rest_goes_on(source, tmp_path):
+def test_a_bad_image_is_reported_and_the_rest_goes_on(source, tmp_path, portrait):
     (source / "b.png").write_bytes(b"not an image")
     (source / "sub" / "c.png").unlink()
-    errors = run(source, tmp_path / "pairs")
+    target = tmp_path / "pairs"
+    errors = run(source, target)
     assert errors[0] is None
     assert "b.png" in str(errors[1])
     assert "c.png" in str(errors[2])
-    assert len(read_source(tmp_path / "pairs")) == 1
+    assert len(read_source(target)) == 1
+    assert "b.png" in (target / "errors.csv").read_text()
+    # Repaired, it is tried again.
+    save_image(source / "b.png", portrait)
+    save_image(source / "sub" / "c.png", portrait)
+    assert run(source, target) == [None] * 3
+    assert not (target / "errors.csv").exists()
 
 
 def test_landmarks_far_outside_are_reported(source, tmp_path, landmarks):
     write_table(source, ["a.jpg"], landmarks + 5000)
-    (error,) = run(source, tmp_path / "pairs")
+    (error,) = run(source, tmp_path / "pairs", replace(SETTINGS, frame="source"))
     assert "no room for a mask" in str(error)
 
 
 def test_other_settings_do_not_mix(source, tmp_path):
     run(source, tmp_path / "pairs")
     with pytest.raises(DataError, match=r"synthesis\.json"):
-        run(source, tmp_path / "pairs", SynthesisSettings(seed=9))
+        run(source, tmp_path / "pairs", SynthesisSettings(seed=9, gender="labels"))
 
 
 def test_two_faces_of_one_name_are_refused(source, tmp_path, portrait, landmarks):
@@ -105,36 +194,21 @@ def test_two_faces_of_one_name_are_refused(source, tmp_path, portrait, landmarks
         run(source, tmp_path / "pairs")
 
 
-def test_a_face_folder_is_a_source(tmp_path, portrait, landmarks):
-    save_image(tmp_path / "x.png", portrait)
-    np.savez(tmp_path / "landmarks98.npz", files=np.array(["x.png"]), landmarks98=landmarks[None])
-    (face,) = read_source(tmp_path)
-    assert face.file == "x.png"
-    np.testing.assert_array_equal(face.landmarks, landmarks)
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"workers": 0}, "workers=0"),
+        ({"engine": "spark"}, "engine='spark'"),
+    ],
+)
+def test_wrong_options(source, tmp_path, options, message):
+    with pytest.raises(ValueError, match=message):
+        run(source, tmp_path / "pairs", **options)
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "message"),
-    [
-        ("x97", "z97", "line 1: column x97"),
-        ("y40", "z40", "line 1: column y40 is missing"),
-        ("sub/c.png", "../c.png", "line 4, file: must be a path inside"),
-        ("a.jpg", "/a.jpg", "line 2, file: must be a path inside"),
-        ("b.png,56.0", "b.png,wide", "line 3, x0: must be a finite number. Received: 'wide'"),
-        ("b.png,56.0", "b.png,inf", "line 3, x0: must be a finite"),
-    ],
+    ("name", "value"), [("frame", "round"), ("image_format", "gif"), ("gender", "x"), ("size", 8)]
 )
-def test_broken_tables_name_line_and_column(source, old, new, message):
-    table = source / "landmarks.csv"
-    text = table.read_text()
-    assert old in text
-    table.write_text(text.replace(old, new, 1))
-    with pytest.raises(DataError, match=message):
-        read_source(source)
-
-
-def test_a_folder_without_landmarks_is_refused(tmp_path):
-    with pytest.raises(DataError, match="landmarks"):
-        read_source(tmp_path)
-    with pytest.raises(DataError, match="not a folder"):
-        read_source(tmp_path / "gone")
+def test_wrong_settings(name, value):
+    with pytest.raises(ValueError, match=name):
+        replace(SETTINGS, **{name: value})

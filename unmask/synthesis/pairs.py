@@ -1,7 +1,8 @@
-"""From a folder of faces to a folder of pairs: masked image, binary mask, landmarks.
+"""From a folder of faces to a folder of pairs: bare and masked image, binary mask, landmarks.
 
-The destination holds `images/`, `masks/` (255 = mask), `landmarks.csv` and `synthesis.json` (the
-settings). It has the form of a source itself.
+The destination holds `images/` (bare), `masked/`, `masks/` (255 = mask), the manifest `labels.csv`,
+`landmarks98.npz` or `landmarks68.npz`, and `synthesis.json` (the settings). It is a face folder:
+the trainers read it, and it can be a source itself.
 """
 
 from __future__ import annotations
@@ -9,251 +10,206 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
-from pathlib import Path, PurePosixPath
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from unmask.errors import DataError, ImageError
-from unmask.image import load_image, save_image, save_mask
-from unmask.io import write_text_atomic
-from unmask.synthesis.drawing import ALL_KINDS
-from unmask.synthesis.masktheface import load_masktheface
-from unmask.synthesis.synthesizer import MaskSynthesizer
-from unmask.training.faces import read_face_folder
+from unmask.errors import DataError
+from unmask.io import atomic_path, write_text_atomic
+from unmask.synthesis.engines import ENGINES, run_local, run_ray
+from unmask.synthesis.journal import Journal
+from unmask.synthesis.sources import SourceFace
+from unmask.synthesis.worker import PairMaker, PairResult, SynthesisSettings, target_names
 
-LANDMARK_FILE = "landmarks.csv"
+MANIFEST_FILE = "labels.csv"
 SETTINGS_FILE = "synthesis.json"
+ERRORS_FILE = "errors.csv"
+COLUMNS = (
+    "file",
+    "masked",
+    "mask",
+    "original",
+    "split",
+    "gender",
+    "gender_by",
+    "gender_confidence",
+    "age",
+    "race",
+    "source",
+    "kind",
+    "landmark_confidence",
+    "covered",
+)
+"""Columns of the manifest."""
 
-# Rows are kept in memory between rewrites of the table; a crash costs at most so many faces.
-_ROWS_BETWEEN_WRITES = 200
-
-
-@dataclass(frozen=True, eq=False)
-class SourceFace:
-    """One face to be masked.
-
-    Attributes:
-        file: Its name, a relative path with forward slashes.
-        path: Its image.
-        landmarks: (98, 2) or (68, 2) in pixels of the image.
-    """
-
-    file: str
-    path: Path
-    landmarks: NDArray[np.float32] = field(repr=False)
-
-
-@dataclass(frozen=True)
-class SynthesisSettings:
-    """What decides how the masks of a folder look; stored with the result.
-
-    Attributes:
-        seed: Seed of all masks.
-        bank_size: Number of drawn masks.
-        kinds: Families to draw.
-        templates: MaskTheFace folder whose masks join, or None.
-    """
-
-    seed: int = 0
-    bank_size: int = 160
-    kinds: tuple[str, ...] = ALL_KINDS
-    templates: str | None = None
-
-    def build(self) -> MaskSynthesizer:
-        """Return the synthesizer for these settings."""
-        templates = load_masktheface(self.templates) if self.templates else ()
-        return MaskSynthesizer(
-            self.seed, bank_size=self.bank_size, kinds=self.kinds, templates=templates
-        )
-
-
-@dataclass(frozen=True)
-class PairResult:
-    """What became of one face.
-
-    Attributes:
-        file: Name of the source.
-        error: Why there is no pair, None where there is one.
-    """
-
-    file: str
-    error: str | None = None
-
-
-def read_source(folder: str | Path) -> list[SourceFace]:
-    """Read the faces of a folder.
-
-    Args:
-        folder: Either images with `landmarks.csv` (columns `file`, `x0`, `y0`, ..., for 98 or 68
-            points; further columns are ignored), or a face folder as in
-            `unmask.training.faces.read_face_folder`.
-
-    Returns:
-        The faces, in the order of the table.
-
-    Raises:
-        DataError: No table, or a row of it is wrong; the message names file, line and column.
-    """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise DataError(f"{folder}: not a folder")
-    table = folder / LANDMARK_FILE
-    if table.is_file():
-        return _read_table(table)
-    return [
-        SourceFace(record.path.relative_to(folder).as_posix(), record.path, record.landmarks)
-        for record in read_face_folder(folder)
-    ]
+_JOURNAL_FILE = "journal.jsonl"
 
 
 def write_pairs(
-    faces: list[SourceFace], destination: str | Path, settings: SynthesisSettings
+    faces: list[SourceFace],
+    destination: str | Path,
+    settings: SynthesisSettings,
+    *,
+    workers: int = 1,
+    engine: str = "local",
+    ray_address: str | None = None,
 ) -> Iterator[PairResult]:
-    """Put masks onto faces and write images, masks and landmarks; resumes where it stopped.
+    """Put masks onto faces and write images, masks and landmarks; goes on where it stopped.
 
-    Faces that `landmarks.csv` of the destination lists are taken as done. A face that fails is
-    reported and left out; the others go on.
+    The files are the same whatever the engine, the number of workers and the interruptions. Faces
+    whose three pictures and manifest row are there are taken as done. A face that fails is
+    reported, listed in `errors.csv` and tried again by the next call; the others go on.
 
     Args:
-        faces: See `read_source`.
+        faces: See `unmask.synthesis.sources.read_source`.
         destination: The folder to fill.
-        settings: Look of the masks.
+        settings: Look of the pictures.
+        workers: Processes, or Ray actors.
+        engine: "local" or "ray".
+        ray_address: Of a Ray cluster; started on this machine when None.
 
     Yields:
-        One result a face, in order, as it is finished.
+        One result a face as it is finished; first those that were done before.
 
     Raises:
         DataError: Two faces would get the same name, or the destination was begun with other
-            settings.
+            settings or weights.
+        ValueError: An option is out of range.
 
     Example:
+        >>> from unmask.synthesis.sources import read_source
         >>> for result in write_pairs(read_source("faces"), "pairs", SynthesisSettings()):
         ...     if result.error:
         ...         print(result.file, result.error)  # doctest: +SKIP
     """
-    destination = Path(destination)
-    names = _target_names(faces)
-    _check_settings(destination / SETTINGS_FILE, settings)
-    synthesizer = settings.build()
-    table = destination / LANDMARK_FILE
-    rows = _finished_rows(table, destination)
-    unwritten = 0
+    if engine not in ENGINES:
+        raise ValueError(f"engine must be one of {ENGINES}. Received: engine={engine!r}")
+    settings.build()  # a wrong kind or template is one error now, not one for each face
+    destination = Path(destination).absolute()
+    _check_names(faces, settings.image_format)
+    _check_settings(destination / SETTINGS_FILE, settings, _needed_weights(faces, settings))
+    journal = Journal(destination / _JOURNAL_FILE)
+    finished = _finished(destination, journal)
+    errors: dict[str, str] = {}
+    open_faces = [face for face in faces if face.file not in finished]
+    maker = PairMaker(settings, destination)
     try:
-        for index, (face, name) in enumerate(zip(faces, names, strict=True)):
-            image_name = f"images/{name}"
-            if image_name in rows:
-                yield PairResult(face.file)
-                continue
-            try:
-                kind = _write_pair(face, index, synthesizer, destination, name)
-            except (ImageError, DataError) as error:
-                yield PairResult(face.file, str(error))
-                continue
-            rows[image_name] = _row(image_name, kind, face.landmarks)
-            unwritten += 1
-            if unwritten >= _ROWS_BETWEEN_WRITES:
-                _write_table(table, rows)
-                unwritten = 0
-            yield PairResult(face.file)
+        yield from (finished[face.file] for face in faces if face.file in finished)
+        results = (
+            run_local(maker, open_faces, workers)
+            if engine == "local"
+            else run_ray(maker, open_faces, workers, ray_address)
+        )
+        with journal:
+            for result in results if open_faces else ():
+                if result.error is None:
+                    finished[result.file] = result
+                    journal.append(_entry(result))
+                else:
+                    errors[result.file] = result.error
+                yield result
     finally:
-        if unwritten:
-            _write_table(table, rows)
+        _write_tables(destination, finished.values())
+        _write_errors(destination / ERRORS_FILE, errors)
+        journal.remove()
 
 
-def _write_pair(
-    face: SourceFace, index: int, synthesizer: MaskSynthesizer, destination: Path, name: str
-) -> str:
-    masked = synthesizer(load_image(face.path), face.landmarks, index)
-    if not masked.mask.any():
-        raise DataError(f"{face.path}: the landmarks leave no room for a mask in the picture")
-    save_mask(destination / "masks" / name, masked.mask)
-    save_image(destination / "images" / name, masked.image)
-    return masked.kind
+# === Before ===
 
 
-def _target_names(faces: list[SourceFace]) -> list[str]:
+def _check_names(faces: Iterable[SourceFace], image_format: str) -> None:
     names: dict[str, str] = {}
     for face in faces:
-        name = PurePosixPath(face.file).with_suffix(".png").as_posix()
+        name = target_names(face.file, image_format)["file"]
         if name in names:
             raise DataError(f"{face.file} and {names[name]} would both be written to {name}")
         names[name] = face.file
-    return list(names)
 
 
-def _check_settings(path: Path, settings: SynthesisSettings) -> None:
-    text = json.dumps(asdict(settings), indent=2) + "\n"
+def _needed_weights(faces: Iterable[SourceFace], settings: SynthesisSettings) -> dict[str, str]:
+    """Return the checksums of the networks that the faces need."""
+    from unmask.weights import find
+
+    known = list(faces)
+    stages = []
+    if any(face.landmarks is None for face in known):
+        stages.append("landmarks")
+    if settings.gender == "auto" and any(face.gender is None for face in known):
+        stages.append("gender")
+    return {stage: find(settings.preset, stage).sha256 for stage in stages}
+
+
+def _check_settings(path: Path, settings: SynthesisSettings, weights: dict[str, str]) -> None:
+    text = json.dumps({**asdict(settings), "weights": weights}, indent=2) + "\n"
     if not path.is_file():
         write_text_atomic(path, text)
     elif path.read_text(encoding="utf-8") != text:
         raise DataError(
-            f"{path}: this folder was begun with other settings; take another folder or remove it"
+            f"{path}: this folder was begun with other settings or weights; take another folder or "
+            "remove it"
         )
 
 
-def _read_table(table: Path) -> list[SourceFace]:
-    faces = []
+def _finished(destination: Path, journal: Journal) -> dict[str, PairResult]:
+    """Results of earlier calls whose three pictures are there."""
+    entries = [*_read_tables(destination), *journal]
+    results = {}
+    for entry in entries:
+        row = {name: str(entry["row"][name]) for name in COLUMNS}
+        if all((destination / row[name]).is_file() for name in ("file", "masked", "mask")):
+            points = np.asarray(entry["landmarks"], np.float32)
+            results[row["original"]] = PairResult(row["original"], row=row, landmarks=points)
+    return results
+
+
+# === The record ===
+
+
+def _entry(result: PairResult) -> dict[str, Any]:
+    points = np.asarray(result.landmarks, np.float64)
+    return {"row": result.row, "landmarks": points.tolist()}
+
+
+def _read_tables(destination: Path) -> Iterator[dict[str, Any]]:
+    table = destination / MANIFEST_FILE
+    archives = [destination / f"landmarks{count}.npz" for count in (98, 68)]
+    archive = next((path for path in archives if path.is_file()), None)
+    if not table.is_file() or archive is None:
+        return
+    with np.load(archive, allow_pickle=False) as content:
+        points = dict(zip(map(str, content["files"]), content[archive.stem], strict=True))
     with table.open(newline="", encoding="utf-8") as handle:
-        reader = csv.DictReader(handle)
-        columns = reader.fieldnames or []
-        # 68 points only where no column says that there are more.
-        more = [name for name in columns if name[1:].isdigit() and int(name[1:]) >= 68]
-        count = 98 if more else 68
-        wanted = ["file", *(f"{axis}{i}" for i in range(count) for axis in "xy")]
-        missing = [name for name in wanted if name not in columns]
-        if missing:
-            raise DataError(f"{table}: line 1: column {missing[0]} is missing")
-        for row in reader:
-            where = f"{table}: line {reader.line_num}"
-            file = _relative(row["file"], where)
-            numbers = [_number(row[name], f"{where}, {name}") for name in wanted[1:]]
-            points = np.array(numbers, np.float32).reshape(count, 2)
-            faces.append(SourceFace(file, table.parent / file, points))
-    return faces
+        for row in csv.DictReader(handle):
+            if row["file"] in points:
+                yield {"row": row, "landmarks": points[row["file"]]}
 
 
-def _relative(file: str | None, where: str) -> str:
-    path = PurePosixPath((file or "").replace("\\", "/"))
-    if not path.name or path.is_absolute() or ".." in path.parts or ":" in path.parts[0]:
-        raise DataError(f"{where}, file: must be a path inside the folder. Received: file={file!r}")
-    return path.as_posix()
+def _write_tables(destination: Path, results: Iterable[PairResult]) -> None:
+    ordered = sorted(results, key=lambda result: result.file)
+    if not ordered:
+        return
+    _write_csv(destination / MANIFEST_FILE, COLUMNS, ([r.row[c] for c in COLUMNS] for r in ordered))
+    points: NDArray[np.float32] = np.stack([np.asarray(r.landmarks) for r in ordered])
+    name = f"landmarks{points.shape[1]}"
+    arrays: dict[str, Any] = {"files": np.array([r.row["file"] for r in ordered]), name: points}
+    with atomic_path(destination / f"{name}.npz") as temporary:
+        np.savez(temporary, **arrays)
 
 
-def _number(text: str | None, where: str) -> float:
-    try:
-        value = float(text or "")
-    except ValueError:
-        value = float("nan")
-    if not np.isfinite(value):
-        raise DataError(f"{where}: must be a finite number. Received: {text!r}")
-    return value
+def _write_errors(path: Path, errors: dict[str, str]) -> None:
+    if errors:
+        _write_csv(path, ("file", "error"), sorted(errors.items()))
+    else:
+        path.unlink(missing_ok=True)
 
 
-def _finished_rows(table: Path, destination: Path) -> dict[str, list[str]]:
-    """Rows of an earlier run whose two pictures are there."""
-    if not table.is_file():
-        return {}
-    with table.open(newline="", encoding="utf-8") as handle:
-        rows = list(csv.reader(handle))[1:]
-    return {
-        row[0]: row
-        for row in rows
-        if (destination / row[0]).is_file()
-        and (destination / "masks" / row[0].removeprefix("images/")).is_file()
-    }
-
-
-def _row(name: str, kind: str, landmarks: NDArray[np.float32]) -> list[str]:
-    return [name, kind, *(f"{value:.3f}" for value in np.asarray(landmarks).ravel())]
-
-
-def _write_table(table: Path, rows: dict[str, list[str]]) -> None:
-    count = (max(len(row) for row in rows.values()) - 2) // 2
+def _write_csv(path: Path, header: Iterable[str], rows: Iterable[Iterable[str]]) -> None:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["file", "kind", *(f"{axis}{i}" for i in range(count) for axis in "xy")])
-    writer.writerows(rows[name] for name in sorted(rows))
-    write_text_atomic(table, text.getvalue())
+    writer.writerow(header)
+    writer.writerows(rows)
+    write_text_atomic(path, text.getvalue())

@@ -1,0 +1,310 @@
+"""Folders of bare faces: which files there are, and what is known of each."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from types import MappingProxyType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unmask.errors import DataError
+from unmask.image import find_images
+from unmask.training.faces import read_face_folder
+
+LANDMARK_FILE = "landmarks.csv"
+CELEBA_ATTRIBUTES = "list_attr_celeba.txt"
+CELEBA_PARTITION = "list_eval_partition.txt"
+
+# Where the aligned images may lie: below the tables, or beside them.
+_CELEBA_IMAGES = ("img_align_celeba", "Img/img_align_celeba", ".")
+_CELEBA_SPLITS = {"0": "train", "1": "val", "2": "test"}
+# [age]_[gender]_[race]_[date and time].jpg, as UTKFace's authors describe it.
+_UTKFACE_NAME = re.compile(r"(\d{1,3})_([01])_([0-4])_\d+")
+_FFHQ_NAME = re.compile(r"\d{5}")
+# The authors of FFHQ train on the first 60,000 and validate on the others.
+_FFHQ_TRAIN = 60_000
+# A folder has a layout when this share of its names says so; the other files still join.
+_MOST = 0.9
+
+
+@dataclass(frozen=True)
+class Framing:
+    """Where the face lies in every picture of a collection: about the canonical crop.
+
+    Attributes:
+        x: Middle of the crop, in picture widths.
+        y: Middle of the crop, in picture heights.
+        side: Side of the crop, in picture widths.
+    """
+
+    x: float
+    y: float
+    side: float
+
+
+FRAMINGS = MappingProxyType(
+    {
+        # FFHQ's pictures are the canonical crop.
+        "ffhq": Framing(0.5, 0.5, 1.0),
+        # From the collection's mean eyes (69.5 and 108, 111) and mouth (152) in 178 x 218 pixels.
+        "celeba": Framing(0.497, 0.530, 0.86),
+        # Measured on 4,650 of its "aligned and cropped" faces.
+        "utkface": Framing(0.495, 0.341, 1.54),
+    }
+)
+"""How well-known collections frame a face."""
+
+
+@dataclass(frozen=True, eq=False)
+class SourceFace:
+    """One face to be masked, and what is known of it.
+
+    Attributes:
+        file: Its name, a relative path with forward slashes.
+        path: Its image.
+        landmarks: (98, 2) or (68, 2) in pixels of the image; None where they are to be found.
+        framing: Where the face is, if the collection says so.
+        gender: "male", "female" or None.
+        split: "train", "val", "test" or None.
+        age: In years, or None.
+        race: UTKFace's code, or None.
+        source: Name of the collection, or None.
+    """
+
+    file: str
+    path: Path
+    landmarks: NDArray[np.float32] | None = field(default=None, repr=False)
+    framing: Framing | None = None
+    gender: str | None = None
+    split: str | None = None
+    age: int | None = None
+    race: int | None = None
+    source: str | None = None
+
+
+def read_source(folder: str | Path, layout: str = "auto") -> list[SourceFace]:
+    """List the faces of a folder.
+
+    Args:
+        folder: The folder; see `LAYOUTS` for what it may hold.
+        layout: One of `LAYOUTS`, or "auto" to tell by the files.
+
+            - "table": images with `landmarks.csv` (columns `file`, `x0`, `y0`, ..., for 98 or 68
+              points; further columns are ignored);
+            - "faces": a face folder as in `unmask.training.faces.read_face_folder`;
+            - "celeba": `list_attr_celeba.txt` (column `Male`), `list_eval_partition.txt` where
+              there is one, and the aligned images beside them or in `img_align_celeba/`;
+            - "utkface": names `AGE_GENDER_RACE_DATE.jpg`, at any depth;
+            - "ffhq": names of five digits, at any depth, aligned as published;
+            - "images": any images, at any depth.
+
+    Returns:
+        The faces, sorted by name, or in the order of the table.
+
+    Raises:
+        DataError: Nothing is there, or a table is wrong; the message names file, line and column.
+        ValueError: The layout is unknown.
+
+    Example:
+        >>> faces = read_source("celeba")  # doctest: +SKIP
+        >>> faces[0].file, faces[0].gender, faces[0].split  # doctest: +SKIP
+        ('000001.jpg', 'female', 'train')
+    """
+    folder = Path(folder)
+    if layout != "auto" and layout not in LAYOUTS:
+        raise ValueError(
+            f"layout must be 'auto' or one of {tuple(LAYOUTS)}. Received: layout={layout!r}"
+        )
+    if not folder.is_dir():
+        raise DataError(f"{folder}: not a folder")
+    faces = LAYOUTS[_recognise(folder) if layout == "auto" else layout](folder)
+    if not faces:
+        raise DataError(f"{folder}: holds no images")
+    return faces
+
+
+def _recognise(folder: Path) -> str:
+    if (folder / LANDMARK_FILE).is_file():
+        return "table"
+    if any((folder / f"landmarks{count}.npz").is_file() for count in (98, 68)):
+        return "faces"
+    if (folder / CELEBA_ATTRIBUTES).is_file():
+        return "celeba"
+    stems = [path.stem for path in find_images(folder, recursive=True)]
+    for layout, pattern in (("utkface", _UTKFACE_NAME), ("ffhq", _FFHQ_NAME)):
+        # UTKFace's names have further endings, such as ".chip".
+        fitting = sum(pattern.fullmatch(stem.split(".")[0]) is not None for stem in stems)
+        if stems and fitting >= _MOST * len(stems):
+            return layout
+    return "images"
+
+
+# === Layouts ===
+
+
+def _read_images(folder: Path) -> list[SourceFace]:
+    return [SourceFace(file, path) for file, path in _files(folder)]
+
+
+def _read_ffhq(folder: Path) -> list[SourceFace]:
+    def split(path: Path) -> str | None:
+        if _FFHQ_NAME.fullmatch(path.stem) is None:
+            return None
+        return "train" if int(path.stem) < _FFHQ_TRAIN else "val"
+
+    return [
+        SourceFace(file, path, framing=FRAMINGS["ffhq"], split=split(path), source="ffhq")
+        for file, path in _files(folder)
+    ]
+
+
+def _read_utkface(folder: Path) -> list[SourceFace]:
+    faces = []
+    for file, path in _files(folder):
+        named = _UTKFACE_NAME.match(path.stem)
+        age, gender, race = named.groups() if named else (None, None, None)
+        faces.append(
+            SourceFace(
+                file,
+                path,
+                framing=FRAMINGS["utkface"],
+                gender=None if gender is None else ("male", "female")[int(gender)],
+                age=None if age is None else int(age),
+                race=None if race is None else int(race),
+                source="utkface",
+            )
+        )
+    return faces
+
+
+def _read_celeba(folder: Path) -> list[SourceFace]:
+    attributes = folder / CELEBA_ATTRIBUTES
+    lines = _lines(attributes)
+    header = lines[1].split() if len(lines) > 1 else []
+    if "Male" not in header:
+        raise DataError(f"{attributes}: line 2: column Male is missing")
+    column = header.index("Male") + 1
+    genders = {}
+    for number, line in enumerate(lines[2:], 3):
+        words = line.split()
+        if len(words) != len(header) + 1 or words[column] not in ("1", "-1"):
+            raise DataError(
+                f"{attributes}: line {number}: must be a file name and {len(header)} values of "
+                f"1 or -1. Received: {line!r}"
+            )
+        genders[words[0]] = "male" if words[column] == "1" else "female"
+    splits = _celeba_splits(folder / CELEBA_PARTITION)
+    images = next(folder / name for name in _CELEBA_IMAGES if (folder / name).is_dir())
+    return [
+        SourceFace(
+            file,
+            images / file,
+            framing=FRAMINGS["celeba"],
+            gender=gender,
+            split=splits.get(file),
+            source="celeba",
+        )
+        for file, gender in sorted(genders.items())
+    ]
+
+
+def _celeba_splits(path: Path) -> dict[str, str]:
+    if not path.is_file():
+        return {}
+    splits = {}
+    for number, line in enumerate(_lines(path), 1):
+        words = line.split()
+        if len(words) != 2 or words[1] not in _CELEBA_SPLITS:
+            raise DataError(
+                f"{path}: line {number}: must be a file name and 0, 1 or 2. Received: {line!r}"
+            )
+        splits[words[0]] = _CELEBA_SPLITS[words[1]]
+    return splits
+
+
+def _read_face_folder(folder: Path) -> list[SourceFace]:
+    return [
+        SourceFace(
+            record.path.relative_to(folder).as_posix(),
+            record.path,
+            record.landmarks,
+            gender=record.gender,
+            split=record.split,
+            age=record.age,
+            race=record.race,
+            source=record.source,
+        )
+        for record in read_face_folder(folder)
+    ]
+
+
+def _read_table(folder: Path) -> list[SourceFace]:
+    table = folder / LANDMARK_FILE
+    faces = []
+    with table.open(newline="", encoding="utf-8") as handle:
+        reader = csv.DictReader(handle)
+        columns = reader.fieldnames or []
+        # 68 points only where no column says that there are more.
+        more = [name for name in columns if name[1:].isdigit() and int(name[1:]) >= 68]
+        count = 98 if more else 68
+        wanted = ["file", *(f"{axis}{i}" for i in range(count) for axis in "xy")]
+        missing = [name for name in wanted if name not in columns]
+        if missing:
+            raise DataError(f"{table}: line 1: column {missing[0]} is missing")
+        for row in reader:
+            where = f"{table}: line {reader.line_num}"
+            file = _relative(row["file"], where)
+            numbers = [_number(row[name], f"{where}, {name}") for name in wanted[1:]]
+            points = np.array(numbers, np.float32).reshape(count, 2)
+            faces.append(SourceFace(file, folder / file, points))
+    return faces
+
+
+LAYOUTS: MappingProxyType[str, Callable[[Path], list[SourceFace]]] = MappingProxyType(
+    {
+        "table": _read_table,
+        "faces": _read_face_folder,
+        "celeba": _read_celeba,
+        "utkface": _read_utkface,
+        "ffhq": _read_ffhq,
+        "images": _read_images,
+    }
+)
+"""Readers by layout."""
+
+
+# === Inside ===
+
+
+def _files(folder: Path) -> Iterator[tuple[str, Path]]:
+    paths: Iterable[Path] = find_images(folder, recursive=True)
+    return ((path.relative_to(folder).as_posix(), path) for path in paths)
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: cannot be read ({error})") from error
+
+
+def _relative(file: str | None, where: str) -> str:
+    path = PurePosixPath((file or "").replace("\\", "/"))
+    if not path.name or path.is_absolute() or ".." in path.parts or ":" in path.parts[0]:
+        raise DataError(f"{where}, file: must be a path inside the folder. Received: file={file!r}")
+    return path.as_posix()
+
+
+def _number(text: str | None, where: str) -> float:
+    try:
+        value = float(text or "")
+    except ValueError:
+        value = float("nan")
+    if not np.isfinite(value):
+        raise DataError(f"{where}: must be a finite number. Received: {text!r}")
+    return value
