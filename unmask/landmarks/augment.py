@@ -32,14 +32,14 @@ class Augmentation:
         grey: Share of faces without colour.
     """
 
-    steady: float = 0.35
+    steady: float = 0.5
     rotation: float = 12.0
-    wild: float = 0.12
+    wild: float = 0.08
     wild_rotation: float = 50.0
     scale: float = 0.25
     shift: float = 0.12
     flip: float = 0.5
-    masked: float = 0.6
+    masked: float = 0.5
     blocked: float = 0.25
     degraded: float = 0.2
     grey: float = 0.05

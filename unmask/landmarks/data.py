@@ -23,9 +23,9 @@ from unmask.synthesis import MaskSynthesizer
 from unmask.training.faces import FaceRecord, read_face_folder
 
 GROUPS: tuple[tuple[tuple[str, ...], float], ...] = (
-    (("faces_male", "faces_female"), 0.45),
+    (("faces_male", "faces_female"), 0.35),
     (("faces_wide",), 0.2),
-    (("landmarks_300w",), 0.35),
+    (("landmarks_300w",), 0.45),
 )
 """Folders of the training data and the share of the training faces that each group gets."""
 
@@ -133,6 +133,7 @@ class LandmarkDataset(keras.utils.PyDataset):
         stacks: Outputs of the network; the targets are repeated for each.
         augmentation: How strongly faces vary.
         seed: Seed of everything random.
+        first_epoch: Epoch to begin with, where a training goes on after an interruption.
         **kwargs: Passed to :class:`keras.utils.PyDataset`.
     """
 
@@ -145,6 +146,7 @@ class LandmarkDataset(keras.utils.PyDataset):
         stacks: int = 1,
         augmentation: Augmentation | None = None,
         seed: int = 0,
+        first_epoch: int = 0,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -153,7 +155,7 @@ class LandmarkDataset(keras.utils.PyDataset):
         self._shares = shares / shares.sum()
         self._batch_size, self._steps, self._stacks = batch_size, steps, stacks
         self._augmentation = augmentation or Augmentation()
-        self._seed, self._epoch = seed, 0
+        self._seed, self._epoch = seed, first_epoch
         self._synthesizer = MaskSynthesizer(seed)
         self._files = {r.path: r.path.read_bytes() for group in groups for r in group.records}
 
