@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unmask.face import CROP_SIZE, compose
+from unmask.landmarks.occlusion import add_blocks, add_hand
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class Augmentation:
         flip: Share of mirrored faces.
         masked: Share of faces that wear a synthetic mask.
         blocked: Share of faces with opaque blocks over them.
+        hands: Share of faces with a drawn hand before them.
         degraded: Share of faces with each of blur, low resolution, noise and JPEG artefacts.
         grey: Share of faces without colour.
     """
@@ -40,7 +42,8 @@ class Augmentation:
     shift: float = 0.12
     flip: float = 0.5
     masked: float = 0.5
-    blocked: float = 0.25
+    blocked: float = 0.2
+    hands: float = 0.08
     degraded: float = 0.2
     grey: float = 0.05
 
@@ -99,32 +102,13 @@ def vary_pixels(
         (256, 256, 3)
     """
     if rng.random() < settings.blocked:
-        image = _add_blocks(image, rng)
+        image = add_blocks(image, rng)
+    if rng.random() < settings.hands:
+        image = add_hand(image, rng)
     image = _recolour(image, rng, grey=rng.random() < settings.grey)
     for degrade in (_blur, _coarsen, _add_noise, _compress):
         if rng.random() < settings.degraded:
             image = degrade(image, rng)
-    return image
-
-
-def _add_blocks(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
-    """One to three rectangles or ellipses of one colour, or of another part of the image."""
-    size = image.shape[0]
-    image = np.ascontiguousarray(image)
-    for _ in range(rng.integers(1, 4)):
-        width, height = (rng.uniform(0.08, 0.32, 2) * size).astype(int)
-        x, y = (rng.uniform(0.1, 0.9, 2) * size).astype(int)
-        colour = tuple(int(v) for v in rng.integers(0, 256, 3))
-        kind = rng.integers(3)
-        if kind == 0:
-            cv2.rectangle(image, (x, y), (x + width, y + height), colour, -1)
-        elif kind == 1:
-            angle = float(rng.uniform(0, 180))
-            cv2.ellipse(image, (x, y), (width // 2, height // 2), angle, 0, 360, colour, -1)
-        else:
-            x, y = min(x, size - width), min(y, size - height)
-            u, v = rng.integers(0, size - width), rng.integers(0, size - height)
-            image[y : y + height, x : x + width] = image[v : v + height, u : u + width].copy()
     return image
 
 
