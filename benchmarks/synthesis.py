@@ -1,53 +1,126 @@
-"""Masked faces a second on one core: `python benchmarks/synthesis.py [--size 256]`."""
+"""Masked faces a second: drawing alone, and whole folders with one and two workers and with Ray.
+
+    export OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1
+    python benchmarks/synthesis.py [--faces 200] [--workers 1 2] [--ray] [--find]
+
+`drawing` puts masks on a 256 px portrait in memory. `folder` runs `unmask synthesize` on copies of
+the same portrait: read, crop, mask, write three PNGs; with `--find` it also finds the face and its
+landmarks with the lite networks, as for any folder of photos. Starting the processes counts, and
+is also shown apart (a folder of one face). Every figure is wall-clock time, so nothing else should
+be running; processor seconds a face are shown beside it, which other programs disturb less.
+"""
 
 from __future__ import annotations
 
 import argparse
+import resource
+import tempfile
 import time
+from pathlib import Path
 
 import cv2
 import numpy as np
 from skimage.data import astronaut
 
+from unmask.image import save_image
 from unmask.synthesis import MaskSynthesizer
-
-
-def face(size: int) -> tuple[np.ndarray, np.ndarray]:
-    """A portrait in canonical framing at `size` pixels, with an approximate outline."""
-    scale = size / 256
-    image = cv2.resize(np.ascontiguousarray(astronaut()[:256, 96:352]), (size, size))
-    landmarks = np.full((98, 2), (128.0, 140.0))
-    angle = np.linspace(np.pi, 0, 33)
-    landmarks[:33] = np.stack([128 + 75 * np.cos(angle), 120 + 118 * np.sin(angle)], axis=1)
-    landmarks[51:55] = np.stack([np.full(4, 128), np.linspace(124, 160, 4)], axis=1)
-    landmarks[[60, 64, 68, 72]] = [(82, 123), (110, 123), (146, 123), (174, 123)]
-    landmarks[[76, 82]] = [(104, 188), (152, 188)]
-    return image, landmarks * scale
+from unmask.synthesis.pairs import write_pairs
+from unmask.synthesis.sources import FRAMINGS, SourceFace
+from unmask.synthesis.worker import SynthesisSettings
 
 
 def main() -> None:
-    """Print the speed without and with the drawing of the bank."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--size", type=int, default=256, help="side of the images, pixels")
-    parser.add_argument("--faces", type=int, default=400, help="faces to mask")
+    """Print the table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--size", type=int, default=256, help="side of the pictures, pixels")
+    parser.add_argument("--faces", type=int, default=200, help="faces a measurement")
+    parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--find", action="store_true", help="find the landmarks as well")
+    parser.add_argument("--ray", action="store_true", help="measure Ray Data, too")
     args = parser.parse_args()
     cv2.setNumThreads(1)
-    image, landmarks = face(args.size)
+    image, landmarks = _portrait(args.size)
+    _time_drawing(image, landmarks, args.faces)
+    with tempfile.TemporaryDirectory() as folder:
+        faces = _source(Path(folder), image, None if args.find else landmarks, args.faces)
+        for engine in ("local", "ray") if args.ray else ("local",):
+            for workers in args.workers:
+                _time_folder(Path(folder), faces, engine, workers, args.size)
 
-    started = time.perf_counter()
+
+def _portrait(size: int) -> tuple[np.ndarray, np.ndarray]:
+    """A portrait in canonical framing at `size` pixels, with an approximate outline."""
+    scale = 0.713 * 256 / size
+    offset = [225.4 - 0.713 * 128, 104 - 0.713 * 123]
+    matrix = np.array([[scale, 0, offset[0]], [0, scale, offset[1]]])
+    image = cv2.warpAffine(
+        astronaut(), matrix, (size, size), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    )
+    landmarks = np.full((98, 2), (128.0, 140.0), np.float32)
+    angle = np.linspace(np.pi, 0, 33)
+    landmarks[:33] = np.stack([128 + 75 * np.cos(angle), 120 + 118 * np.sin(angle)], axis=1)
+    landmarks[51:55] = np.stack([np.full(4, 128), np.linspace(124, 160, 4)], axis=1)
+    landmarks[60:68], landmarks[68:76] = (96, 123), (160, 123)
+    landmarks[[60, 64, 68, 72]] = [(82, 123), (110, 123), (146, 123), (174, 123)]
+    landmarks[[76, 82]] = [(104, 188), (152, 188)]
+    return np.asarray(image), landmarks * (size / 256)
+
+
+def _source(
+    folder: Path, image: np.ndarray, landmarks: np.ndarray | None, count: int
+) -> list[SourceFace]:
+    save_image(folder / "portrait.png", image)
+    return [
+        SourceFace(
+            f"{i:06}.png",
+            folder / "portrait.png",
+            landmarks,
+            framing=FRAMINGS["ffhq"],
+            gender="female",
+        )
+        for i in range(count)
+    ]
+
+
+def _time_drawing(image: np.ndarray, landmarks: np.ndarray, faces: int) -> None:
     synthesizer = MaskSynthesizer(seed=0)
-    for index in range(args.faces):
-        synthesizer(image, landmarks, index)
-    first = time.perf_counter() - started
+    for name in ("drawing, first pass", "drawing, bank drawn"):
+        wall, processor = time.perf_counter(), _processor_seconds()
+        for index in range(faces):
+            synthesizer(image, landmarks, index)
+        _print(name, faces, time.perf_counter() - wall, _processor_seconds() - processor)
 
-    wall, cpu = time.perf_counter(), time.process_time()
-    for index in range(args.faces):
-        synthesizer(image, landmarks, index)
-    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-    print(f"{args.size} px, one thread")
-    print(f"first pass, bank drawn: {args.faces / first:7.0f} faces/s")
-    print(f"second pass:            {args.faces / wall:7.0f} faces/s")
-    print(f"  by processor time:    {args.faces / cpu:7.0f} faces/s")
+
+def _time_folder(
+    folder: Path, faces: list[SourceFace], engine: str, workers: int, size: int
+) -> None:
+    name = f"folder, {engine}, {workers} worker{'s' if workers > 1 else ''}"
+    settings = SynthesisSettings(size=size)
+    for label, part in ((f"{name}, one face", faces[:1]), (name, faces)):
+        target = folder / f"{engine}-{workers}-{len(part)}"
+        wall, processor = time.perf_counter(), _processor_seconds()
+        results = list(write_pairs(part, target, settings, workers=workers, engine=engine))
+        errors = [result.error for result in results if result.error]
+        if errors:
+            raise SystemExit(errors[0])
+        _print(label, len(part), time.perf_counter() - wall, _processor_seconds() - processor)
+
+
+def _processor_seconds() -> float:
+    """User and system time of this process and of its ended children."""
+    parts = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    usages = [resource.getrusage(part) for part in parts]
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
+
+
+def _print(name: str, faces: int, wall: float, processor: float) -> None:
+    print(
+        f"{name:34}{faces / wall:9.2f} faces/s {wall:9.2f} s"
+        f"{1000 * processor / faces:10.1f} ms of processor a face",
+        flush=True,
+    )
 
 
 if __name__ == "__main__":

@@ -1,0 +1,152 @@
+"""Tables of an evaluation: the paper's layout in Markdown and LaTeX, and one row a face in CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator, Sequence
+
+from unmask.evaluation.bootstrap import Estimate
+from unmask.evaluation.conditions import BASELINES, CONDITIONS, MEASURES, FaceMeasures
+from unmask.evaluation.paper import CITATION, QUOTES
+from unmask.evaluation.summary import Summary
+
+_TITLES = {
+    "psnr_hole": "PSNR, hole only",
+    "psnr_lafin": "PSNR, LaFIn",
+    "ssim_lafin": "SSIM, LaFIn",
+    "psnr_rgb": "PSNR, RGB",
+    "ssim_rgb": "SSIM, RGB",
+    "psnr_photo": "PSNR, as is",
+}
+_IN_PAPER_TABLE = ("psnr_lafin", "ssim_lafin", "psnr_rgb", "ssim_rgb", "psnr_hole")
+_SYSTEMS = ("all predicted", "all true", "Telea, true mask", "masked photo")
+
+
+def markdown_report(summary: Summary, heading: str) -> str:
+    """Return all tables as Markdown.
+
+    Args:
+        summary: The figures.
+        heading: What was measured, on which faces.
+    """
+    parts = [
+        heading,
+        "Means over faces with 95 % bootstrap intervals. `all predicted` is the pipeline told"
+        " nothing; `true X` tells it X. Scored on the canonical 256 x 256 crop; the hole is the"
+        " true mask grown by 4 pixels. Protocols as in `unmask.metrics`; `as is` puts no known"
+        " pixels back.",
+        "## The paper's table, and ours",
+        "Quoted rows are printed in the paper, which states no protocol, no split by identity and"
+        " no number of test images: they do not compare with the measured rows.",
+        _markdown(("data", "system", "metric", "male", "female"), _paper_rows(summary)),
+        f"Quoted: {CITATION}.",
+        "## Every condition",
+        _markdown(("inputs", "faces", "n", *_TITLES.values()), _condition_rows(summary)),
+        "## The loss that each stage causes",
+        "`replaced`: what the truth instead of this stage's prediction gains while the others are"
+        " predicted. `alone`: what this stage's prediction costs while the others are true.",
+        _markdown(("stage", "measure", "replaced", "alone"), _loss_rows(summary)),
+        "## The stages",
+        "Shares and means; gender, landmarks and hole over the faces that were found.",
+        _markdown(
+            ("faces", "n", "found", "gender right", "landmark NME", "hole IoU"),
+            _stage_rows(summary),
+        ),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def latex_table(summary: Summary, data: str) -> str:
+    """Return the paper's table with ours as a LaTeX tabular; needs no package.
+
+    Args:
+        summary: The figures.
+        data: Name of the data.
+    """
+    lines = [
+        f"% Quoted rows: {CITATION}.",
+        r"\begin{tabular}{lllrr}",
+        r"\hline",
+        r"Data & System & Metric & Male & Female \\",
+        r"\hline",
+        *(" & ".join(map(_latex, row)) + r" \\" for row in _paper_rows(summary, data)),
+        r"\hline",
+        r"\end{tabular}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def faces_csv(faces: Sequence[FaceMeasures]) -> str:
+    """Return one row a face and method: who, what was found, and every measure."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(("face", "gender", "found", "gender_right", "nme", "iou", "method", *MEASURES))
+    for face in faces:
+        known = ("" if v is None else v for v in (face.gender_right, face.nme, face.iou))
+        first = (face.name, face.gender, face.found, *known)
+        for method, scores in face.scores.items():
+            writer.writerow((*first, method, *(f"{scores[m]:.4f}" for m in MEASURES)))
+    return text.getvalue()
+
+
+# === Rows ===
+
+
+def _paper_rows(summary: Summary, data: str = "measured") -> Iterator[tuple[str, ...]]:
+    for quote in QUOTES:
+        yield quote.data, "paper (quoted)", quote.metric, quote.male, quote.female
+    for system in _SYSTEMS:
+        groups = summary.scores[system]
+        name = system if system in BASELINES else f"unmask, {system}"
+        for measure in _IN_PAPER_TABLE:
+            cells = (
+                _cell(groups[g][measure], measure) if g in groups else "-"
+                for g in ("male", "female")
+            )
+            yield data, name, _TITLES[measure], *cells
+
+
+def _condition_rows(summary: Summary) -> Iterator[tuple[str, ...]]:
+    for method in (*BASELINES, *(condition.name for condition in CONDITIONS)):
+        for group, measures in summary.scores[method].items():
+            if group == "found" and method in BASELINES:
+                continue
+            count = str(measures[MEASURES[0]].count)
+            yield method, group, count, *(_cell(measures[m], m) for m in MEASURES)
+
+
+def _loss_rows(summary: Summary) -> Iterator[tuple[str, ...]]:
+    for loss in summary.losses:
+        if loss.measure in ("psnr_hole", "ssim_lafin", "psnr_photo"):
+            cells = (_cell(e, loss.measure, sign="+") for e in (loss.replaced, loss.alone))
+            yield loss.stage, _TITLES[loss.measure], *cells
+
+
+def _stage_rows(summary: Summary) -> Iterator[tuple[str, ...]]:
+    for group, figures in summary.stages.items():
+        shares = (
+            f"{100 * e.mean:.1f} % [{100 * e.low:.1f}, {100 * e.high:.1f}]" if e else "-"
+            for e in (figures.get(name) for name in ("found", "gender", "nme"))
+        )
+        overlap = _cell(figures["iou"], "ssim_rgb") if "iou" in figures else "-"
+        yield group, str(figures["found"].count), *shares, overlap
+
+
+# === Cells ===
+
+
+def _cell(value: Estimate, measure: str, sign: str = "") -> str:
+    form = f"{sign}.2f" if measure.startswith("psnr") else f"{sign}.3f"
+    return f"{value.mean:{form}} [{value.low:{form}}, {value.high:{form}}]"
+
+
+def _markdown(header: Sequence[str], rows: Iterator[tuple[str, ...]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _latex(text: str) -> str:
+    for sign in "&%_#":
+        text = text.replace(sign, "\\" + sign)
+    return text
