@@ -1,6 +1,7 @@
 """Masked faces a second: drawing alone, and whole folders with one and two workers and with Ray.
 
-    export OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1
+    export OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
+    export TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1
     python benchmarks/synthesis.py [--faces 200] [--workers 1 2] [--ray] [--find]
 
 `drawing` puts masks on a 256 px portrait in memory. `folder` runs `unmask synthesize` on copies of
