@@ -29,6 +29,7 @@ from unmask.training.faces import FaceRecord, load_canonical, read_face_folder
 # Pixels kept around the network's window, so that a turned or shifted window finds real ones.
 MARGIN = 24
 _SOURCE_SIDE = VIEW[2] + 2 * MARGIN
+_CALIBRATION_STEP = 16
 _AGE_LIMITS = (4, 13, 20, 30, 45, 60)
 # Rows of a stored view: a little below the eyes, and the tip of the nose.
 _EYES_TO_NOSE_TIP = (142 - VIEW[1] + MARGIN, 164 - VIEW[1] + MARGIN)
@@ -87,6 +88,16 @@ def read_faces(folders: Sequence[str | os.PathLike[str]], split: str) -> list[Fa
 def labels_of(records: Sequence[FaceRecord]) -> NDArray[np.float32]:
     """Return 1 for male and 0 for female, (N,) float32, as the paper counts them."""
     return np.array([record.gender == "male" for record in records], np.float32)
+
+
+def split_off_calibration(
+    records: Sequence[FaceRecord],
+) -> tuple[list[FaceRecord], list[FaceRecord]]:
+    """Divide faces into those to train on and one in 16 of each gender to calibrate on."""
+    by_gender = ([r for r in records if r.gender == gender] for gender in ("female", "male"))
+    held_back = [record for faces in by_gender for record in faces[::_CALIBRATION_STEP]]
+    kept_apart = {record.path for record in held_back}
+    return [record for record in records if record.path not in kept_apart], held_back
 
 
 def fair_weights(

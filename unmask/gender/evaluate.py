@@ -119,6 +119,19 @@ def score(predicted: NDArray[np.floating], labels: NDArray[np.floating]) -> Gend
     )
 
 
+def describe(figures: GenderReport) -> str:
+    """Write the figures as two lines of text."""
+    lines = []
+    for name in ("unmasked", "masked"):
+        scores: GenderScores = getattr(figures, name)
+        lines.append(
+            f"{name} ({scores.count}): accuracy {scores.accuracy:.2%}, "
+            f"recall female {scores.recall_female:.2%}, male {scores.recall_male:.2%}, "
+            f"AUC {scores.auc:.4f}, ECE {scores.ece:.4f}"
+        )
+    return "\n".join(lines)
+
+
 @dataclass(frozen=True)
 class Calibration:
     """What makes a network's probabilities honest: `sigmoid(logit / temperature + bias)`.

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Literal
 
 import keras
 
 from unmask.face import CROP_SIZE
+from unmask.gender.backbone import build_inception
 
 Scaling = Literal["paper", "inception"]
 
@@ -19,6 +19,10 @@ LITE: dict[str, Any] = {"widths": (32, 64, 128, 256), "blocks": (1, 1, 1, 1), "d
 # The part of the canonical crop that the compact network looks at: left, top, side, in pixels of
 # the 256x256 crop. Tight face photos cover about this much of the crop; the rest would be fill.
 VIEW = (48, 66, 160)
+
+# Arguments of `build_classifier` for what `unmask.gender.train_head` trains. The authors' own
+# weight file wants the function's defaults instead.
+PAPER: dict[str, Any] = {"scaling": "inception", "view": VIEW}
 
 
 def build_head(
@@ -81,15 +85,15 @@ def build_classifier(
     dropout: float = 0.05,
     scaling: Scaling = "paper",
     size: int = CROP_SIZE,
+    view: tuple[int, int, int] | None = None,
     name: str = "gender_classifier",
 ) -> keras.Model:
     """Builds the paper's classifier: a frozen InceptionV3 and the dense head.
 
     Args:
         backbone: `"inception_v3"`, the paper's.
-        weights: Backbone weights: `"imagenet"` (Keras downloads them), the path of a Keras
-            weights file of `keras.applications.InceptionV3(include_top=False)`, or None for
-            random ones.
+        weights: Backbone weights: `"imagenet"` (Keras downloads them), a path (see
+            `unmask.gender.backbone.build_inception`), or None for random ones.
         units: See `build_head`.
         hidden: See `build_head`.
         activation: See `build_head`.
@@ -97,12 +101,15 @@ def build_classifier(
         scaling: What the backbone sees. `"paper"`: the values in [0, 1] as they come, as in the
             authors' notebook, whose weights expect it. `"inception"`: mapped to [-1, 1], as the
             ImageNet weights were trained.
-        size: Side of the square input in pixels.
+        size: Side of the backbone's square input in pixels.
+        view: Window of the canonical crop that the backbone looks at, resized to `size`: left,
+            top, side, in pixels of the 256x256 crop. When None, as in the paper, the backbone sees
+            the whole input.
         name: Name of the model.
 
     Returns:
-        A model from (B, size, size, 3) float32 in [0, 1] to (B, 1) float32, the probability of
-        "male". Only the head is trainable.
+        A model from (B, size, size, 3) float32 in [0, 1], or (B, 256, 256, 3) with a `view`, to
+        (B, 1) float32, the probability of "male". Only the head is trainable.
 
     Raises:
         ValueError: If the backbone or the scaling is unknown.
@@ -119,11 +126,14 @@ def build_classifier(
         raise ValueError(f'`backbone` must be "inception_v3". Received: backbone={backbone!r}')
     if scaling not in ("paper", "inception"):
         raise ValueError(f'`scaling` must be "paper" or "inception". Received: scaling={scaling!r}')
-    inputs = keras.Input((size, size, 3), name="image")
-    trunk = _inception_v3(size, weights)
+    side = size if view is None else CROP_SIZE
+    inputs = keras.Input((side, side, 3), name="image")
+    trunk = build_inception(size, weights)
     trunk.trainable = False
     head = build_head(units, hidden, activation, dropout, features=trunk.output_shape[-1])
     x = inputs
+    if view is not None:
+        x = keras.layers.Resizing(size, size, name="enlarge")(_window(x, view))
     if scaling == "inception":
         x = keras.layers.Rescaling(2.0, -1.0, name="scaling")(x)
     # training=False: frozen batch statistics too, also while the head is being trained.
@@ -171,15 +181,12 @@ def build_compact(
             "`widths` and `blocks` must have the same length. "
             f"Received: widths={tuple(widths)}, blocks={tuple(blocks)}"
         )
-    left, top, side = view
-    if min(left, top) < 0 or side < 1 or max(left, top) + side > CROP_SIZE:
-        raise ValueError(f"`view` must lie inside the {CROP_SIZE} px crop. Received: view={view}")
+    side = view[2]
     if cropped:
         x = inputs = keras.Input((side, side, 3), name="image")
     else:
         inputs = keras.Input((CROP_SIZE, CROP_SIZE, 3), name="image")
-        margins = ((top, CROP_SIZE - top - side), (left, CROP_SIZE - left - side))
-        x = keras.layers.Cropping2D(margins, name="view")(inputs)
+        x = _window(inputs, view)
     x = keras.layers.Rescaling(4.0, -2.0, name="centre")(x)
     for stage, (width, count) in enumerate(zip(widths, blocks, strict=True), start=1):
         # The first convolution sees overlapping 6x6 patches every 4 pixels: it keeps the fine
@@ -192,6 +199,14 @@ def build_compact(
     x = keras.layers.GlobalAveragePooling2D(name="pool")(x)
     x = keras.layers.Dropout(dropout, name="dropout")(x)
     return keras.Model(inputs, _probability(x), name=name)
+
+
+def _window(x: keras.KerasTensor, view: tuple[int, int, int]) -> keras.KerasTensor:
+    (left, top, side), whole = view, x.shape[1]
+    if min(left, top) < 0 or side < 1 or max(left, top) + side > whole:
+        raise ValueError(f"`view` must lie inside the {whole} px crop. Received: view={view}")
+    margins = ((top, whole - top - side), (left, whole - left - side))
+    return keras.layers.Cropping2D(margins, name="view")(x)
 
 
 def _residual_block(x: keras.KerasTensor, width: int, *, name: str) -> keras.KerasTensor:
@@ -229,30 +244,3 @@ def _conv_bn(
 def _probability(x: keras.KerasTensor) -> keras.KerasTensor:
     # float32 also under mixed precision: bfloat16 has too few digits for a probability.
     return keras.layers.Dense(1, activation="sigmoid", dtype="float32", name="male")(x)
-
-
-def _inception_v3(size: int, weights: str | os.PathLike[str] | None) -> keras.Model:
-    source = keras.applications.InceptionV3(
-        include_top=False,
-        pooling="avg",
-        input_shape=(size, size, 3),
-        weights="imagenet" if weights == "imagenet" else None,
-    )
-    # Keras numbers these layers by what was built before them in the process; weights are stored
-    # by name, so they are numbered from zero here.
-    counters: dict[str, int] = {}
-
-    def renamed(layer: keras.layers.Layer) -> keras.layers.Layer:
-        config = layer.get_config()
-        if not config["name"].startswith("mixed"):
-            kind = type(layer).__name__.lower()
-            index = counters[kind] = counters.get(kind, -1) + 1
-            config["name"] = f"{kind}_{index:02d}"
-        return type(layer).from_config(config)
-
-    trunk = keras.models.clone_model(source, clone_function=renamed)
-    trunk.name = "inception_v3"
-    trunk.set_weights(source.get_weights())
-    if weights is not None and weights != "imagenet":
-        trunk.load_weights(Path(weights))
-    return trunk

@@ -12,7 +12,14 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from unmask.gender.data import AugmentedViews, Views, fair_weights, read_faces, stored_views
+from unmask.gender.data import (
+    AugmentedViews,
+    Views,
+    fair_weights,
+    read_faces,
+    split_off_calibration,
+    stored_views,
+)
 from unmask.gender.evaluate import (
     GenderReport,
     fit_calibration,
@@ -23,14 +30,11 @@ from unmask.gender.evaluate import (
 from unmask.gender.model import LITE, build_compact
 from unmask.io import write_text_atomic
 from unmask.training.callbacks import CosineByTime, CsvHistory, StopAfterMinutes
-from unmask.training.faces import FaceRecord
 from unmask.training.precision import precision
 from unmask.weights import save_weights
 
 _UNTIL_THE_CLOCK_ENDS_IT = 1_000_000
 _PLACES = ("data", "out")
-# One training face in so many of each gender is kept for the calibration alone.
-_CALIBRATION_STEP = 16
 
 
 @dataclass(frozen=True)
@@ -101,7 +105,9 @@ def train(config: TrainConfig) -> GenderReport:
     """
     config.out.mkdir(parents=True, exist_ok=True)
     keras.utils.set_random_seed(config.seed)
-    records, held_back = _split(config)
+    records, held_back = split_off_calibration(
+        read_faces([config.data / name for name in config.folders], "train")
+    )
     views, calibration = (
         stored_views(
             faces, config.out / f"{name}.npy", masked=config.masked_views, seed=config.seed
@@ -165,15 +171,6 @@ def _compiled(config: TrainConfig) -> keras.Model:
         metrics=["accuracy"],
     )
     return model
-
-
-def _split(config: TrainConfig) -> tuple[list[FaceRecord], list[FaceRecord]]:
-    """Return the faces to train on and those to calibrate on."""
-    records = read_faces([config.data / name for name in config.folders], "train")
-    by_gender = ([r for r in records if r.gender == gender] for gender in ("female", "male"))
-    held_back = [record for faces in by_gender for record in faces[::_CALIBRATION_STEP]]
-    kept_apart = {record.path for record in held_back}
-    return [record for record in records if record.path not in kept_apart], held_back
 
 
 def _folder_weights(config: TrainConfig) -> dict[str, float]:

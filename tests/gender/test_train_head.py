@@ -1,0 +1,207 @@
+"""The paper's head on cached features: caching, resuming, and a backbone with missing kernels."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import keras
+import numpy as np
+import pytest
+
+from unmask.errors import DataError, WeightsError
+from unmask.gender.backbone import assign_folded, build_inception, empty_convolutions, split_top
+from unmask.gender.data import read_faces, stored_views
+from unmask.gender.features import Copies, cached_features
+from unmask.gender.model import PAPER, build_classifier
+from unmask.gender.predict import predict_gender
+from unmask.gender.train_head import HeadConfig, train_head
+from unmask.training.faces import load_canonical
+from unmask.weights import load_weights
+
+SIZE = 75
+MISSING = (81, 90)
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory):
+    """A folded archive with small random numbers, without the two kernels."""
+    source = keras.applications.InceptionV3(
+        include_top=False, pooling="avg", input_shape=(SIZE, SIZE, 3), weights=None
+    )
+    rng = np.random.default_rng(0)
+    arrays = {}
+    convolutions = [layer for layer in source.layers if isinstance(layer, keras.layers.Conv2D)]
+    convolutions.sort(key=lambda layer: int(layer.name.partition("_")[2] or 0))
+    for index, layer in enumerate(convolutions):
+        shape = tuple(layer.kernel.shape)
+        spread = np.sqrt(2 / np.prod(shape[:3]))
+        arrays[f"{index:02d}_bias"] = rng.uniform(0, 0.1, shape[-1]).astype(np.float32)
+        if index not in MISSING:
+            kernel = rng.normal(0, 40, shape).clip(-127, 127)
+            arrays[f"{index:02d}_kernel_int8"] = kernel.astype(np.int8)
+            arrays[f"{index:02d}_kernel_scale"] = np.full(shape[-1], spread / 40, np.float32)
+    path = tmp_path_factory.mktemp("net") / "folded.npz"
+    np.savez(path, **arrays)
+    return path
+
+
+@pytest.fixture(scope="module")
+def trunk(archive):
+    return build_inception(SIZE, archive)
+
+
+@pytest.fixture(scope="module")
+def views(face_data, tmp_path_factory):
+    records = read_faces([face_data / "faces"], "train")[:6]
+    return stored_views(records, tmp_path_factory.mktemp("v") / "v.npy", masked=2)
+
+
+def test_folded_convolutions_are_exact_and_the_missing_are_found(archive, trunk):
+    gaps = empty_convolutions(trunk)
+    assert len(gaps) == 2
+    tops = split_top(trunk)[1]
+    assert all(tops.get_layer(name) for name in gaps)
+    first = trunk.layers[1:3]
+    with np.load(archive) as arrays:
+        kernel = arrays["00_kernel_int8"] * arrays["00_kernel_scale"]
+        bias = arrays["00_bias"]
+    image = np.random.default_rng(1).uniform(-1, 1, (1, SIZE, SIZE, 3)).astype(np.float32)
+    expected = keras.ops.conv(image, kernel, strides=2, padding="valid") + bias
+    found = first[1](first[0](image), training=False)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_split_halves_make_the_whole(trunk):
+    lower, top = split_top(trunk)
+    image = np.random.default_rng(1).uniform(-1, 1, (2, SIZE, SIZE, 3)).astype(np.float32)
+    np.testing.assert_allclose(
+        top.predict_on_batch(lower.predict_on_batch(image)),
+        trunk.predict_on_batch(image),
+        rtol=1e-4,
+        atol=1e-5,
+    )
+
+
+def test_broken_archives_are_refused(archive, tmp_path):
+    with np.load(archive) as arrays:
+        content = dict(arrays)
+    network = keras.applications.InceptionV3(include_top=False, weights=None)
+    del content["07_bias"]
+    np.savez(tmp_path / "a.npz", **content)
+    with pytest.raises(WeightsError, match="07_bias is missing"):
+        assign_folded(network, tmp_path / "a.npz")
+    content["07_bias"] = np.zeros(5, np.float32)
+    np.savez(tmp_path / "b.npz", **content)
+    with pytest.raises(WeightsError, match="07_bias has shape"):
+        assign_folded(network, tmp_path / "b.npz")
+    (tmp_path / "c.npz").write_bytes(b"nothing")
+    with pytest.raises(WeightsError, match="cannot be read"):
+        assign_folded(network, tmp_path / "c.npz")
+    with pytest.raises(WeightsError, match="no such file"):
+        build_inception(SIZE, tmp_path / "d.npz")
+
+
+def pooled(factor: float = 1.0) -> keras.Model:
+    inputs = keras.Input((32, 32, 3))
+    x = keras.layers.Rescaling(factor)(inputs)
+    return keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(x))
+
+
+def test_features_are_those_of_the_views(views, tmp_path):
+    copies = Copies(bare=1, masked=3)
+    features = cached_features(pooled(), views, copies, tmp_path / "f.npy", scaling="inception")
+    assert features.values.shape == (6, 4, 3)
+    windows = np.stack([views.window(2, v) for v in (0, 1, 2, 1)]) / 127.5 - 1
+    np.testing.assert_allclose(features.values[2], windows.mean((1, 2)), atol=0.01)
+    flat, labels = features.flat()
+    assert flat.shape == (24, 3)
+    np.testing.assert_array_equal(labels[:, 0], np.repeat(views.labels, 4))
+
+
+def test_augmented_copies_differ_and_are_the_same_again(views, tmp_path):
+    copies = Copies(bare=3, masked=0, augmented=True, seed=4)
+    first = cached_features(pooled(), views, copies, tmp_path / "a.npy")
+    second = cached_features(pooled(), views, copies, tmp_path / "b.npy")
+    np.testing.assert_array_equal(first.values, second.values)
+    assert (np.ptp(first.values.astype(np.float32), axis=1) > 1e-3).all()
+
+
+def test_an_interrupted_computation_goes_on(views, tmp_path, monkeypatch):
+    path, copies = tmp_path / "f.npy", Copies()
+    whole = cached_features(pooled(), views, copies, tmp_path / "whole.npy").values
+    seen: list[int] = []
+    image = Copies.image
+
+    def stopping(self, views, face, copy):
+        seen.append(face)
+        if len(seen) == 6:
+            raise KeyboardInterrupt
+        return image(self, views, face, copy)
+
+    monkeypatch.setattr(Copies, "image", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        cached_features(pooled(), views, copies, path, faces_at_once=2)
+    assert not path.exists()
+    values = cached_features(pooled(), views, copies, path, faces_at_once=2).values
+    np.testing.assert_array_equal(values, whole)
+    assert seen[6:] == [2, 2, 3, 3, 4, 4, 5, 5]
+    with pytest.raises(DataError, match="expected float16"):
+        cached_features(pooled(), views, Copies(bare=2), path)
+
+
+def test_large_activations_stay_finite(views, tmp_path):
+    features = cached_features(pooled(1e6), views, Copies(), tmp_path / "f.npy")
+    assert np.isfinite(features.values).all()
+
+
+def test_copies_of_nothing_are_refused():
+    with pytest.raises(ValueError, match="bare=0, masked=0"):
+        Copies(bare=0, masked=0)
+
+
+@pytest.fixture(scope="module")
+def config(face_data, archive, tmp_path_factory):
+    return HeadConfig(
+        data=face_data,
+        out=tmp_path_factory.mktemp("head"),
+        backbone=archive,
+        folders=("faces",),
+        folder_weights=(1.0,),
+        masked=1,
+        units=8,
+        hidden=16,
+        learning_rate=1e-3,
+        batch_size=8,
+        epochs=2,
+        dtype_policy="float32",
+        size=SIZE,
+    )
+
+
+def test_training_fills_the_gaps_and_leaves_the_rest(config, archive, trunk, face_data):
+    figures = train_head(config)
+    assert figures.masked.count == 8
+    model = build_classifier(units=8, hidden=16, size=SIZE, **PAPER)
+    load_weights(model, config.out / "gender.safetensors")
+    trained = model.get_layer("inception_v3")
+    assert empty_convolutions(trained) == []
+    changed = [
+        layer.name
+        for layer, other in zip(trunk.layers, trained.layers, strict=True)
+        for ours, theirs in zip(layer.get_weights(), other.get_weights(), strict=True)
+        if not np.allclose(ours, theirs, atol=1e-3)
+    ]
+    assert changed == empty_convolutions(trunk)
+    # What was saved gives the reported figures on whole crops.
+    records = read_faces([face_data / "faces"], "val")
+    crops = np.stack([load_canonical(record).image for record in records])
+    male = predict_gender(model, crops) >= 0.5
+    right = np.mean(male == np.array([r.gender == "male" for r in records]))
+    assert right == pytest.approx(figures.unmasked.accuracy, abs=0.13)
+
+
+def test_a_finished_training_reads_its_features_again(config):
+    train_head(config)
+    written = (config.out / "train_maps.npy").stat().st_mtime_ns
+    train_head(replace(config, epochs=3))
+    assert (config.out / "train_maps.npy").stat().st_mtime_ns == written

@@ -1,0 +1,142 @@
+"""Keras HDF5 files as several Keras versions write them, and files that mean harm."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from unmask.errors import WeightsError
+from unmask.hdf5 import open_keras_weights
+
+KERNEL = np.arange(6, dtype=np.float32).reshape(2, 3)
+
+
+def write(
+    path: Path, layers: dict[str, dict[str, np.ndarray]], *, whole: bool = True, text=np.bytes_
+) -> Path:
+    """Write a file as Keras 2 does: `model.save` if whole, else `save_weights`."""
+    with h5py.File(path, "w") as file:
+        root = file.create_group("model_weights") if whole else file
+        root.attrs["layer_names"] = _names(list(layers), text)
+        for layer, tensors in layers.items():
+            group = root.create_group(layer)
+            group.attrs["weight_names"] = _names(list(tensors), text)
+            for name, values in tensors.items():
+                group.create_dataset(name, data=values)
+    return path
+
+
+def _names(names: list[str], text) -> np.ndarray | list:
+    if text is str:
+        return np.array(names, dtype=h5py.string_dtype())
+    return [text(name.encode()) for name in names]
+
+
+@pytest.mark.parametrize("whole", [True, False])
+@pytest.mark.parametrize("text", [np.bytes_, str])
+def test_both_layouts_and_both_kinds_of_text(tmp_path, whole, text):
+    layers = {"flatten": {}, "dense": {"dense/kernel:0": KERNEL, "dense/bias:0": KERNEL[0]}}
+    path = write(tmp_path / "a.h5", layers, whole=whole, text=text)
+    with open_keras_weights(path) as weights:
+        assert list(weights.shapes) == ["flatten", "dense"]
+        assert weights.shapes["dense"] == {"dense/kernel:0": (2, 3), "dense/bias:0": (3,)}
+        np.testing.assert_array_equal(weights.read("dense", "dense/kernel:0"), KERNEL)
+
+
+def test_long_lists_are_cut_into_numbered_attributes(tmp_path):
+    path = write(tmp_path / "a.h5", {"a": {"k:0": KERNEL}, "b": {"k:0": KERNEL + 1}})
+    with h5py.File(path, "r+") as file:
+        del file["model_weights"].attrs["layer_names"]
+        file["model_weights"].attrs["layer_names0"] = [b"a"]
+        file["model_weights"].attrs["layer_names1"] = [b"b"]
+    with open_keras_weights(path) as weights:
+        assert list(weights.shapes) == ["a", "b"]
+
+
+def test_half_precision_and_compressed_tensors(tmp_path):
+    path = write(tmp_path / "a.h5", {"a": {}})
+    with h5py.File(path, "r+") as file:
+        group = file["model_weights/a"]
+        group.attrs["weight_names"] = [b"k:0"]
+        group.create_dataset("k:0", data=KERNEL.astype(np.float16), compression="gzip")
+    with open_keras_weights(path) as weights:
+        np.testing.assert_array_equal(weights.read("a", "k:0"), KERNEL)
+
+
+def refused(path: Path) -> str:
+    with pytest.raises(WeightsError) as caught, open_keras_weights(path):
+        pass
+    assert str(path) in str(caught.value)
+    return str(caught.value)
+
+
+def replaced(path: Path, value: object) -> Path:
+    write(path, {"a": {"k:0": KERNEL}})
+    with h5py.File(path, "r+") as file:
+        del file["model_weights/a/k:0"]
+        file["model_weights/a/k:0"] = value
+    return path
+
+
+def test_links_to_other_places_are_refused(tmp_path):
+    write(tmp_path / "other.h5", {"a": {"k:0": KERNEL}})
+    external = h5py.ExternalLink(str(tmp_path / "other.h5"), "/model_weights/a/k:0")
+    assert "link to somewhere else" in refused(replaced(tmp_path / "a.h5", external))
+    soft = h5py.SoftLink("/model_weights")
+    assert "link to somewhere else" in refused(replaced(tmp_path / "b.h5", soft))
+
+
+def test_data_in_other_files_is_refused(tmp_path):
+    (tmp_path / "secret").write_bytes(bytes(24))
+    path = write(tmp_path / "a.h5", {"a": {}})
+    with h5py.File(path, "r+") as file:
+        group = file["model_weights/a"]
+        group.attrs["weight_names"] = [b"k:0"]
+        outside = [(str(tmp_path / "secret"), 0, 24)]
+        group.create_dataset("k:0", (2, 3), np.float32, external=outside)
+    assert "another file" in refused(path)
+    layout = h5py.VirtualLayout((2, 3), np.float32)
+    layout[:] = h5py.VirtualSource(str(tmp_path / "secret"), "x", shape=(2, 3))
+    with h5py.File(path, "r+") as file:
+        del file["model_weights/a/k:0"]
+        file["model_weights/a"].create_virtual_dataset("k:0", layout)
+    assert "another file" in refused(path)
+
+
+def test_a_small_file_cannot_claim_much_memory(tmp_path):
+    path = write(tmp_path / "a.h5", {"a": {}})
+    with h5py.File(path, "r+") as file:
+        group = file["model_weights/a"]
+        group.attrs["weight_names"] = [b"k:0"]
+        group.create_dataset("k:0", (1 << 20, 1 << 20), np.float32, chunks=(1024, 1024))
+    assert path.stat().st_size < 1 << 20
+    assert "larger than 1024 MiB" in refused(path)
+
+
+def test_broken_files_are_named(tmp_path):
+    assert "no such file" in refused(tmp_path / "none.h5")
+    (tmp_path / "text.h5").write_text("no weights", encoding="utf-8")
+    assert "not a readable HDF5 file" in refused(tmp_path / "text.h5")
+    with h5py.File(tmp_path / "empty.h5", "w"):
+        pass
+    assert "layer_names" in refused(tmp_path / "empty.h5")
+    assert "must hold numbers" in refused(replaced(tmp_path / "words.h5", "words"))
+    path = write(tmp_path / "a.h5", {"a": {"k:0": KERNEL}})
+    with h5py.File(path, "r+") as file:
+        file["model_weights/a"].attrs["weight_names"] = [b"other:0"]
+    assert "other:0 does not exist" in refused(path)
+    with h5py.File(path, "r+") as file:
+        file["model_weights/a"].attrs["weight_names"] = [1.5]
+    assert "must be names" in refused(path)
+
+
+def test_infinite_weights_are_refused(tmp_path):
+    path = write(tmp_path / "a.h5", {"a": {"k:0": np.full(3, np.inf)}})
+    with (
+        open_keras_weights(path) as weights,
+        pytest.raises(WeightsError, match="not finite"),
+    ):
+        weights.read("a", "k:0")

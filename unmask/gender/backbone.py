@@ -1,0 +1,179 @@
+"""InceptionV3 as a frozen feature network, with weights from Keras or from a folded archive."""
+
+from __future__ import annotations
+
+import os
+import re
+import zipfile
+from pathlib import Path
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from unmask.errors import WeightsError
+
+# The top two blocks come after this layer: what fine-tuning changes and caching leaves out.
+TOP_STARTS_AFTER = "mixed8"
+
+
+def build_inception(size: int, weights: str | os.PathLike[str] | None = None) -> keras.Model:
+    """Builds InceptionV3 without its classifier, with average pooling.
+
+    Args:
+        size: Side of the square input in pixels, at least 75.
+        weights: `"imagenet"` (Keras downloads them), the path of a Keras weights file of
+            `keras.applications.InceptionV3(include_top=False)`, the path of a `.npz` archive (see
+            `assign_folded`), or None for random ones.
+
+    Returns:
+        A model from (B, size, size, 3), for ImageNet weights in [-1, 1], to (B, 2048). Its layers
+        have the same names every time.
+
+    Raises:
+        WeightsError: The file is missing, unreadable or of another network.
+    """
+    source = keras.applications.InceptionV3(
+        include_top=False,
+        pooling="avg",
+        input_shape=(size, size, 3),
+        weights="imagenet" if weights == "imagenet" else None,
+    )
+    if weights is not None and weights != "imagenet":
+        _read_into(source, Path(weights))
+    return _with_stable_names(source)
+
+
+def assign_folded(model: keras.Model, path: str | os.PathLike[str]) -> None:
+    """Assign an archive in which batch normalisation is folded into 8-bit convolutions.
+
+    The archive has `NN_kernel_int8` (height, width, in, out), `NN_kernel_scale` (out,) and
+    `NN_bias` (out,) for convolution NN in the order of `keras.applications.InceptionV3`. A kernel
+    that it lacks becomes zero, and `empty_convolutions` tells which.
+
+    Args:
+        model: `keras.applications.InceptionV3(include_top=False)`.
+        path: The `.npz` file; it is read without pickle.
+
+    Raises:
+        WeightsError: The file is missing or unreadable, lacks a bias, or a shape is wrong. Nothing
+            has been assigned then.
+    """
+    convolutions = in_order_of_creation(model, keras.layers.Conv2D)
+    normalisations = in_order_of_creation(model, keras.layers.BatchNormalization)
+    values = _read_folded(Path(path), [tuple(c.kernel.shape) for c in convolutions])
+    pairs = zip(convolutions, normalisations, values, strict=True)
+    for convolution, normalisation, (kernel, bias) in pairs:
+        convolution.set_weights([kernel])
+        # A batch normalisation that only adds the bias.
+        variance = np.full_like(bias, 1.0 - normalisation.epsilon)
+        normalisation.set_weights([bias, np.zeros_like(bias), variance])
+
+
+def empty_convolutions(model: keras.Model) -> list[str]:
+    """Return the names of the convolutions whose kernel is zero throughout: they need training."""
+    return [
+        layer.name
+        for layer in model.layers
+        if isinstance(layer, keras.layers.Conv2D) and not np.any(layer.get_weights()[0])
+    ]
+
+
+def split_top(trunk: keras.Model) -> tuple[keras.Model, keras.Model]:
+    """Split the feature network into its lower part and its top two blocks with the pooling.
+
+    Args:
+        trunk: What `build_inception` returned.
+
+    Returns:
+        Two models that share the trunk's variables: from images to the maps of `mixed8`,
+        (B, h, w, 1280), and from those to the features, (B, 2048).
+    """
+    cut = trunk.get_layer(TOP_STARTS_AFTER).output
+    return (
+        keras.Model(trunk.input, cut, name="inception_lower"),
+        keras.Model(cut, trunk.output, name="inception_top"),
+    )
+
+
+def in_order_of_creation(
+    model: keras.Model, kind: type[keras.layers.Layer]
+) -> list[keras.layers.Layer]:
+    """Return the layers of one kind of a model of `keras.applications` as they were created.
+
+    Keras numbers layers as they are created; `model.layers` is sorted by depth instead.
+    """
+
+    def number(layer: keras.layers.Layer) -> int:
+        found = re.search(r"_(\d+)$", layer.name.removeprefix("batch_normalization"))
+        return int(found.group(1)) if found else 0
+
+    return sorted((layer for layer in model.layers if isinstance(layer, kind)), key=number)
+
+
+def _read_into(source: keras.Model, path: Path) -> None:
+    if not path.is_file():
+        raise WeightsError(f"{path}: no such file")
+    if path.suffix == ".npz":
+        assign_folded(source, path)
+        return
+    try:
+        source.load_weights(path)
+    except (ValueError, OSError, KeyError) as error:
+        raise WeightsError(f"{path}: not weights of InceptionV3 ({error})") from error
+
+
+def _read_folded(
+    path: Path, shapes: list[tuple[int, ...]]
+) -> list[tuple[NDArray[np.float32], NDArray[np.float32]]]:
+    """Return kernel and bias of every convolution."""
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return [
+                _read_convolution(archive, path, index, shape) for index, shape in enumerate(shapes)
+            ]
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        if isinstance(error, WeightsError):
+            raise
+        raise WeightsError(f"{path}: cannot be read ({error})") from error
+
+
+def _read_convolution(
+    archive: np.lib.npyio.NpzFile, path: Path, index: int, shape: tuple[int, ...]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    name = f"{index:02d}"
+    expected = {"bias": shape[-1:], "kernel_scale": shape[-1:], "kernel_int8": shape}
+    if f"{name}_kernel_int8" not in archive.files:
+        expected = {"bias": shape[-1:]}
+    parts = {}
+    for part, wanted in expected.items():
+        key = f"{name}_{part}"
+        if key not in archive.files:
+            raise WeightsError(f"{path}: {key} is missing")
+        parts[part] = archive[key].astype(np.float32)
+        if parts[part].shape != wanted:
+            raise WeightsError(
+                f"{path}: {key} has shape {parts[part].shape}, the network needs {wanted}"
+            )
+    if "kernel_int8" not in parts:
+        return np.zeros(shape, np.float32), parts["bias"]
+    return parts["kernel_int8"] * parts["kernel_scale"], parts["bias"]
+
+
+def _with_stable_names(source: keras.Model) -> keras.Model:
+    # Keras numbers these layers by what was built before them in the process; weights are stored
+    # by name, so they are numbered from zero here.
+    counters: dict[str, int] = {}
+
+    def renamed(layer: keras.layers.Layer) -> keras.layers.Layer:
+        config = layer.get_config()
+        if not config["name"].startswith("mixed"):
+            kind = type(layer).__name__.lower()
+            index = counters[kind] = counters.get(kind, -1) + 1
+            config["name"] = f"{kind}_{index:02d}"
+        return type(layer).from_config(config)
+
+    trunk = keras.models.clone_model(source, clone_function=renamed)
+    trunk.name = "inception_v3"
+    trunk.set_weights(source.get_weights())
+    return trunk
