@@ -100,7 +100,7 @@ def test_missing_and_misshapen_tensors_are_named():
     state = small_state() | {"bn1.weight": np.zeros(3)}
     with pytest.raises(WeightsError, match=r"bn1\.weight has the shape \(3,\)"):
         convert_state_dict(state)
-    with pytest.raises(WeightsError, match="not AdaptiveWingLoss"):
+    with pytest.raises(WeightsError, match="neither AdaptiveWingLoss"):
         convert_state_dict({"features.0.weight": np.zeros((4, 3, 3, 3))})
 
 
@@ -126,21 +126,30 @@ import numpy as np
 sys.path.insert(0, sys.argv[1])
 from state_dicts import make_state_dict
 from unmask.landmarks.convert import convert_state_dict
-model, report = convert_state_dict(make_state_dict("awing_wflw_4hg", 1))
 image = np.random.Generator(np.random.PCG64(1001)).uniform(0, 1, (1, 3, 256, 256)).astype("float32")
-stored = np.load(sys.argv[1] + "/outputs/awing_wflw_4hg-seed1.npz")
-outputs = model(image.transpose(0, 2, 3, 1), training=False)
-errors = {}
-for name, ours in (("first", outputs[0]), ("last", outputs[3])):
-    theirs = stored["output_heatmaps_" + name].transpose(0, 2, 3, 1)
+image = image.transpose(0, 2, 3, 1)
+errors, unused = {}, []
+
+def compare(name, ours, theirs):
     errors[name] = float(np.linalg.norm(np.asarray(ours) - theirs) / np.linalg.norm(theirs))
-print(json.dumps({"errors": errors, "unused": report.unused}))
+
+model, report = convert_state_dict(make_state_dict("awing_wflw_4hg", 1))
+unused += report.unused
+stored = np.load(sys.argv[1] + "/outputs/awing_wflw_4hg-seed1.npz")
+outputs = model(image, training=False)
+for name, ours in (("first", outputs[0]), ("last", outputs[3])):
+    compare(name, ours, stored["output_heatmaps_" + name].transpose(0, 2, 3, 1))
+model, report = convert_state_dict(make_state_dict("lafin_landmarks68", 1))
+unused += report.unused
+stored = np.load(sys.argv[1] + "/outputs/lafin_landmarks68-seed1.npz")
+compare("lafin", model(image, training=False), stored["output"])
+print(json.dumps({"errors": errors, "unused": unused}))
 """
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", ["tensorflow", "jax"])
-def test_parity_with_the_published_network(parity_dir, backend):
+def test_parity_with_the_published_networks(parity_dir, backend):
     pytest.importorskip(backend)
     environment = os.environ | {"KERAS_BACKEND": backend}
     root = Path(__file__).resolve().parents[2]
@@ -150,5 +159,6 @@ def test_parity_with_the_published_network(parity_dir, backend):
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
     result = json.loads(done.stdout.splitlines()[-1])
+    assert set(result["errors"]) == {"first", "last", "lafin"}
     assert max(result["errors"].values()) < 1e-3
     assert result["unused"] == []

@@ -19,10 +19,11 @@ from unmask.landmarks.data import (
     read_groups,
     validation_faces,
 )
-from unmask.landmarks.evaluate import evaluate, score_landmarks
+from unmask.landmarks.evaluate import locate_all, network_locator, score_landmarks, score_located
 from unmask.landmarks.heatmaps import decode_local, to_image
 from unmask.landmarks.losses import IGNORED
 from unmask.landmarks.model import build_fan
+from unmask.landmarks.occlusion import add_hand
 from unmask.landmarks.predict import locate_landmarks, predict_landmarks
 from unmask.landmarks.train import LandmarkLoss, TrainConfig, train
 from unmask.weights import load_weights
@@ -83,6 +84,26 @@ def test_photos_that_may_be_test_photos_are_left_out(face_dir):
         read_groups(face_dir, "test")
 
 
+def test_published_data_sets_are_trained_on_where_they_are_unpacked(tmp_path):
+    points = transform_points(mean_face(), ASTRONAUT_FROM_CANONICAL)
+    lists = tmp_path / "WFLW" / "WFLW_annotations" / "list_98pt_rect_attr_train_test"
+    lists.mkdir(parents=True)
+    (tmp_path / "WFLW" / "WFLW_images").mkdir()
+    save_image(tmp_path / "WFLW" / "WFLW_images" / "face.png", astronaut())
+    line = " ".join(f"{value:.3f}" for value in points.ravel()) + " 170 50 280 180 0 0 0 0 1 0 "
+    (lists / "list_98pt_rect_attr_train.txt").write_text(line + "face.png\n")
+    (tmp_path / "300w" / "afw").mkdir(parents=True)
+    save_image(tmp_path / "300w" / "afw" / "face.png", astronaut())
+    rows = "\n".join(f"{x + 1:.3f} {y + 1:.3f}" for x, y in points[POINTS_98_TO_68])
+    text = f"version: 1\nn_points: 68\n{{\n{rows}\n}}\n"
+    (tmp_path / "300w" / "afw" / "face.pts").write_text(text)
+    wflw, ibug = read_groups(tmp_path, "train")
+    np.testing.assert_allclose(wflw.records[0].landmarks, points, atol=1e-3)
+    np.testing.assert_allclose(ibug.records[0].landmarks, points[POINTS_98_TO_68], atol=1e-3)
+    images, _ = LandmarkDataset([wflw, ibug], batch_size=4, steps=1)[0]
+    assert images.std() > 0.1
+
+
 def test_targets_hold_the_points():
     points = mean_face()
     targets = make_targets(points)
@@ -128,7 +149,7 @@ def test_mirroring_a_matrix_is_mirroring_its_crop():
 
 def test_pixels_vary_by_seed_alone():
     image = astronaut()[:256, :256]
-    settings = Augmentation(blocked=1, degraded=1)
+    settings = Augmentation(blocked=1, hands=1, degraded=1)
     first, second, other = (
         vary_pixels(image.copy(), np.random.default_rng(seed), settings) for seed in (1, 1, 2)
     )
@@ -136,9 +157,24 @@ def test_pixels_vary_by_seed_alone():
     assert (first != other).mean() > 0.5
 
 
+def test_a_hand_covers_a_part_of_the_lower_face_in_its_colour():
+    face = np.full((256, 256, 3), (200, 150, 120), np.uint8)
+    shares, colours = [], []
+    for seed in range(20):
+        before = face.copy()
+        image = add_hand(face, np.random.default_rng(seed))
+        np.testing.assert_array_equal(face, before)
+        changed = (image != face).any(axis=-1)
+        shares.append(changed.mean())
+        colours.append(image[changed].mean(axis=0))
+        assert changed[128:].sum() > changed[:128].sum()
+    assert 0.02 < min(shares) < max(shares) < 0.5
+    assert (np.diff(colours, axis=1) < 0).mean() > 0.9  # red above green above blue, like the skin
+
+
 def test_landmarks_follow_the_pixels(face_dir):
     """A face cut out again by its own landmarks looks like the untouched canonical crop."""
-    settings = Augmentation(masked=0, blocked=0, degraded=0, grey=0)
+    settings = Augmentation(masked=0, blocked=0, hands=0, degraded=0, grey=0)
     dataset = LandmarkDataset(
         read_groups(face_dir, "train")[:1], batch_size=2, steps=1, augmentation=settings
     )
@@ -241,7 +277,8 @@ def test_training_writes_weights_and_history_that_can_be_used(face_dir, tmp_path
     assert float(row["val_error"]) == pytest.approx(mean, rel=1e-4)
     model = build_fan(**TINY)
     assert load_weights(model, best)["network"] == "stacks=1, width=16, depth=2, stem='eighth'"
-    scores = evaluate(model, read_groups(face_dir, "val")[0].records[:1], passes=1)
+    records = read_groups(face_dir, "val")[0].records[:1]
+    scores = score_located(locate_all(network_locator(model, passes=1), records))
     assert scores.unmasked.count == scores.masked.count == 1
     guess = invert(ASTRONAUT_FROM_CANONICAL)
     assert locate_landmarks(model, astronaut(), guess).points.shape == (1, 98, 2)

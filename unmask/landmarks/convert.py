@@ -1,4 +1,4 @@
-"""Reading AdaptiveWingLoss's published PyTorch weights."""
+"""Reading the published PyTorch weights of AdaptiveWingLoss and of LaFIn's landmark predictor."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unmask.errors import WeightsError
+from unmask.landmarks.mobilenet import build_mobilenet
 from unmask.landmarks.model import build_fan
+from unmask.torch_checkpoint import assign_tensors, read_state_dict
 from unmask.weights import LoadReport
 
 _LEAVES = {
@@ -21,7 +23,9 @@ _LEAVES = {
     "beta": "bias",
     "moving_mean": "running_mean",
     "moving_variance": "running_var",
+    "alpha": "weight",
 }
+_WRAPPERS = ("state_dict", "detector")
 _BOOKKEEPING = "num_batches_tracked"  # PyTorch's step counters, which no network needs
 
 
@@ -30,8 +34,8 @@ def load_published(path: str | os.PathLike[str]) -> tuple[keras.Model, LoadRepor
 
     Args:
         path: ``WFLW_4HG.pth`` or another checkpoint of AdaptiveWingLoss's FAN (RGB, without ReLU at
-            the end): a state dict, bare or under ``state_dict``, with or without ``module.``
-            before the names.
+            the end), or LaFIn's ``landmark_detector.pth``: a state dict, bare or under
+            ``state_dict`` or ``detector``, with or without ``module.`` before the names.
 
     Returns:
         The float32 network, and what was loaded; PyTorch's batch counters are not reported.
@@ -46,7 +50,7 @@ def load_published(path: str | os.PathLike[str]) -> tuple[keras.Model, LoadRepor
         >>> str(report)  # doctest: +SKIP
         '953 loaded, 0 missing, 0 unused'
     """
-    return convert_state_dict(_read(path), source=str(path))
+    return convert_state_dict(read_state_dict(path, _WRAPPERS), source=str(path))
 
 
 def convert_state_dict(
@@ -61,7 +65,8 @@ def convert_state_dict(
         source: What error messages call the tensors' origin.
 
     Returns:
-        The float32 network, and what was loaded.
+        The float32 network from :func:`unmask.landmarks.model.build_fan` or
+        :func:`unmask.landmarks.mobilenet.build_mobilenet`, and what was loaded.
 
     Raises:
         WeightsError: The tensors are of another network, or one is missing or has another shape.
@@ -71,41 +76,41 @@ def convert_state_dict(
         for name, value in state.items()
         if not name.endswith(_BOOKKEEPING)
     }
-    model = build_fan(**_arguments(tensors, source))
-    wanted = {_published_name(variable): variable for variable in model.weights}
-    missing = sorted(wanted.keys() - tensors.keys())
-    if missing:
-        raise WeightsError(
-            f"{source}: not a complete FAN; {missing[0]} is missing ({len(missing)} tensors in all)"
-        )
-    values = {name: _to_keras(np.asarray(tensors[name])) for name in wanted}
-    for name, variable in wanted.items():
-        if values[name].shape != tuple(variable.shape):
-            raise WeightsError(
-                f"{source}: {name} has the shape {tensors[name].shape}, "
-                f"which makes {values[name].shape}; the network needs {tuple(variable.shape)}"
-            )
-    for name, variable in wanted.items():
-        variable.assign(values[name])
-    unused = tuple(sorted(tensors.keys() - wanted.keys()))
-    return model, LoadReport(loaded=tuple(sorted(wanted)), missing=(), unused=unused)
+    if "l0.weight" in tensors:
+        model = build_fan(**_fan_sizes(tensors))
+        return model, assign_tensors(model, tensors, _fan_name, source=source)
+    if "fc_landmark.weight" in tensors:
+        model = build_mobilenet(points=len(tensors["fc_landmark.weight"]) // 2)
+        return model, assign_tensors(model, tensors, _mobilenet_name, source=source)
+    raise WeightsError(
+        f"{source}: neither AdaptiveWingLoss's FAN (l0.weight is missing) "
+        "nor LaFIn's landmark predictor (fc_landmark.weight is missing)"
+    )
 
 
-def _arguments(tensors: Mapping[str, Any], source: str) -> dict[str, Any]:
-    """Sizes of the network, from the heads ``l0``, ``l1``, ..."""
+def _fan_sizes(tensors: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments of the network, from the heads ``l0``, ``l1``, ..."""
     stacks = 0
     while f"l{stacks}.weight" in tensors:
         stacks += 1
-    if not stacks:
-        raise WeightsError(f"{source}: not AdaptiveWingLoss's FAN; l0.weight is missing")
     outputs, width = tensors["l0.weight"].shape[:2]
     return {"stacks": stacks, "points": int(outputs) - 1, "width": int(width)}
 
 
-def _published_name(variable: Any) -> str:
+def _fan_name(variable: Any) -> str:
     """PyTorch's name of a variable: its layer's underscores that were dots become dots again."""
     layer, leaf = variable.path.split("/")[-2:]
     return f"{_with_dots(layer)}.{_LEAVES[leaf]}"
+
+
+def _mobilenet_name(variable: Any) -> str:
+    """``features_2_conv_0`` to ``features.2.conv.0``; only the trunk has numbered modules."""
+    layer, leaf = variable.path.split("/")[-2:]
+    if layer.startswith("features_"):
+        layer = layer.replace("_", ".")
+    elif layer.startswith("last_block_"):
+        layer = layer.replace("last_block_", "last_block.")
+    return f"{layer}.{_LEAVES[leaf]}"
 
 
 def _with_dots(layer: str) -> str:
@@ -122,28 +127,3 @@ def _with_dots(layer: str) -> str:
         block, part = rest.rsplit("_", 1)
         return f"{owner}.{block}.{part}"
     return f"{owner}.{rest.replace('_', '.')}"  # stem: conv2_downsample_0, conv1_conv
-
-
-def _to_keras(value: NDArray[np.generic]) -> NDArray[np.float32]:
-    """(out, in, height, width) to (height, width, in, out)."""
-    converted: NDArray[np.float32] = value.astype(np.float32)
-    return converted.transpose(2, 3, 1, 0) if converted.ndim == 4 else converted
-
-
-def _read(path: str | os.PathLike[str]) -> dict[str, NDArray[np.generic]]:
-    try:
-        import torch
-    except ImportError as error:
-        raise ImportError(
-            "reading .pth files needs PyTorch: pip install 'unmask[convert]'"
-        ) from error
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError as error:
-        raise WeightsError(f"{path}: no such file") from error
-    except Exception as error:  # torch passes on whatever pickle and zip make of broken bytes
-        raise WeightsError(f"{path}: not a readable PyTorch weight file ({error})") from error
-    state = content.get("state_dict", content) if isinstance(content, dict) else content
-    if not isinstance(state, dict):
-        raise WeightsError(f"{path}: holds no state dict but {type(state).__name__}")
-    return {name: value.numpy() for name, value in state.items() if torch.is_tensor(value)}

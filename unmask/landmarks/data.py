@@ -19,6 +19,7 @@ from unmask.landmark_layout import POINTS_98_TO_68, flip_landmarks
 from unmask.landmarks.augment import Augmentation, jitter_matrix, mirror_matrix, vary_pixels
 from unmask.landmarks.heatmaps import STRIDE, draw_boundary, draw_heatmaps, to_heatmap
 from unmask.landmarks.losses import IGNORED
+from unmask.landmarks.readers import read_300w, read_wflw
 from unmask.synthesis import MaskSynthesizer
 from unmask.training.faces import FaceRecord, read_face_folder
 
@@ -28,6 +29,11 @@ GROUPS: tuple[tuple[tuple[str, ...], float], ...] = (
     (("landmarks_300w",), 0.45),
 )
 """Folders of the training data and the share of the training faces that each group gets."""
+
+_WFLW_FOLDER, _WFLW_SHARE = "WFLW", 0.4
+_300W_FOLDER, _300W_SHARE = "300w", 0.3
+_WFLW_LISTS = Path("WFLW_annotations", "list_98pt_rect_attr_train_test")
+_KEPT_BYTES = 200_000  # larger image files are read again each time
 
 EXCLUDED_SOURCES = frozenset({"300w-helen"})
 """Photos of this source may be among the test photos of ``landmarks_300w``: never trained on."""
@@ -63,11 +69,13 @@ class Faces:
 
 
 def read_groups(data: Path, split: str) -> list[FaceGroup]:
-    """Read the folders of :data:`GROUPS` that exist.
+    """Read the folders of :data:`GROUPS` that exist, and WFLW and 300-W where they are unpacked.
 
     Args:
-        data: Folder that holds the face folders.
-        split: "train" or "val".
+        data: Folder that holds the face folders. Of the published data sets, ``WFLW`` holds
+            ``WFLW_images`` and ``WFLW_annotations`` and ``300w`` images beside ``.pts`` files; both
+            have the splits "train" and "test".
+        split: "train", "val" or "test".
 
     Returns:
         The groups that have faces, without photos of :data:`EXCLUDED_SOURCES`.
@@ -86,6 +94,13 @@ def read_groups(data: Path, split: str) -> list[FaceGroup]:
         ]
         if records:
             groups.append(FaceGroup(tuple(records), share))
+    wflw = data / _WFLW_FOLDER / _WFLW_LISTS / f"list_98pt_rect_attr_{split}.txt"
+    if wflw.is_file():
+        faces = read_wflw(wflw, data / _WFLW_FOLDER / "WFLW_images", split=split)
+        groups.append(FaceGroup(tuple(face.record for face in faces), _WFLW_SHARE))
+    if (data / _300W_FOLDER).is_dir():
+        records = read_300w(data / _300W_FOLDER, split=split)
+        groups += [FaceGroup(tuple(records), _300W_SHARE)] if records else []
     if not groups:
         names = ", ".join(name for folders, _ in GROUPS for name in folders)
         raise DataError(f"{data}: none of {names} has faces of the split {split!r}")
@@ -123,8 +138,8 @@ def make_targets(points: NDArray[np.floating], size: int = CROP_SIZE) -> NDArray
 class LandmarkDataset(keras.utils.PyDataset):
     """Varied training crops and their target heatmaps, without end.
 
-    Image files are kept in memory as they are and decoded when needed. Every face depends on the
-    seed, the epoch and its place in it alone.
+    Small image files are kept in memory as they are and decoded when needed. Every face depends
+    on the seed, the epoch and its place in it alone.
 
     Args:
         groups: Where the faces come from.
@@ -157,7 +172,8 @@ class LandmarkDataset(keras.utils.PyDataset):
         self._augmentation = augmentation or Augmentation()
         self._seed, self._epoch = seed, first_epoch
         self._synthesizer = MaskSynthesizer(seed)
-        self._files = {r.path: r.path.read_bytes() for group in groups for r in group.records}
+        paths = {record.path for group in groups for record in group.records}
+        self._files = {p: p.read_bytes() for p in paths if p.stat().st_size <= _KEPT_BYTES}
 
     def __len__(self) -> int:
         """Batches an epoch."""
@@ -186,7 +202,8 @@ class LandmarkDataset(keras.utils.PyDataset):
         rng = np.random.default_rng([self._seed, index])
         group = self._groups[rng.choice(len(self._groups), p=self._shares)]
         record = group.records[rng.integers(len(group.records))]
-        image, points = load_image(self._files[record.path]), record.landmarks
+        image = load_image(self._files.get(record.path, record.path))
+        points = record.landmarks
         settings = self._augmentation
         if rng.random() < settings.masked:
             image = self._synthesizer(image, points, index).image

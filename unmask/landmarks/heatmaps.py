@@ -109,15 +109,10 @@ def draw_boundary(points: NDArray[np.floating], size: int = 64) -> NDArray[np.fl
 def decode_quarter(heatmaps: NDArray[np.floating]) -> NDArray[np.float32]:
     """The highest pixel, moved a quarter pixel towards its higher neighbour in x and in y.
 
-    Args:
-        heatmaps: (B, H, W, N).
-
-    Returns:
-        (B, N, 2), (x, y) in heatmap pixels.
+    Takes and returns what :func:`decode_local` does.
 
     Example:
-        >>> maps = draw_heatmaps(np.array([[10.3, 20.0]]))[None]
-        >>> decode_quarter(maps).tolist()
+        >>> decode_quarter(draw_heatmaps(np.array([[10.3, 20.0]]))[None]).tolist()
         [[[10.25, 20.0]]]
 
     Reference:
@@ -146,34 +141,33 @@ def decode_local(heatmaps: NDArray[np.floating], reach: int = 4) -> NDArray[np.f
         [[[10.3, 20.0]]]
     """
     rows, columns = _peaks(heatmaps)
-    patches = np.square(np.maximum(_patches(heatmaps, rows, columns, reach), 0.0))
-    steps = np.arange(-reach, reach + 1)
-    total = np.maximum(patches.sum((2, 3)), 1e-12)
-    x = columns + patches.sum(2) @ steps / total
-    y = rows + patches.sum(3) @ steps / total
-    return np.stack([x, y], axis=-1).astype(np.float32)
+    patches = _patches(heatmaps, rows, columns, reach).transpose(0, 2, 3, 1)
+    return (np.stack([columns, rows], axis=-1) + _center_of_mass(patches, reach)).astype(np.float32)
 
 
 def decode_mean(heatmaps: NDArray[np.floating]) -> NDArray[np.float32]:
     """Centre of mass of the whole squared heatmap, as the coordinate loss sees it.
 
-    Args:
-        heatmaps: (B, H, W, N).
-
-    Returns:
-        (B, N, 2), (x, y) in heatmap pixels.
+    It is :func:`decode_local` with a window as large as the map, for which no peak is needed.
 
     Example:
-        >>> maps = draw_heatmaps(np.array([[10.3, 20.0]]))[None]
-        >>> decode_mean(maps).round(1).tolist()
-        [[[10.3, 20.0]]]
+        >>> decode_mean(draw_heatmaps(np.array([[30.2, 41.6]]))[None]).round(1).tolist()
+        [[[30.2, 41.6]]]
     """
-    mass = np.square(np.maximum(heatmaps, 0.0))
+    return _center_of_mass(heatmaps).astype(np.float32)
+
+
+def _center_of_mass(maps: NDArray[np.floating], origin: int = 0) -> NDArray[np.floating]:
+    """Centres (B, N, 2), (x, y) from a pixel, of the squares of maps' (B, H, W, N) positive part.
+
+    The centre of a map without mass is its origin.
+    """
+    mass = np.square(np.maximum(maps, 0.0))
     over_rows, over_columns = mass.sum(2), mass.sum(1)  # (B, H, N), (B, W, N)
     total = np.maximum(over_rows.sum(1), 1e-12)
-    x = np.einsum("bwn,w->bn", over_columns, np.arange(mass.shape[2])) / total
-    y = np.einsum("bhn,h->bn", over_rows, np.arange(mass.shape[1])) / total
-    return np.stack([x, y], axis=-1).astype(np.float32)
+    x = np.einsum("bwn,w->bn", over_columns, np.arange(mass.shape[2]) - origin) / total
+    y = np.einsum("bhn,h->bn", over_rows, np.arange(mass.shape[1]) - origin) / total
+    return np.stack([x, y], axis=-1)
 
 
 def _peaks(heatmaps: NDArray[np.floating]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:

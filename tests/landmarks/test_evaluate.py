@@ -1,0 +1,152 @@
+"""Scores, curves, the learnt correspondence and WFLW's subsets, with locators that are known."""
+
+import argparse
+
+import numpy as np
+import pytest
+from skimage.data import astronaut
+
+from unmask.face import square_matrix, transform_points
+from unmask.image import save_image
+from unmask.landmark_layout import POINTS_98_TO_68
+from unmask.landmarks.correspondence import fit_correspondence
+from unmask.landmarks.evaluate import (
+    Located,
+    cumulative_errors,
+    evaluate_wflw,
+    locate_all,
+    markdown_table,
+    score_landmarks,
+    score_located,
+)
+from unmask.landmarks.onnx import PfldLocator
+from unmask.landmarks.readers import WflwFace
+from unmask.metrics import area_under_curve
+from unmask.training.faces import FaceRecord
+
+
+def faces(count, seed=0):
+    """Varied 98-point shapes with eyes and a mouth in sensible places."""
+    rng = np.random.default_rng(seed)
+    base = rng.uniform(60, 200, (98, 2))
+    base[[60, 72, 76, 82, 96, 97]] = (
+        (82, 123),
+        (174, 123),
+        (104, 188),
+        (152, 188),
+        (96, 123),
+        (160, 123),
+    )
+    base[60:68] = base[96] + rng.normal(0, 4, (8, 2))
+    base[68:76] = base[97] + rng.normal(0, 4, (8, 2))
+    base[76:96] = rng.normal((128, 188), 10, (20, 2))
+    return base + rng.normal(0, 3, (count, 98, 2))
+
+
+def turned(points, degrees, scale, shift):
+    angle = np.deg2rad(degrees)
+    matrix = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    return points @ matrix.T + shift
+
+
+def test_the_cumulative_curve_counts_faces_and_has_the_area():
+    errors = np.random.default_rng(0).uniform(0, 0.15, 200)
+    thresholds, shares = cumulative_errors(errors, steps=2001)
+    assert shares[0] == 0
+    assert shares[-1] == (errors <= 0.1).mean()
+    assert thresholds[-1] == 0.1
+    assert shares.mean() == pytest.approx(area_under_curve(errors), abs=2e-3)
+
+
+def test_the_learnt_correspondence_removes_what_is_systematic():
+    """The 68 points lie a fixed step, in the face's own frame, beside those of the 98."""
+    points = faces(120)
+    step = np.random.default_rng(1).normal(0, 4, (68, 2))
+    others = points[:, POINTS_98_TO_68] + step
+    for degrees, scale, shift in ((0, 1, 0), (25, 2.5, (300, -40))):
+        first = turned(points, degrees, scale, shift)
+        second = turned(others, degrees, scale, shift)
+        learnt = fit_correspondence(first[:80], second[:80])
+        fixed = score_landmarks(first[80:], second[80:]).nme
+        assert score_landmarks(learnt(first[80:]), second[80:]).nme < 0.8 * fixed
+    with pytest.raises(ValueError, match=r"points68\.shape=\(2, 68, 2\)"):
+        fit_correspondence(points, others[:2])
+
+
+def test_locators_see_the_same_crops_and_are_scored_masked_and_bare(tmp_path):
+    save_image(tmp_path / "a.png", astronaut())
+    matrix = np.array([[0.78, 0.0, 125.0], [0.0, 0.78, 22.0]])
+    points = np.asarray(transform_points(faces(1)[0], matrix), np.float32)
+    seen = []
+
+    def locator(photo, guess):
+        seen.append((photo.copy(), guess))
+        return points + np.float32(5 if len(seen) % 2 == 0 else 0)
+
+    records = [FaceRecord(tmp_path / "a.png", points, "test")] * 2
+    evaluation = score_located(locate_all(locator, records, seed=3))
+    assert evaluation.unmasked.nme == 0
+    assert evaluation.masked.nme > 0.05
+    assert (seen[0][0] == astronaut()).all()
+    assert (seen[1][0] != astronaut()).any()
+    np.testing.assert_array_equal(seen[0][1], seen[1][1])
+    assert not np.allclose(seen[0][1], seen[2][1])  # each face has its own first crop
+
+
+def test_a_correspondence_is_applied_to_both():
+    truth = faces(4)[:, POINTS_98_TO_68].astype(np.float32)
+    found = np.zeros((4, 98, 2), np.float32)
+    scores = score_located(Located(truth, found, found), lambda points: truth)
+    assert scores.unmasked.nme == scores.masked.nme == 0
+
+
+def test_wflw_subsets_and_their_first_crops(tmp_path):
+    save_image(tmp_path / "a.png", astronaut())
+    points = faces(3).astype(np.float32)
+    flags = (frozenset(), frozenset({"occlusion"}), frozenset({"occlusion", "blur"}))
+    records = [FaceRecord(tmp_path / "a.png", p, "test") for p in points]
+    listed = [
+        WflwFace(r, (90.0, 90.0, 170.0, 190.0), f) for r, f in zip(records, flags, strict=True)
+    ]
+    guesses = []
+
+    def locator(photo, guess):
+        guesses.append(guess)
+        return points[len(guesses) - 1] + np.float32(len(guesses) - 1)
+
+    scores = evaluate_wflw(locator, listed)
+    assert {name: score.count for name, score in scores.items()} == {
+        "all": 3, "occlusion": 2, "blur": 1,
+    }  # fmt: skip
+    assert scores["blur"].nme > scores["occlusion"].nme > scores["all"].nme > 0
+    for guess, face in zip(guesses, points, strict=True):
+        inside = transform_points(face, guess)
+        assert inside.min() >= -0.6
+        assert inside.max() <= 255.6
+    table = markdown_table(scores).splitlines()
+    assert len(table) == 5
+    assert table[3].startswith("| occlusion | 2 |")
+
+
+def test_pfld_points_come_back_from_any_guess(data_dir, tmp_path):
+    """The same portrait from two first crops: the third-party network finds the same face."""
+    locator = PfldLocator(data_dir / "nets" / "pfld_ghostone_wflw98.onnx", passes=3)
+    one = locator(astronaut(), square_matrix((224, 125), 210))
+    two = locator(astronaut(), square_matrix((232, 118), 230))
+    assert one.shape == (98, 2)
+    assert np.abs(one - two).mean() < 2
+    assert np.linalg.norm(one[96] - (202.7, 101)) < 6  # the pupil, read off by hand
+
+
+def test_the_command_needs_faces_and_names_what_is_missing(tmp_path, capsys):
+    from unmask.cli.evaluate_landmarks import add_arguments, main
+
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    assert main(parser.parse_args([])) == 2
+    assert main(parser.parse_args(["--data", str(tmp_path)])) == 2
+    assert main(parser.parse_args(["--data", ".", "--pfld", str(tmp_path / "no.onnx")])) == 2
+    errors = capsys.readouterr().err
+    assert "give --data or --wflw-list" in errors
+    assert "landmarks98.npz" in errors
+    assert "no.onnx: no such file" in errors

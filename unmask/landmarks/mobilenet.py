@@ -1,0 +1,135 @@
+"""LaFIn's landmark predictor: MobileNetV2 with three pooled features and one dense layer.
+
+Source: Yang, Guo, Ma, Ling, "Generative Landmark Guided Face Inpainting" (LaFIn), 2020, and its
+published code; trunk: Sandler et al., "MobileNetV2", CVPR 2018. It predicts iBUG's 68 points of
+faces whose hole is painted white. Layers are named after the published tensors (dots become
+underscores), which is all that :mod:`unmask.landmarks.convert` needs to know.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+from keras import layers
+from numpy.typing import NDArray
+
+_STAGES = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1))
+_STAGES += ((6, 160, 3, 2), (6, 320, 1, 1))
+"""MobileNetV2's table 2: expansion, channels, blocks, stride of the first block."""
+
+_UNIT = 32  # the trunk divides the resolution by this
+
+
+def build_mobilenet(
+    points: int = 68, size: int = 256, name: str = "mobilenet_landmarks"
+) -> keras.Model:
+    """Builds LaFIn's landmark predictor, 2,554,569 parameters for 68 points.
+
+    Args:
+        points: Number of landmarks.
+        size: Side of the input image in pixels, a multiple of 32; the features are pooled over
+            the whole image.
+        name: Name of the model.
+
+    Returns:
+        A model from images (B, size, size, 3), RGB in [0, 1], to (B, 2 * points): x and y of each
+        point in turn, as fractions of the side.
+
+    Raises:
+        ValueError: An argument is out of its range.
+
+    Example:
+        >>> build_mobilenet(size=64).output_shape
+        (None, 136)
+
+    Reference:
+        LaFIn's published landmark network.
+    """
+    if points < 1:
+        raise ValueError(f"points must be positive. Received: points={points}")
+    if size < _UNIT or size % _UNIT:
+        raise ValueError(f"size must be a multiple of {_UNIT}. Received: size={size}")
+    image = keras.Input((size, size, 3), name="image")
+    x = _convolve(image, 32, 3, "features_0_0", strides=2)
+    x = _clip(_normalise(x, "features_0_1"), "features_0_1")
+    index = 1
+    for expansion, channels, blocks, stride in _STAGES:
+        for i in range(blocks):
+            block = f"features_{index}_conv"
+            x = _inverted_residual(x, channels, expansion, stride if i == 0 else 1, block)
+            index += 1
+    last = _convolve(x, 1280, 1, "last_block_0")
+    last = _clip(_normalise(last, "last_block_1"), "last_block_1")
+    bent = _pool(last, 64, "conv1_after_mbnet")
+    pooled = [
+        _pool(x, 128, "conv_node1"),
+        _pool(last, 128, "conv_node2"),
+        layers.PReLU(shared_axes=[1], name="prelu")(bent),  # the only one of the three
+    ]
+    joined = layers.Concatenate(name="concat")(pooled)
+    return keras.Model(image, layers.Dense(2 * points, name="fc_landmark")(joined), name=name)
+
+
+def predict_mobilenet(
+    model: keras.Model, crops: NDArray[np.uint8], *, batch_size: int = 16
+) -> NDArray[np.float32]:
+    """Find the landmarks of face crops.
+
+    Args:
+        model: A network from :func:`build_mobilenet`.
+        crops: (B, S, S, 3) uint8 RGB of the network's size, the hole painted white.
+        batch_size: Crops that go through the network at once.
+
+    Returns:
+        (B, N, 2) float32, (x, y) in crop pixels.
+
+    Example:
+        >>> model = build_mobilenet(size=64)
+        >>> predict_mobilenet(model, np.zeros((2, 64, 64, 3), np.uint8)).shape
+        (2, 68, 2)
+    """
+    points = np.zeros((len(crops), model.output_shape[-1] // 2, 2), np.float32)
+    for start in range(0, len(crops), batch_size):
+        part = slice(start, start + batch_size)
+        output: Any = model.predict_on_batch(crops[part].astype(np.float32) / np.float32(255))
+        points[part] = np.asarray(output, np.float32).reshape(-1, *points.shape[1:])
+    return points * np.float32(model.input_shape[1])
+
+
+def _normalise(x: Any, name: str) -> Any:
+    """Batch normalisation with PyTorch's constants."""
+    return layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name=name)(x)
+
+
+def _clip(x: Any, name: str) -> Any:
+    return layers.ReLU(max_value=6.0, name=f"{name}_relu6")(x)
+
+
+def _convolve(x: Any, filters: int, kernel: int, name: str, *, strides: int = 1) -> Any:
+    if kernel > 1:
+        x = layers.ZeroPadding2D(kernel // 2, name=f"{name}_pad")(x)
+    return layers.Conv2D(filters, kernel, strides=strides, use_bias=False, name=name)(x)
+
+
+def _inverted_residual(x: Any, filters: int, expansion: int, stride: int, name: str) -> Any:
+    """Widen, filter each channel, narrow; the sum with the input where their shapes agree."""
+    y, index = x, 0
+    if expansion > 1:
+        y = _convolve(y, x.shape[-1] * expansion, 1, f"{name}_0")
+        y = _clip(_normalise(y, f"{name}_1"), f"{name}_1")
+        index = 3  # the published names count the activations too
+    y = layers.ZeroPadding2D(1, name=f"{name}_{index}_pad")(y)
+    y = layers.DepthwiseConv2D(3, strides=stride, use_bias=False, name=f"{name}_{index}")(y)
+    y = _clip(_normalise(y, f"{name}_{index + 1}"), f"{name}_{index + 1}")
+    y = _normalise(_convolve(y, filters, 1, f"{name}_{index + 3}"), f"{name}_{index + 4}")
+    if stride == 1 and x.shape[-1] == filters:
+        y = layers.Add(name=f"{name}_add")([x, y])
+    return y
+
+
+def _pool(x: Any, filters: int, name: str) -> Any:
+    """A 1x1 convolution and the mean over the image."""
+    x = layers.Conv2D(filters, 1, name=name)(x)
+    return layers.GlobalAveragePooling2D(name=f"{name}_mean")(x)
