@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from unmask.errors import DataError
-from unmask.inpainting.data import InpaintingData, draw_landmark_map
+from unmask.inpainting.data import InpaintingData, Variety, draw_landmark_map
+from unmask.inpainting.holes import block_hole, stroke_hole
 from unmask.training.faces import read_face_folder
 
 
@@ -115,3 +116,89 @@ def test_an_error_of_the_preparing_thread_reaches_the_reader(data):
     stream = data.batches(2, side=-5)
     with pytest.raises(Exception, match=r"resize|size|shape"):
         next(stream)
+
+
+# === Other holes, predicted landmarks ===
+
+
+@pytest.mark.parametrize("draw", [stroke_hole, block_hole])
+def test_other_holes_are_repeatable_moderate_and_different(draw):
+    holes = [draw(96, np.random.default_rng(seed)) for seed in range(20)]
+    np.testing.assert_array_equal(holes[3], draw(96, np.random.default_rng(3)))
+    shares = [hole.mean() for hole in holes]
+    assert min(shares) > 0.01
+    assert max(shares) < 0.62
+    assert len(set(shares)) > 15
+
+
+def test_block_holes_have_straight_sides():
+    hole = block_hole(96, np.random.default_rng(1))
+    changes = np.abs(np.diff(hole.astype(int), axis=1)).sum(1)
+    assert set(changes.tolist()) <= {0, 1, 2, 3, 4, 5, 6}
+    rows = {row.tobytes() for row in hole}
+    assert len(rows) <= 7  # three rectangles begin and end at six places
+
+
+def test_shares_of_holes_are_kept_and_leave_the_other_samples_alone(records, prior):
+    plain = InpaintingData(records, prior, seed=3)
+    mixed = InpaintingData(records, prior, seed=3, variety=Variety(strokes=0.3, blocks=0.3))
+    same = 0
+    for number in range(24):
+        a, b = plain.sample(number, 48), mixed.sample(number, 48)
+        unchanged = all((x == y).all() for x, y in zip(a.arrays(), b.arrays(), strict=True))
+        same += unchanged
+        if not unchanged:
+            # Nothing is worn: what is seen outside the hole is the truth.
+            known = (b.mask == 0) & (b.valid > 0)
+            np.testing.assert_array_equal((b.image * known), (b.truth * known))
+            np.testing.assert_array_equal(a.truth, b.truth)
+    assert 5 <= same <= 15
+
+
+def test_landmarks_come_from_the_predictor_on_the_masked_crop(records, prior):
+    seen = []
+
+    def predictor(crops):
+        seen.append(crops)
+        return np.tile(np.array([32 + 50.0, 64 + 70.0]), (1, 98, 1))
+
+    variety = Variety(predicted=1.0, predictor=predictor)
+    data = InpaintingData(records, prior, seed=3, augment=False, variety=variety)
+    sample = data.sample(0)
+    assert seen[0].shape == (1, 256, 256, 3)
+    assert [tuple(p) for p in np.argwhere(sample.landmark_map[..., 0])] == [(70, 50)]
+    # The predictor saw what the generator sees, and more around it.
+    crop = seen[0][0, 64:256, 32:224] / np.float32(255)
+    known = np.broadcast_to(sample.valid > 0, crop.shape)
+    np.testing.assert_array_equal(crop[known], sample.image[known])
+    # The face itself is framed as without a predictor.
+    plain = InpaintingData(records, prior, seed=3, augment=False).sample(0)
+    assert np.abs(plain.truth - sample.truth).mean() < 0.01
+
+
+def test_some_landmarks_come_from_the_predictor(records, prior):
+    calls = []
+
+    def predictor(crops):
+        calls.append(crops)
+        return np.zeros((1, 98, 2))
+
+    data = InpaintingData(
+        records, prior, seed=3, variety=Variety(strokes=0.5, predicted=0.5, predictor=predictor)
+    )
+    for number in range(24):
+        data.sample(number, 48)
+    assert 1 <= len(calls) <= 12  # a quarter of them: strokes have no masked face
+
+
+def test_variety_that_cannot_be_is_refused(records, prior):
+    with pytest.raises(ValueError, match=r"strokes=0\.7, blocks=0\.6"):
+        Variety(strokes=0.7, blocks=0.6)
+    with pytest.raises(ValueError, match=r"predicted=2"):
+        Variety(predicted=2)
+    with pytest.raises(ValueError, match="a predictor is needed"):
+        Variety(predicted=0.5)
+    variety = Variety(predicted=1.0, predictor=lambda crops: np.zeros((1, 68, 2)))
+    data = InpaintingData(records, prior, seed=3, variety=variety)
+    with pytest.raises(ValueError, match=r"shape=\(1, 68, 2\)"):
+        data.sample(0)

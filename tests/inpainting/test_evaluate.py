@@ -37,7 +37,7 @@ def cases(faces, prior):
 
 @pytest.fixture(scope="module")
 def coarse_generator():
-    return build_generator(width=8, blocks=1, coarse=True)
+    return build_generator(width=8, depth=1, coarse=True)
 
 
 # === Baselines ===
@@ -104,7 +104,7 @@ def test_batching_and_hidden_pixels_make_no_difference(cases, prior, coarse_gene
 
 
 def test_a_silent_generator_returns_the_guess(cases, prior):
-    model = build_generator(width=8, blocks=1, coarse=True)
+    model = build_generator(width=8, depth=1, coarse=True)
     last = model.get_layer("decoder3")
     last.set_weights([0 * value for value in last.get_weights()])
     inputs = cases.images[:2], cases.holes[:2], cases.landmarks[:2]
@@ -212,7 +212,7 @@ def test_perceptual_distance_equals_the_loss_of_each_face(cases, vgg_file):
 
 
 def test_each_gender_gets_its_generator(cases, prior, coarse_generator):
-    other = build_generator(width=8, blocks=1, coarse=True)
+    other = build_generator(width=8, depth=1, coarse=True)
     last = other.get_layer("decoder3")
     last.set_weights([0 * value for value in last.get_weights()])
     models = {"male": coarse_generator, "female": other}

@@ -6,8 +6,9 @@ import pytest
 from keras import ops
 
 from unmask.inpainting.layers import (
+    AlignedUpSampling2D,
     InstanceNormalization,
-    LongShortAttention,
+    NormalisedGate,
     ReflectionPadding2D,
     ShrinkMask,
     SpectralConv2D,
@@ -82,47 +83,6 @@ def test_spectral_vectors_change_in_training_only():
     assert np.linalg.norm(array(layer.left)) == pytest.approx(1, abs=1e-5)
 
 
-def softmax(values):
-    powers = np.exp(values - values.max(-1, keepdims=True))
-    return powers / powers.sum(-1, keepdims=True)
-
-
-@pytest.fixture
-def attention():
-    layer = LongShortAttention(3)
-    layer.build([(None, None, None, 4), (None, None, None, 5), (None, None, None, 1)])
-    layer.query.kernel.assign(numbers(1, 1, 4, 3, seed=1))
-    layer.gamma.assign([0.6])
-    layer.alpha.assign([0.4])
-    return layer
-
-
-def test_attention_equals_its_formula(attention):
-    features, earlier = numbers(2, 4, 6, 4), numbers(2, 4, 6, 5, seed=2)
-    mask = np.random.default_rng(3).uniform(size=(2, 4, 6, 1)).astype("float32")
-    x, e, m = features.reshape(2, 24, 4), earlier.reshape(2, 24, 5), mask.reshape(2, 24, 1)
-    query = x @ array(attention.query.kernel)[0, 0] + array(attention.query.bias)
-    weights = softmax(query @ query.transpose(0, 2, 1))
-    short = 0.6 * weights @ x + x
-    long = 0.4 * m * (weights @ e) + (1 - m) * e
-    expected = np.concatenate([short, long], axis=-1).reshape(2, 4, 6, 9)
-    np.testing.assert_allclose(array(attention([features, earlier, mask])), expected, atol=1e-4)
-    np.testing.assert_allclose(array(attention(features)), short.reshape(2, 4, 6, 4), atol=1e-4)
-
-
-def test_attention_follows_a_permutation_of_positions(attention):
-    values = numbers(1, 4, 6, 4)
-    order = np.random.default_rng(4).permutation(24)
-    moved = values.reshape(1, 24, 4)[:, order].reshape(1, 4, 6, 4)
-    expected = array(attention(values)).reshape(1, 24, 4)[:, order].reshape(1, 4, 6, 4)
-    np.testing.assert_allclose(array(attention(moved)), expected, atol=1e-4)
-
-
-def test_attention_starts_as_identity():
-    values = numbers(1, 4, 4, 8)
-    np.testing.assert_array_equal(array(LongShortAttention(2)(values)), values)
-
-
 @pytest.mark.parametrize("factor", [2, 4])
 def test_masks_shrink_with_aligned_corners(factor):
     mask = np.random.default_rng(0).uniform(size=(2, 16, 24, 1)).astype("float32")
@@ -140,13 +100,29 @@ def test_masks_shrink_with_aligned_corners(factor):
     np.testing.assert_allclose(result[:, [0, -1], [0, -1]], mask[:, [0, -1], [0, -1]], atol=1e-6)
 
 
+def test_doubling_keeps_corners_and_ramps():
+    ramp = np.broadcast_to(np.linspace(0, 1, 5)[None, None, :, None], (1, 4, 5, 2))
+    result = array(AlignedUpSampling2D()(ramp.astype("float32")))
+    expected = np.broadcast_to(np.linspace(0, 1, 10)[None, None, :, None], (1, 8, 10, 2))
+    np.testing.assert_allclose(result, expected, atol=1e-6)
+
+
+def test_the_gate_equals_its_formula():
+    old, new, logits = (numbers(2, 3, 4, 2, seed=i) for i in range(3))
+    flat = logits.reshape(2, 12, 2)
+    scaled = (flat - flat.mean(1, keepdims=True)) / flat.std(1, ddof=1, keepdims=True)
+    gate = (1 / (1 + np.exp(-5 * (2 * scaled - 1)))).reshape(logits.shape)
+    expected = old * (1 - gate) + new * gate
+    np.testing.assert_allclose(array(NormalisedGate()([old, new, logits])), expected, atol=1e-4)
+
+
 @pytest.mark.parametrize(
     "layer",
     [
         ReflectionPadding2D(3),
         InstanceNormalization(1e-3),
         SpectralConv2D(4, 3, strides=2),
-        LongShortAttention(2),
+        AlignedUpSampling2D(),
         ShrinkMask(4),
     ],
     ids=lambda layer: type(layer).__name__,

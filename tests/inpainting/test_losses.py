@@ -1,11 +1,13 @@
 """Every term against a value computed by hand or by NumPy."""
 
+import keras
 import numpy as np
 import pytest
 from keras import ops
 from scipy.ndimage import gaussian_filter
 
 from unmask.inpainting import losses
+from unmask.inpainting.losses import LossWeights
 
 
 def numbers(*shape, seed=0):
@@ -75,10 +77,20 @@ def test_soft_patch_mask_is_a_blurred_small_mask():
     assert soft.shape == (1, 22, 22, 1)
     assert soft.min() >= 0
     assert soft.max() <= 1 + 1e-5
-    blurred = gaussian_filter(mask[0, ..., 0], 10, truncate=3.5)
+    blurred = gaussian_filter(mask[0, ..., 0], 10, truncate=3.5, mode="mirror")
     positions = (np.arange(22) + 0.5) * 192 / 22 - 0.5
     nearest = np.rint(positions).astype(int)
     assert np.abs(soft[0, ..., 0] - blurred[np.ix_(nearest, nearest)]).max() < 0.03
+
+
+def test_a_hole_at_the_border_does_not_end_there():
+    mask = np.zeros((1, 128, 128, 1), "float32")
+    mask[0, 64:] = 1
+    soft = ops.convert_to_numpy(losses.soft_patch_mask(mask, (14, 14)))[0, ..., 0]
+    np.testing.assert_allclose(soft[-1], 1, atol=1e-4)
+    np.testing.assert_allclose(soft, np.broadcast_to(soft[:, :1], soft.shape), atol=1e-5)
+    everywhere = losses.soft_patch_mask(np.ones_like(mask), (14, 14))
+    np.testing.assert_allclose(ops.convert_to_numpy(everywhere), 1, atol=1e-5)
 
 
 def test_soft_patch_mask_treats_rows_and_columns_alike():
@@ -97,6 +109,16 @@ def test_discriminator_loss_wants_one_outside_and_zero_inside_the_hole():
     assert value(losses.discriminator_loss(ones / 2, ones, patches)) == pytest.approx(expected)
 
 
+def test_published_targets_are_the_other_way_round():
+    patches = numbers(1, 3, 3, 1)
+    loss = losses.discriminator_loss(0 * patches, patches, patches, published_targets=True)
+    assert value(loss) == pytest.approx(0)
+    ones = np.ones_like(patches)
+    expected = 0.5 * (1 + ((1 - patches) ** 2).mean())
+    loss = losses.discriminator_loss(ones, ones, patches, published_targets=True)
+    assert value(loss) == pytest.approx(float(expected), 1e-5)
+
+
 def test_discriminator_loss_is_lsgan_for_a_hole_everywhere():
     real, fake = numbers(1, 4, 4, 1), numbers(1, 4, 4, 1, seed=1)
     expected = 0.5 * (((real - 1) ** 2).mean() + (fake**2).mean())
@@ -108,3 +130,32 @@ def test_adversarial_loss_looks_at_the_hole_only():
     patches = np.array([0.0, 1.0, 0.5], "float32").reshape(1, 1, 3, 1)
     fake = np.array([9.0, 1.0, 0.0], "float32").reshape(1, 1, 3, 1)
     assert value(losses.adversarial_loss(fake, patches)) == pytest.approx(0.5 / 1.5, 1e-4)
+
+
+def parser():
+    """A stub that tells three regions apart by the colour that is strongest."""
+    image = keras.Input((None, None, 3))
+    return keras.Model(image, keras.layers.Softmax()(8.0 * image))
+
+
+def test_parsing_loss_is_the_cross_entropy_of_the_true_regions():
+    truth = np.zeros((1, 2, 2, 3), "float32")
+    truth[0, ..., 0], truth[0, 1, 1] = 1, (0, 0, 1)
+    network = parser()
+    probabilities = ops.convert_to_numpy(network(numbers(1, 2, 2, 3)))
+    rows = probabilities[0].reshape(4, 3)[np.arange(4), [0, 0, 0, 2]]
+    loss = losses.parsing_loss(probabilities, network(truth))
+    assert value(loss) == pytest.approx(float(-np.log(rows).mean()), 1e-4)
+    right, wrong = network(truth), network(truth[..., [1, 0, 2]])
+    assert value(losses.parsing_loss(right, right)) < value(losses.parsing_loss(wrong, right))
+
+
+def test_the_total_weighs_each_term_by_its_name():
+    weights = LossWeights()
+    expected = {"pixel": 1, "perceptual": 0.1, "style": 250, "tv": 0.1, "adversarial": 0.01}
+    terms = {name: np.float32(i + 1) for i, name in enumerate(expected)}
+    total = sum((i + 1) * weight for i, weight in enumerate(expected.values()))
+    assert losses.total_loss(terms, weights) == pytest.approx(total)
+    assert weights.parsing == 0
+    with pytest.raises(AttributeError, match="unheard"):
+        losses.total_loss({"unheard": 1.0}, weights)

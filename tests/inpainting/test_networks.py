@@ -5,9 +5,8 @@ import numpy as np
 import pytest
 from keras import ops
 
-from unmask.errors import WeightsError
+from unmask.inpainting.aot import AOT, build_aot_discriminator, build_aot_generator
 from unmask.inpainting.discriminator import build_discriminator
-from unmask.inpainting.features import CompressedVgg
 from unmask.inpainting.generator import LITE, PAPER, build_generator
 from unmask.weights import load_weights, save_weights
 
@@ -32,16 +31,57 @@ def call(model, values):
 
 @pytest.fixture(scope="module")
 def generator():
-    return build_generator(width=8, blocks=1)
+    return build_generator(width=8, depth=1)
 
 
 @pytest.fixture(scope="module")
 def coarse_generator():
-    return build_generator(width=8, blocks=1, coarse=True)
+    return build_generator(width=8, depth=1, coarse=True)
 
 
 def test_the_paper_generator_has_the_published_parameter_count():
     assert parameters(build_generator(**PAPER)) == 11_734_981
+
+
+def test_the_aot_networks_have_the_published_parameter_counts():
+    assert parameters(build_aot_generator(**AOT)) == 15_200_835
+    assert parameters(build_aot_discriminator()) == 2_763_777
+
+
+def test_the_guided_aot_generator_differs_from_the_paper_in_its_blocks_only():
+    def names(model):
+        return {v.path for v in model.weights if not v.path.startswith("middle")}
+
+    aot = build_generator(width=8, blocks="aot", depth=2)
+    assert names(aot) == names(build_generator(width=8, depth=2))
+    blocks = {v.path.split("/")[0] for v in aot.weights if v.path.startswith("middle1")}
+    assert blocks == {f"middle1_{p}" for p in ("branch1", "branch2", "branch4", "branch8",
+                                               "fuse", "gate")}  # fmt: skip
+    with pytest.raises(ValueError, match="blocks='round'"):
+        build_generator(blocks="round")
+
+
+def test_attention_can_be_left_out():
+    model = build_generator(width=8, depth=1, attention=False)
+    assert not any("attention" in v.path for v in model.weights)
+    assert call(model, inputs(64, 64)).shape == (1, 64, 64, 3)
+
+
+@pytest.mark.parametrize("build", [
+    lambda: build_generator(width=8, blocks="aot", depth=1),
+    lambda: build_aot_generator(width=8, depth=1),
+], ids=["guided", "plain"])  # fmt: skip
+def test_aot_generators_complete_any_size(build):
+    model, values = build(), inputs(72, 48)
+    result = call(model, values)
+    assert result.shape == (1, 72, 48, 3)
+    assert 0 <= result.min() < result.max() <= 1
+    other = [value.copy() for value in values]
+    other[0] = np.where(values[1] > 0, 0.123, values[0]).astype("float32")
+    np.testing.assert_array_equal(call(model, other), result)
+    other[2] = 1 - values[2]
+    guided = len(model.get_layer("joined").input) == 2 and model.name == "generator"
+    assert (np.abs(call(model, other) - result).max() > 1e-5) == guided
 
 
 def test_the_paper_discriminator_has_the_published_parameters_that_it_uses():
@@ -62,7 +102,7 @@ def test_the_lite_generator_fits_seven_megabytes(tmp_path):
 
 def test_weights_round_trip(tmp_path, generator):
     save_weights(generator, tmp_path / "a.safetensors", dtype="float32")
-    other = build_generator(width=8, blocks=1)
+    other = build_generator(width=8, depth=1)
     load_weights(other, tmp_path / "a.safetensors")
     values = inputs(32, 32)
     np.testing.assert_array_equal(call(generator, values), call(other, values))
@@ -112,9 +152,9 @@ def test_output_is_float32_in_mixed_precision():
     from unmask.training.precision import precision
 
     with precision("mixed_bfloat16"):
-        mixed = build_generator(width=8, blocks=1)
+        mixed = build_generator(width=8, depth=1)
         discriminator = build_discriminator(8, attention=False)
-    plain = build_generator(width=8, blocks=1)
+    plain = build_generator(width=8, depth=1)
     plain.set_weights(mixed.get_weights())
     values = inputs(64, 64)
     result = call(mixed, values)
@@ -141,34 +181,3 @@ def test_a_patch_of_the_discriminator_sees_70_pixels():
     # Patch p covers the pixels from 8 p - 23 to 8 p + 46.
     expected = [p for p in range(14) if 8 * p - 23 <= 64 <= 8 * p + 46]
     assert rows.tolist() == expected
-
-
-def test_compressed_vgg_returns_ordered_features(vgg_file):
-    images = np.random.default_rng(0).uniform(size=(2, 64, 48, 3)).astype("float32")
-    perceptual, style = CompressedVgg(vgg_file)(images)
-    assert [tuple(f.shape) for f in perceptual] == [(2, 64 >> i, 48 >> i, 6) for i in range(5)]
-    assert [tuple(f.shape) for f in style] == [(2, 64 >> i, 48 >> i, 4) for i in (1, 2, 3)]
-    assert all(ops.convert_to_numpy(f).min() >= 0 for f in (*perceptual, *style))
-
-
-def test_compressed_vgg_computes_its_first_feature_from_the_archive(vgg_file):
-    image = np.random.default_rng(0).uniform(size=(1, 8, 8, 3)).astype("float32")
-    z = np.load(vgg_file)
-    x = image @ z["conv0_kernel"][0, 0] + z["conv0_bias"]
-    padded = np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="reflect")
-    patch = padded[0, 2:5, 3:6]  # around pixel (2, 3)
-    hidden = np.maximum(np.einsum("yxi,yxio->o", patch, z["conv11_kernel"]) + z["conv11_bias"], 0)
-    expected = np.maximum(hidden @ z["conv11_aux_kernel"][0, 0] + z["conv11_aux_bias"], 0)
-    images = np.tile(image, (1, 4, 4, 1))  # the four poolings need some pixels
-    first = ops.convert_to_numpy(CompressedVgg(vgg_file)(images)[0][0])
-    np.testing.assert_allclose(first[0, 2, 3], expected, atol=1e-5)
-
-
-def test_a_wrong_feature_file_is_named(vgg_file, tmp_path):
-    arrays = dict(np.load(vgg_file))
-    del arrays["conv33_bias"]
-    np.savez(tmp_path / "less.npz", **arrays)
-    with pytest.raises(WeightsError, match="conv33_bias"):
-        CompressedVgg(tmp_path / "less.npz")
-    with pytest.raises(WeightsError, match="no such file"):
-        CompressedVgg(tmp_path / "absent.npz")

@@ -20,7 +20,7 @@ from unmask.training.gradients import GradientStep
 from unmask.weights import load_arrays, load_weights
 
 ROOT = Path(__file__).resolve().parents[2]
-TINY = {"width": 8, "blocks": 1, "coarse": True}
+TINY = {"width": 8, "depth": 1, "coarse": True}
 
 
 @pytest.fixture
@@ -183,7 +183,7 @@ import sys
 from pathlib import Path
 import numpy as np
 from unmask.inpainting import train as training
-training.LITE = {"width": 8, "blocks": 1, "coarse": True}
+training.LITE = {"width": 8, "depth": 1, "coarse": True}
 config = training.TrainConfig(
     folders=[], prior=Path(), features=Path(sys.argv[1]), out=Path(), side=64, batch_size=2,
     discriminator_width=8, rate=1e-3)

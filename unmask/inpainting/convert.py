@@ -1,9 +1,10 @@
-"""Reading LaFIn's published PyTorch weights."""
+"""Reading the published PyTorch weights of LaFIn's inpainting model and of AOT-GAN."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import keras
@@ -11,12 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unmask.errors import WeightsError
+from unmask.inpainting.aot import build_aot_discriminator, build_aot_generator
+from unmask.inpainting.blocks import AOT_RATES
 from unmask.inpainting.discriminator import build_discriminator
 from unmask.inpainting.generator import build_generator
+from unmask.torch_checkpoint import assign_tensors, read_state_dict
 from unmask.weights import LoadReport
 
-# Layer of ours -> module of the published network ("fushion" is its spelling).
-_MODULES = {
+# Layer of ours -> module of LaFIn's networks ("fushion" is its spelling).
+_LAFIN_MODULES = {
     "encoder1": "encoder1.1",
     "encoder2": "encoder2.0",
     "encoder3": "encoder3.0",
@@ -31,7 +35,21 @@ _MODULES = {
     "attention_shortcut": "auto_attn.model.bypass",
     **{f"conv{i}": f"conv{i}.0" for i in range(1, 6)},
 }
-_BLOCK_PARTS = {"conv1": "conv_block.1", "conv2": "conv_block.5"}
+# The same for AOT-GAN's.
+_AOT_MODULES = {
+    **{f"encoder{i}": f"encoder.{2 * i - 1}" for i in (1, 2, 3)},
+    "decoder1": "decoder.0.conv",
+    "decoder2": "decoder.2.conv",
+    "decoder3": "decoder.4",
+    **{f"conv{i}": f"conv.{2 * i - 2}" for i in range(1, 6)},
+}
+_BLOCK_PARTS = {
+    "conv1": "conv_block.1",
+    "conv2": "conv_block.5",
+    **{f"branch{rate}": f"block0{i}.1" for i, rate in enumerate(AOT_RATES)},
+    "fuse": "fuse.1",
+    "gate": "gate.1",
+}
 _LEAVES = {"kernel": "weight", "bias": "bias", "left": "weight_u", "right": "weight_v"}
 # The published modules reach the same tensors under second names.
 _ALIASES = {
@@ -43,14 +61,14 @@ _ALIASES = {
 
 
 def load_published(path: str | os.PathLike[str]) -> tuple[keras.Model, LoadReport]:
-    """Build the network that a checkpoint of LaFIn's inpainting model belongs to and load it.
+    """Build the network that a published inpainting checkpoint belongs to and load it.
 
     Args:
-        path: `InpaintingModel_gen.pth` or `InpaintingModel_dis.pth`: a state dict, bare or under
-            `generator` or `discriminator`.
+        path: LaFIn's `InpaintingModel_gen.pth` or `InpaintingModel_dis.pth`, AOT-GAN's `G*.pt` or
+            `D*.pt`: a state dict, bare or under `generator` or `discriminator`.
 
     Returns:
-        The float32 generator or discriminator, and what was loaded. The tensors of a
+        The float32 generator or discriminator, and what was loaded. The tensors of a LaFIn
         discriminator's `auto_attn.model` are reported as unused: the published forward pass does
         not use them either.
 
@@ -64,7 +82,9 @@ def load_published(path: str | os.PathLike[str]) -> tuple[keras.Model, LoadRepor
         >>> str(report)  # doctest: +SKIP
         '60 loaded, 0 missing, 0 unused'
     """
-    return convert_state_dict(_read(path), source=str(path))
+    return convert_state_dict(
+        read_state_dict(path, ("generator", "discriminator")), source=str(path)
+    )
 
 
 def convert_state_dict(
@@ -72,7 +92,7 @@ def convert_state_dict(
 ) -> tuple[keras.Model, LoadReport]:
     """Build the network that published tensors belong to and load it.
 
-    Width and number of blocks are read from the tensors.
+    Which network it is, its width and its number of blocks are read from the tensors.
 
     Args:
         state: Arrays by PyTorch name and in PyTorch's layout.
@@ -84,18 +104,30 @@ def convert_state_dict(
     Raises:
         WeightsError: The tensors are of another network, or one is missing or has another shape.
     """
-    if "encoder1.1.weight" in state:
-        blocks = sum(name.endswith("conv_block.1.weight") for name in state)
-        model = build_generator(width=len(state["encoder1.1.weight"]), blocks=blocks)
-    elif "conv1.0.weight_orig" in state:
-        attention = "auto_attn.query_conv.weight" in state
-        model = build_discriminator(len(state["conv1.0.weight_orig"]), attention=attention)
-    else:
+    model = _build(state)
+    if model is None:
         raise WeightsError(
-            f"{source}: neither LaFIn's generator (encoder1.1.weight is missing) "
-            "nor its discriminator (conv1.0.weight_orig is missing)"
+            f"{source}: neither LaFIn's generator (encoder1.1.weight is missing) nor its "
+            "discriminator (conv1.0.weight_orig is missing), and neither AOT-GAN's "
+            "(encoder.1.weight, conv.0.weight_orig)"
         )
     return model, assign_published(model, state, source=source)
+
+
+def _build(state: Mapping[str, NDArray[np.generic]]) -> keras.Model | None:
+    """Build the network with the sizes of the tensors; None if they are of no known one."""
+    if "encoder1.1.weight" in state:
+        depth = sum(name.endswith("conv_block.1.weight") for name in state)
+        return build_generator(width=len(state["encoder1.1.weight"]), depth=depth)
+    if "conv1.0.weight_orig" in state:
+        attention = "auto_attn.query_conv.weight" in state
+        return build_discriminator(len(state["conv1.0.weight_orig"]), attention=attention)
+    if "encoder.1.weight" in state:
+        depth = sum(name.endswith("fuse.1.weight") for name in state)
+        return build_aot_generator(width=len(state["encoder.1.weight"]), depth=depth)
+    if "conv.0.weight_orig" in state:
+        return build_aot_discriminator(len(state["conv.0.weight_orig"]))
+    return None
 
 
 def assign_published(
@@ -104,7 +136,7 @@ def assign_published(
     """Assign published tensors to a network, after checking all names and shapes.
 
     Args:
-        model: A generator without coarse input, or a discriminator, of this package.
+        model: A network of this package as `convert_state_dict` builds it.
         state: Arrays by PyTorch name and in PyTorch's layout.
         source: What error messages call the tensors' origin.
 
@@ -114,27 +146,16 @@ def assign_published(
     Raises:
         WeightsError: A tensor is missing or has another shape. Nothing has been assigned then.
     """
-    wanted = {_published_name(variable, state): variable for variable in model.weights}
-    missing = sorted(wanted.keys() - state.keys())
-    if missing:
-        raise WeightsError(
-            f"{source}: not a complete {model.name}; {missing[0]} is missing "
-            f"({len(missing)} tensors in all)"
-        )
-    values = {name: _to_keras(np.asarray(state[name])) for name in wanted}
-    for name, variable in wanted.items():
-        if values[name].shape != tuple(variable.shape):
-            raise WeightsError(
-                f"{source}: {name} has the shape {np.shape(state[name])}, "
-                f"which makes {values[name].shape}; the network needs {tuple(variable.shape)}"
-            )
-    for name, variable in wanted.items():
-        variable.assign(values[name])
-    unused = (name for name in state if name not in wanted and _main_name(name) not in wanted)
-    return LoadReport(loaded=tuple(sorted(wanted)), missing=(), unused=tuple(sorted(unused)))
+    modules = _AOT_MODULES if model.name.startswith("aot_") else _LAFIN_MODULES
+    report = assign_tensors(
+        model, state, lambda variable: _published_name(variable, modules, state), source=source
+    )
+    loaded = set(report.loaded)
+    unused = tuple(name for name in report.unused if _main_name(name) not in loaded)
+    return replace(report, unused=unused)
 
 
-def _published_name(variable: Any, state: Mapping[str, Any]) -> str:
+def _published_name(variable: Any, modules: Mapping[str, str], state: Mapping[str, Any]) -> str:
     layer, *inner, leaf = variable.path.split("/")
     if leaf in ("gamma", "alpha"):
         return f"auto_attn.{leaf}"
@@ -144,7 +165,7 @@ def _published_name(variable: Any, state: Mapping[str, Any]) -> str:
         block, part = layer.removeprefix("middle").split("_")
         module = f"middle.{block}.{_BLOCK_PARTS[part]}"
     else:
-        module = _MODULES[layer]
+        module = modules[layer]
     name = f"{module}.{_LEAVES[leaf]}"
     # PyTorch's spectral norm keeps the kernel that is trained under another name.
     return f"{name}_orig" if leaf == "kernel" and f"{name}_orig" in state else name
@@ -155,33 +176,3 @@ def _main_name(name: str) -> str:
         if name.startswith(alias):
             return name.replace(alias, main, 1)
     return name
-
-
-def _to_keras(value: NDArray[np.generic]) -> NDArray[np.float32]:
-    """(out, in, height, width) to (height, width, in, out); transposed kernels are (in, out, ...).
-
-    Both are the same exchange of axes, because Keras keeps (out, in) for transposed ones too.
-    """
-    converted: NDArray[np.float32] = value.astype(np.float32)
-    return converted.transpose(2, 3, 1, 0) if converted.ndim == 4 else converted
-
-
-def _read(path: str | os.PathLike[str]) -> dict[str, NDArray[np.generic]]:
-    try:
-        import torch
-    except ImportError as error:
-        raise ImportError(
-            "reading .pth files needs PyTorch: pip install 'unmask[convert]'"
-        ) from error
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError as error:
-        raise WeightsError(f"{path}: no such file") from error
-    except Exception as error:  # torch passes on whatever pickle and zip make of broken bytes
-        raise WeightsError(f"{path}: not a readable PyTorch weight file ({error})") from error
-    for key in ("generator", "discriminator"):
-        if isinstance(content, dict) and isinstance(content.get(key), dict):
-            content = content[key]
-    if not isinstance(content, dict):
-        raise WeightsError(f"{path}: holds no state dict but {type(content).__name__}")
-    return {name: value.numpy() for name, value in content.items() if torch.is_tensor(value)}

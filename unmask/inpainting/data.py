@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
 
 import cv2
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from unmask.errors import DataError
 from unmask.face import (
+    CROP_SIZE,
     canonical_matrix,
     compose,
     coverage,
@@ -22,11 +23,50 @@ from unmask.face import (
     warp,
 )
 from unmask.image import load_image
-from unmask.inpainting.framing import HOLE_GROWTH, WINDOW_LEFT, WINDOW_SIDE, WINDOW_TOP
+from unmask.inpainting.framing import HOLE_GROWTH, WINDOW_LEFT, WINDOW_SIDE, WINDOW_TOP, window
+from unmask.inpainting.holes import block_hole, stroke_hole
 from unmask.inpainting.prior import LinearPrior
 from unmask.landmark_layout import flip_landmarks
 from unmask.synthesis import MaskSynthesizer
 from unmask.training.faces import FaceRecord
+
+LandmarkPredictor = Callable[[NDArray[np.uint8]], NDArray[np.floating]]
+"""From canonical crops (B, 256, 256, 3) to their landmarks (B, 98, 2)."""
+
+_CORNER = np.array([WINDOW_LEFT, WINDOW_TOP], np.float32)
+
+
+@dataclass(frozen=True)
+class Variety:
+    """What samples hold besides drawn masks and labelled landmarks.
+
+    Attributes:
+        strokes: Share of the samples whose hole is irregular strokes, in [0, 1].
+        blocks: Share of the samples whose hole is rectangles.
+        predicted: Share of the samples with a drawn mask whose landmarks come from `predictor`,
+            which sees the masked face, as in `unmask.run`.
+        predictor: The landmark predictor; needed for a `predicted` above 0.
+
+    Raises:
+        ValueError: Shares are negative or add up to more than 1, or the predictor is missing.
+    """
+
+    strokes: float = 0.0
+    blocks: float = 0.0
+    predicted: float = 0.0
+    predictor: LandmarkPredictor | None = None
+
+    def __post_init__(self) -> None:
+        """Check the shares."""
+        if min(self.strokes, self.blocks) < 0 or self.strokes + self.blocks > 1:
+            raise ValueError(
+                "shares of holes must be at least 0 and together at most 1. "
+                f"Received: strokes={self.strokes}, blocks={self.blocks}"
+            )
+        if not 0 <= self.predicted <= 1:
+            raise ValueError(f"predicted must be in [0, 1]. Received: predicted={self.predicted}")
+        if self.predicted > 0 and self.predictor is None:
+            raise ValueError(f"a predictor is needed. Received: predicted={self.predicted}")
 
 
 @dataclass(frozen=True)
@@ -84,13 +124,20 @@ class InpaintingData:
         seed: Seed of order, augmentation and masks.
         augment: Whether to turn, shift, scale, mirror and recolour; without it each face is
             framed exactly and its mask depends on its place in the list alone.
+        variety: Other holes and predicted landmarks.
 
     Raises:
         DataError: There is no face, or one has not 98 landmarks.
     """
 
     def __init__(
-        self, records: Sequence[FaceRecord], prior: LinearPrior, *, seed: int, augment: bool = True
+        self,
+        records: Sequence[FaceRecord],
+        prior: LinearPrior,
+        *,
+        seed: int,
+        augment: bool = True,
+        variety: Variety = Variety(),
     ) -> None:
         if not records:
             raise DataError("no faces to train on")
@@ -100,6 +147,9 @@ class InpaintingData:
         self._records = list(records)
         self._images = [load_image(record.path) for record in self._records]
         self._prior, self._seed, self._augment = prior, seed, augment
+        self._variety = variety
+        # Only a predictor looks at the whole crop; without one, half of the pixels suffice.
+        self._whole = variety.predicted > 0
         self._synthesizer = MaskSynthesizer(seed=seed)
 
     def __len__(self) -> int:
@@ -119,12 +169,19 @@ class InpaintingData:
             order = np.random.default_rng([self._seed, 1 << 20, epoch])
             place = int(order.permutation(len(self))[place])
         truth, valid, points = self._face(place, rng)
-        masked = self._synthesizer(truth, points, number)
-        pixels = int(rng.integers(2, 8)) if self._augment else HOLE_GROWTH
-        hole = grow(masked.mask, pixels)
+        # Chance of its own, so that the other samples are the same with any variety.
+        other = np.random.default_rng([self._seed, number, 1])
+        image, hole = self._open(truth, points, number, rng, other)
         # In photos, shadow and ear loops remain beside the hole; half of the samples show that.
-        image = masked.image if not self._augment or rng.random() < 0.5 else truth
+        bare = self._augment and rng.random() >= 0.5
         guided = _imprecise(points, rng)
+        if image is not truth and other.random() < self._variety.predicted:
+            guided = self._predict(image)
+        if bare:
+            image = truth
+        if self._whole:
+            truth, valid, image, hole = (window(array) for array in (truth, valid, image, hole))
+            guided = guided - _CORNER
         coarse = self._prior.complete(image, hole | ~valid, guided)
         # As `LinearPrior.fill_outside` does for `run`, by the same guess.
         image = np.where(valid[..., None], image, coarse)
@@ -175,6 +232,34 @@ class InpaintingData:
         columns = zip(*(sample.arrays() for sample in samples), strict=True)
         return InpaintingBatch(*(np.stack(column) for column in columns))
 
+    def _open(
+        self,
+        truth: NDArray[np.uint8],
+        points: NDArray[np.float32],
+        number: int,
+        rng: np.random.Generator,
+        other: np.random.Generator,
+    ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+        """Return the face as it is seen, and its hole; the face itself if nothing covers it."""
+        kind = other.random()
+        if kind < self._variety.strokes:
+            return truth, stroke_hole(len(truth), other)
+        if kind < self._variety.strokes + self._variety.blocks:
+            return truth, block_hole(len(truth), other)
+        masked = self._synthesizer(truth, points, number)
+        pixels = int(rng.integers(2, 8)) if self._augment else HOLE_GROWTH
+        return masked.image, grow(masked.mask, pixels)
+
+    def _predict(self, crop: NDArray[np.uint8]) -> NDArray[np.float32]:
+        predictor = self._variety.predictor
+        assert predictor is not None  # `Variety` has checked it
+        points = np.asarray(predictor(crop[None]), np.float32)
+        if points.shape != (1, 98, 2):
+            raise ValueError(
+                f"the predictor must return (1, 98, 2) landmarks. Received: shape={points.shape}"
+            )
+        return points[0]
+
     def _face(
         self, place: int, rng: np.random.Generator
     ) -> tuple[NDArray[np.uint8], NDArray[np.bool_], NDArray[np.float32]]:
@@ -184,13 +269,15 @@ class InpaintingData:
         if self._augment:
             matrix = compose(_jitter(rng), matrix)
             mirrored = bool(rng.random() < 0.5)
-        matrix[:, 2] -= (WINDOW_LEFT, WINDOW_TOP)
-        face = warp(image, matrix, WINDOW_SIDE)
-        valid = coverage(image.shape, matrix, WINDOW_SIDE)
+        side = CROP_SIZE if self._whole else WINDOW_SIDE
+        if not self._whole:
+            matrix[:, 2] -= _CORNER
+        face = warp(image, matrix, side)
+        valid = coverage(image.shape, matrix, side)
         moved = transform_points(points, matrix)
         if mirrored:
             face, valid = np.ascontiguousarray(face[:, ::-1]), valid[:, ::-1]
-            moved = flip_landmarks(moved, WINDOW_SIDE)
+            moved = flip_landmarks(moved, side)
         if self._augment:
             face = _recolour(face, rng)
         return face, valid, moved

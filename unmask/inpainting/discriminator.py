@@ -7,7 +7,8 @@ from typing import Any
 import keras
 from keras import layers
 
-from unmask.inpainting.layers import LongShortAttention, SpectralConv2D
+from unmask.inpainting.attention import LongShortAttention
+from unmask.inpainting.layers import SpectralConv2D
 
 
 def build_discriminator(width: int = 64, attention: bool = True) -> keras.Model:
@@ -32,18 +33,27 @@ def build_discriminator(width: int = 64, attention: bool = True) -> keras.Model:
     image = keras.Input((None, None, 3), name="image")
     landmark_map = keras.Input((None, None, 1), name="landmark_map")
     x = layers.Concatenate(name="joined")([image, landmark_map])
-    x = _layer(x, width, 2, "conv1")
-    x = _layer(x, 2 * width, 2, "conv2")
+    x = patch_layer(x, width, 2, "conv1")
+    x = patch_layer(x, 2 * width, 2, "conv2")
     if attention:
         x = LongShortAttention(width // 2, name="attention")(x)
-    x = _layer(x, 4 * width, 2, "conv3")
-    x = _layer(x, 8 * width, 1, "conv4")
-    x = _layer(x, 1, 1, "conv5", last=True)
+    x = patch_layer(x, 4 * width, 2, "conv3")
+    x = patch_layer(x, 8 * width, 1, "conv4")
+    x = patch_layer(x, 1, 1, "conv5", last=True)
     scores = layers.Activation("sigmoid", dtype="float32", name="scores")(x)
     return keras.Model([image, landmark_map], scores, name="discriminator")
 
 
-def _layer(x: Any, filters: int, stride: int, name: str, *, last: bool = False) -> Any:
+def patch_layer(x: Any, filters: int, stride: int, name: str, *, last: bool = False) -> Any:
+    """One 4x4 convolution with spectral norm, then LeakyReLU.
+
+    Args:
+        x: (B, H, W, C).
+        filters: Output channels.
+        stride: Stride of the convolution.
+        name: The convolution's name.
+        last: Whether to leave the LeakyReLU out.
+    """
     x = layers.ZeroPadding2D(1, name=f"{name}_pad")(x)
     x = SpectralConv2D(
         filters,

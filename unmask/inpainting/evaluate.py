@@ -22,6 +22,7 @@ from unmask.errors import DataError
 from unmask.face import grow
 from unmask.image import save_image
 from unmask.inpainting.baselines import fill_mean_color, fill_navier_stokes, fill_telea
+from unmask.inpainting.data import LandmarkPredictor
 from unmask.inpainting.framing import HOLE_GROWTH, WINDOW_LEFT, WINDOW_TOP, window
 from unmask.inpainting.losses import FeatureNetwork
 from unmask.inpainting.predict import complete_windows, guess_windows
@@ -33,9 +34,6 @@ from unmask.training.faces import FaceRecord, load_canonical
 EVALUATION_SEED = 1234
 
 _CORNER = np.array([WINDOW_LEFT, WINDOW_TOP], np.float32)
-
-LandmarkPredictor = Callable[[NDArray[np.uint8]], NDArray[np.floating]]
-"""From canonical crops (B, 256, 256, 3) to their landmarks (B, 98, 2)."""
 
 # === Cases ===
 

@@ -1,8 +1,10 @@
-"""Feature networks for the perceptual and the style loss."""
+"""A compressed feature network for the perceptual and the style loss, and finding the right one."""
 
 from __future__ import annotations
 
 import os
+import zipfile
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,8 @@ import numpy as np
 
 from unmask.errors import WeightsError
 from unmask.inpainting.layers import ReflectionPadding2D
+from unmask.inpainting.losses import FeatureNetwork
+from unmask.inpainting.vgg import FullVgg
 
 _BLOCKS = (("11", "12"), ("21", "22"), ("31", "32", "33", "34"), ("41", "42", "43", "44"), ("51",))
 _STYLE = ("22", "34", "44")
@@ -32,24 +36,46 @@ class CompressedVgg:
         path: The archive.
 
     Raises:
-        WeightsError: The file is missing or lacks a tensor.
+        WeightsError: The file is missing or unreadable, or a tensor is missing or does not fit.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        if not Path(path).is_file():
-            raise WeightsError(f"{path}: no such file")
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
+        arrays = _read(path)
         try:
             self.model = _build(arrays)
         except KeyError as error:
             raise WeightsError(f"{path}: tensor {error} is missing") from error
+        except (ValueError, IndexError) as error:
+            raise WeightsError(f"{path}: a tensor does not fit ({error})") from error
         self.model.trainable = False
 
     def __call__(self, images: Any) -> tuple[Sequence[Any], Sequence[Any]]:
         """Return perceptual and style features of (B, H, W, 3) images in [0, 1]."""
         outputs = self.model(images, training=False)
         return outputs[: len(_BLOCKS)], outputs[len(_BLOCKS) :]
+
+
+def load_features(source: str | os.PathLike[str]) -> FeatureNetwork:
+    """Return the feature network that a file or a name stands for.
+
+    Args:
+        source: An `.npz` for `CompressedVgg`; anything else is for `FullVgg`, "imagenet" included.
+
+    Raises:
+        WeightsError: The file is missing or does not fit.
+    """
+    return CompressedVgg(source) if Path(source).suffix == ".npz" else FullVgg(source)
+
+
+def _read(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
+    if not Path(path).is_file():
+        raise WeightsError(f"{path}: no such file")
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    # NumPy passes on what zip makes of broken bytes; a lone array is no context manager.
+    except (OSError, ValueError, zipfile.BadZipFile, zlib.error, EOFError, TypeError) as error:
+        raise WeightsError(f"{path}: not a readable .npz archive ({error})") from error
 
 
 def _build(arrays: dict[str, np.ndarray]) -> keras.Model:

@@ -135,86 +135,38 @@ class SpectralConv2D(keras.layers.Conv2D):
         return outputs
 
 
-# === Attention ===
+# === Gates ===
 
 
 @keras.saving.register_keras_serializable(package="unmask")
-class LongShortAttention(keras.layers.Layer):
-    """Let every position borrow from positions that look alike, near (short) and early (long).
+class NormalisedGate(keras.layers.Layer):
+    """Choose between old and new features by a gate that is normalised over each image.
 
-    One attention matrix A = softmax(q q^T) over positions serves twice:
-    `gamma * A x + x` for the features x, and `alpha * m * A e + (1 - m) * e` for the encoder's
-    features e, where m is the mask at their size, so that the hole gets borrowed features only.
-
-    Args:
-        query_filters: Channels of the query, which is also the key.
+    `gate = sigmoid(5 (2 (g - mean) / std - 1))` with the mean and the unbiased standard deviation
+    over all positions of a channel; the result is `old * (1 - gate) + new * gate`.
 
     Reference:
-        LaFIn (Yang et al., 2019), Section 3; PIC-Net's short+long term attention.
+        AOT-GAN (Zeng et al., 2021), Section 3.1; the normalisation is that of the published code.
     """
 
-    def __init__(self, query_filters: int, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.query_filters = query_filters
-        self.query = keras.layers.Conv2D(
-            query_filters,
-            1,
-            kernel_initializer=keras.initializers.RandomNormal(stddev=0.02),
-            dtype=self.dtype_policy,
-            name="query",
-        )
-
-    def build(self, input_shape: Any) -> None:
-        """Create the query convolution and the two scales, which start at 0."""
-        features = input_shape[0] if isinstance(input_shape[0], (tuple, list)) else input_shape
-        self.query.build(features)
-        self.gamma = self.add_weight(name="gamma", shape=(1,), initializer="zeros")
-        self.alpha = self.add_weight(name="alpha", shape=(1,), initializer="zeros")
-        self.built = True
-
     def call(self, inputs: Any) -> Any:
-        """Attend.
-
-        Args:
-            inputs: `[features (B, h, w, C), earlier (B, h, w, E), mask (B, h, w, 1)]`, or the
-                features alone for the short part only.
-
-        Returns:
-            (B, h, w, C + E), short part first; (B, h, w, C) without earlier features.
-        """
-        if not isinstance(inputs, (list, tuple)):
-            return self.gamma * self._borrow(inputs, inputs) + inputs
-        features, earlier, mask = inputs
-        joined = ops.concatenate([features, earlier], axis=-1)
-        borrowed = self._borrow(features, joined)
-        channels = features.shape[-1]
-        short = self.gamma * borrowed[..., :channels] + features
-        long = self.alpha * mask * borrowed[..., channels:] + (1.0 - mask) * earlier
-        return ops.concatenate([short, long], axis=-1)
-
-    def _borrow(self, features: Any, values: Any) -> Any:
-        _, height, width, _ = ops.shape(features)
-        flat = (-1, height * width, self.query_filters)
-        query = ops.reshape(self.query(features), flat)
-        energy = ops.matmul(query, ops.transpose(query, (0, 2, 1)))
-        attention = ops.cast(ops.softmax(ops.cast(energy, "float32"), axis=-1), values.dtype)
-        flat_values = ops.reshape(values, (-1, height * width, values.shape[-1]))
-        borrowed = ops.matmul(attention, flat_values)
-        return ops.reshape(borrowed, (-1, height, width, values.shape[-1]))
+        """Mix `[old, new, g]`, each (B, h, w, C)."""
+        old, new, logits = inputs
+        values = ops.cast(logits, "float32")
+        mean, variance = ops.moments(values, axes=[1, 2], keepdims=True)
+        count = ops.cast(ops.shape(values)[1] * ops.shape(values)[2], "float32")
+        # A constant channel has no deviation, and the root no finite slope there.
+        scale = ops.rsqrt(variance * count / ops.maximum(count - 1.0, 1.0) + 1e-12)
+        gate = ops.sigmoid(5.0 * (2.0 * (values - mean) * scale - 1.0))
+        gate = ops.cast(gate, old.dtype)
+        return old * (1.0 - gate) + new * gate
 
     def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
-        """Return the features' shape, with the earlier features' channels added."""
-        if isinstance(input_shape[0], (tuple, list)):
-            features, earlier = input_shape[:2]
-            return (*features[:-1], features[-1] + earlier[-1])
-        return tuple(input_shape)
-
-    def get_config(self) -> dict[str, Any]:
-        """Return the arguments."""
-        return {**super().get_config(), "query_filters": self.query_filters}
+        """Return the old features' shape."""
+        return tuple(input_shape[0])
 
 
-# === Resampling of masks ===
+# === Resampling ===
 
 
 @keras.saving.register_keras_serializable(package="unmask")
@@ -232,10 +184,7 @@ class ShrinkMask(keras.layers.Layer):
     def call(self, inputs: Any) -> Any:
         """Resample (B, H, W, 1) to (B, H / factor, W / factor, 1)."""
         _, height, width, _ = ops.shape(inputs)
-        rows = _aligned_weights(height, height // self.factor, inputs.dtype)
-        columns = _aligned_weights(width, width // self.factor, inputs.dtype)
-        shrunk = ops.einsum("ph,bhwc->bpwc", rows, inputs)
-        return ops.einsum("qw,bpwc->bpqc", columns, shrunk)
+        return _resize_aligned(inputs, height // self.factor, width // self.factor)
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         """Divide the two middle axes."""
@@ -245,6 +194,29 @@ class ShrinkMask(keras.layers.Layer):
     def get_config(self) -> dict[str, Any]:
         """Return the arguments."""
         return {**super().get_config(), "factor": self.factor}
+
+
+@keras.saving.register_keras_serializable(package="unmask")
+class AlignedUpSampling2D(keras.layers.Layer):
+    """Double height and width bilinearly with aligned corners, as AOT-GAN's decoder does."""
+
+    def call(self, inputs: Any) -> Any:
+        """Resample (B, H, W, C) to (B, 2 H, 2 W, C)."""
+        _, height, width, _ = ops.shape(inputs)
+        return _resize_aligned(inputs, 2 * height, 2 * width)
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        """Double the two middle axes."""
+        batch, *sides, channels = input_shape
+        return (batch, *(None if s is None else 2 * s for s in sides), channels)
+
+
+def _resize_aligned(inputs: Any, height: Any, width: Any) -> Any:
+    _, source_height, source_width, _ = ops.shape(inputs)
+    rows = _aligned_weights(source_height, height, inputs.dtype)
+    columns = _aligned_weights(source_width, width, inputs.dtype)
+    resized = ops.einsum("ph,bhwc->bpwc", rows, inputs)
+    return ops.einsum("qw,bpwc->bpqc", columns, resized)
 
 
 def _aligned_weights(source: Any, target: Any, dtype: str) -> Any:

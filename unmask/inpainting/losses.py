@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import keras
 from keras import ops
 
 
@@ -19,6 +20,8 @@ class LossWeights:
         style: Differences of Gram matrices of deep features inside the hole.
         tv: Total variation of the composite.
         adversarial: How far the discriminator is from calling the result real.
+        parsing: Cross-entropy between the regions (skin, lips, ...) that a frozen face-parsing
+            network sees in the result and in the truth; the poster's addition, 0 in the paper.
     """
 
     pixel: float = 1.0
@@ -26,10 +29,17 @@ class LossWeights:
     style: float = 250.0
     tv: float = 0.1
     adversarial: float = 0.01
+    parsing: float = 0.0
 
 
 class FeatureNetwork(Protocol):
-    """Deep features of an image for the perceptual and the style loss."""
+    """Deep features of an image for the perceptual and the style loss.
+
+    Attributes:
+        model: The frozen network; a JAX training step needs to know its variables.
+    """
+
+    model: keras.Model
 
     def __call__(self, images: Any) -> tuple[Sequence[Any], Sequence[Any]]:
         """Return the features for the perceptual and those for the style loss.
@@ -77,27 +87,59 @@ def total_variation_loss(images: Any) -> Any:
     return dx + dy
 
 
+def parsing_loss(probabilities: Any, wanted: Any) -> Any:
+    """Return the mean cross-entropy against the likeliest classes of the truth.
+
+    Args:
+        probabilities: (B, h, w, K), class probabilities of the completed image by a frozen
+            face-parsing network.
+        wanted: The same of the true image.
+
+    Reference:
+        The poster's parsing regulariser.
+    """
+    labels = ops.argmax(ops.stop_gradient(wanted), axis=-1)
+    return ops.mean(ops.sparse_categorical_crossentropy(labels, probabilities))
+
+
+def total_loss(terms: Mapping[str, Any], weights: LossWeights) -> Any:
+    """Return the weighted sum of the terms, which are named as the weights are.
+
+    Example:
+        >>> total_loss({"pixel": 2.0, "adversarial": 1.0}, LossWeights())
+        2.01
+    """
+    return sum(getattr(weights, name) * value for name, value in terms.items())
+
+
+# === Adversarial terms ===
+
+
 def soft_patch_mask(mask: Any, shape: tuple[int, int], sigma: float = 10.0) -> Any:
     """Return how much of each discriminator patch is hole: the mask blurred and shrunk.
 
     Args:
-        mask: (B, H, W, 1), 1 in the hole.
+        mask: (B, H, W, 1), 1 in the hole; mirrored at the border, so that a hole which reaches it
+            is not taken to end there. H and W are greater than 3.5 sigma.
         shape: Height and width of the discriminator's output.
         sigma: Standard deviation of the blur in pixels.
 
     Reference:
-        SM-GAN in AOT-GAN (Zeng et al., 2021), Section 3.3.
+        SM-GAN in AOT-GAN (Zeng et al., 2021), Section 3.3: a 71 x 71 Gaussian of sigma 10.
     """
     radius = int(3.5 * sigma)
     offsets = ops.arange(-radius, radius + 1, dtype="float32")
     kernel = ops.exp(-0.5 * ops.square(offsets / sigma))
     kernel = kernel / ops.sum(kernel)
-    blurred = ops.conv(mask, ops.reshape(kernel, (-1, 1, 1, 1)), padding="same")
-    blurred = ops.conv(blurred, ops.reshape(kernel, (1, -1, 1, 1)), padding="same")
+    blurred = ops.pad(mask, ((0, 0), (radius, radius), (radius, radius), (0, 0)), mode="reflect")
+    blurred = ops.conv(blurred, ops.reshape(kernel, (-1, 1, 1, 1)), padding="valid")
+    blurred = ops.conv(blurred, ops.reshape(kernel, (1, -1, 1, 1)), padding="valid")
     return ops.image.resize(blurred, shape, interpolation="bilinear")
 
 
-def discriminator_loss(real: Any, fake: Any, patch_mask: Any) -> Any:
+def discriminator_loss(
+    real: Any, fake: Any, patch_mask: Any, *, published_targets: bool = False
+) -> Any:
     """Return the soft-mask least-squares loss of the discriminator.
 
     Real images should score 1 everywhere, completed ones 1 - patch_mask: patches without hole are
@@ -107,12 +149,16 @@ def discriminator_loss(real: Any, fake: Any, patch_mask: Any) -> Any:
         real: Scores of true images.
         fake: Scores of completed images.
         patch_mask: Share of hole in each patch, same shape.
+        published_targets: Reproduce AOT-GAN's published code, whose targets are the other way
+            round (0 for real images, patch_mask for completed ones) although its generator still
+            aims at 1. Its authors do not say why.
 
     Reference:
         Mao et al., 2017 (LSGAN); Zeng et al., 2021 (SM-GAN, as in the paper's text).
     """
+    target, completed_target = (0.0, patch_mask) if published_targets else (1.0, 1.0 - patch_mask)
     return 0.5 * (
-        ops.mean(ops.square(real - 1.0)) + ops.mean(ops.square(fake - (1.0 - patch_mask)))
+        ops.mean(ops.square(real - target)) + ops.mean(ops.square(fake - completed_target))
     )
 
 
