@@ -1,5 +1,7 @@
 # make demo   two portraits, masked and unmasked again -> out/demo.png
 # make test   the whole test suite
+# make notebooks   executes all notebooks in place (UNMASK_DATA names a data folder for the full size)
+# make docs   the documentation -> build/docs
 # The environment is built once, in .venv; another Python: make PYTHON=python3.12 ...
 
 PYTHON ?= python3
@@ -20,7 +22,7 @@ endif
 UNMASK_TENSORFLOW ?= tensorflow
 UNMASK_OPENCV ?= opencv-python
 
-.PHONY: help demo test lint format benchmark clean
+.PHONY: help demo test lint format benchmark notebooks docs clean
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -42,6 +44,13 @@ format: $(VENV)/.dev
 
 benchmark: $(VENV)/.installed
 	$(BIN)/python benchmarks/run.py
+
+notebooks: $(VENV)/.dev
+	$(BIN)/python -m tools.run_notebooks
+
+# Strict: a warning, such as a broken link, is an error.
+docs: $(VENV)/.dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 clean:
 	rm -rf $(VENV) out build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

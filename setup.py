@@ -89,7 +89,8 @@ setup(
         "convert": ["torch>=2.4"],
         # Drawing masks by hand. labelme is GPL-3.0: it is started as a program, never imported.
         "annotate": ["labelme>=5.5"],
-        "notebooks": ["jupyterlab>=4.2", "nbclient>=0.10", "nbmake>=1.5"],
+        "notebooks": ["jupyterlab>=4.4", "nbclient>=0.10", "ipykernel>=6.29"],
+        "docs": ["mkdocs-material>=9.6,<10"],
         # Synthetic sets and folders of photos on several machines.
         "scale": ["ray[data]>=2.40"],
         "app": ["gradio>=5"],

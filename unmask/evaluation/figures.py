@@ -36,7 +36,8 @@ def draw_columns(
     if not lengths or len(set(lengths.values())) != 1 or 0 in lengths.values():
         raise ValueError(f"columns must be of one length, at least 1. Received: {lengths}")
     count = next(iter(lengths.values()))
-    size = (side * len(columns), (side + 0.25) * count + 0.2)
+    height = side + (0.25 if captions else 0.03)
+    size = (side * len(columns), height * count + 0.25)
     figure = Figure(figsize=size, layout="constrained")
     grid = figure.subplots(count, len(columns), squeeze=False)
     for column, (title, pictures) in enumerate(columns.items()):
