@@ -9,16 +9,9 @@ import pytest
 
 from unmask.errors import DataError
 from unmask.face import CROP_SIZE
-from unmask.gender.data import (
-    AugmentedViews,
-    Views,
-    age_group,
-    augment,
-    fair_weights,
-    read_faces,
-    stored_views,
-)
+from unmask.gender.data import AugmentedViews, Views, age_group, augment, fair_weights, stored_views
 from unmask.gender.model import VIEW
+from unmask.gender.sources import read_faces
 from unmask.training.faces import FaceRecord, load_canonical
 
 

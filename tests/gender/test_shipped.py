@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from unmask.face import canonical_matrix, transform_points, warp
-from unmask.gender.data import read_faces, stored_views
+from unmask.gender.data import stored_views
 from unmask.gender.evaluate import evaluate
 from unmask.gender.model import LITE, build_compact
 from unmask.gender.predict import predict_gender
+from unmask.gender.sources import read_faces
 from unmask.synthesis import MaskSynthesizer
 from unmask.weights import default_weights_dir, load_weights
 

@@ -9,10 +9,11 @@ import keras
 import numpy as np
 import pytest
 
-from unmask.gender.data import AugmentedViews, read_faces, stored_views
+from unmask.gender.data import AugmentedViews, stored_views
 from unmask.gender.evaluate import evaluate
 from unmask.gender.model import build_compact
 from unmask.gender.predict import predict_gender
+from unmask.gender.sources import read_faces
 from unmask.gender.train import TrainConfig, train, validation_views
 from unmask.training.faces import load_canonical, read_face_folder
 from unmask.weights import load_weights

@@ -1,5 +1,7 @@
 """`unmask train gender`: train a gender network on folders of faces.
 
+The folders have landmarks, on which masks are drawn, or are laid out as the authors' are.
+
 The compact network is trained from scratch, end to end. The paper's is a dense head on cached
 features of InceptionV3.
 """
@@ -7,8 +9,9 @@ features of InceptionV3.
 from __future__ import annotations
 
 import argparse
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from unmask.gender.evaluate import GenderReport
@@ -16,7 +19,11 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the subcommand."""
-    parser.add_argument("data", type=Path, help="folder that holds the face folders")
+    parser.add_argument(
+        "data",
+        type=Path,
+        help="folder that holds the face folders, or Training/{female,male} and Validation/...",
+    )
     parser.add_argument("-o", "--out", type=Path, default=Path("runs/gender"), help="run folder")
     parser.add_argument(
         "--network", choices=("compact", "paper"), default="compact", help="what is trained"
@@ -38,6 +45,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--scaling", choices=("inception", "paper"), default="inception", help="[-1, 1] or [0, 1]"
     )
     paper.add_argument("--units", type=int, default=1536, help="width of the two tuned layers")
+    paper.add_argument(
+        "--tuned", type=Path, help="best.json of `unmask tune gender`, instead of --units"
+    )
     paper.add_argument("--epochs", type=int, default=150, help="at most so many")
     paper.add_argument("--faces", type=int, help="number of training faces (default: all)")
     paper.add_argument("--masked", type=int, default=2, help="cached masked copies of each face")
@@ -59,8 +69,13 @@ def main(args: argparse.Namespace) -> int:
 def _train_compact(args: argparse.Namespace) -> GenderReport:
     from unmask.gender.train import TrainConfig, train
 
+    authors = _is_authors_layout(args.data)
+    places: dict[str, Any] = (
+        {"folders": (".",), "folder_weights": (1.0,), "masked_views": 0} if authors else {}
+    )
     return train(
         TrainConfig(
+            **places,
             data=args.data,
             out=args.out,
             minutes=args.minutes,
@@ -74,16 +89,22 @@ def _train_compact(args: argparse.Namespace) -> GenderReport:
 
 def _train_paper(args: argparse.Namespace) -> GenderReport:
     from unmask.gender.train_head import HeadConfig, train_head
+    from unmask.gender.tune import read_best
 
+    tuned = asdict(read_best(args.tuned)) if args.tuned else {"units": args.units}
+    authors = _is_authors_layout(args.data)
+    places: dict[str, Any] = {"folders": (".",), "folder_weights": (1.0,)} if authors else {}
     return train_head(
         HeadConfig(
+            **places,
+            bare=1 + args.masked if authors else 1,
             data=args.data,
             out=args.out,
             backbone=args.backbone,
             scaling=args.scaling,
-            units=args.units,
+            **tuned,
             faces=args.faces,
-            masked=args.masked,
+            masked=0 if authors else args.masked,
             minutes=args.minutes,
             epochs=args.epochs,
             batch_size=args.batch_size or 256,
@@ -93,3 +114,8 @@ def _train_paper(args: argparse.Namespace) -> GenderReport:
             seed=args.seed,
         )
     )
+
+
+def _is_authors_layout(data: Path) -> bool:
+    # Those photos come without landmarks, so no masks can be drawn on them.
+    return (data / "Training").is_dir()

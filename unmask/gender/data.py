@@ -22,9 +22,11 @@ from numpy.typing import NDArray
 from unmask.errors import DataError
 from unmask.face import CROP_SIZE
 from unmask.gender.model import VIEW
+from unmask.gender.sources import has_landmarks, labels_of
+from unmask.image import load_image
 from unmask.io import atomic_path
 from unmask.synthesis import MaskSynthesizer
-from unmask.training.faces import FaceRecord, load_canonical, read_face_folder
+from unmask.training.faces import FaceRecord, load_canonical
 
 # Pixels kept around the network's window, so that a turned or shifted window finds real ones.
 MARGIN = 24
@@ -60,36 +62,6 @@ class Views:
             yield np.stack(windows).astype(np.float32) / 255.0
 
 
-def read_faces(folders: Sequence[str | os.PathLike[str]], split: str) -> list[FaceRecord]:
-    """Read the faces with a known gender from face folders.
-
-    Args:
-        folders: Folders in the layout of `unmask.training.faces.read_face_folder`.
-        split: "train" or "val".
-
-    Returns:
-        The records, folder after folder.
-
-    Raises:
-        DataError: No folder has a face with a known gender in this split.
-    """
-    records = [
-        record
-        for folder in folders
-        for record in read_face_folder(Path(folder), split=split)
-        if record.gender in ("female", "male")
-    ]
-    if not records:
-        names = ", ".join(str(folder) for folder in folders)
-        raise DataError(f"no face with a known gender in split {split!r} of {names}")
-    return records
-
-
-def labels_of(records: Sequence[FaceRecord]) -> NDArray[np.float32]:
-    """Return 1 for male and 0 for female, (N,) float32, as the paper counts them."""
-    return np.array([record.gender == "male" for record in records], np.float32)
-
-
 def split_off_calibration(
     records: Sequence[FaceRecord],
 ) -> tuple[list[FaceRecord], list[FaceRecord]]:
@@ -110,7 +82,7 @@ def fair_weights(
 
     Args:
         records: Faces with a known gender.
-        folder_weights: Weight of a face by the name of its folder, before the balance.
+        folder_weights: Weight of a face by the name of its folder, before the balance; else 1.
 
     Returns:
         (N,) weights.
@@ -122,7 +94,7 @@ def fair_weights(
         >>> fair_weights(faces, {"a": 1.0}).round(2).tolist()
         [0.67, 0.67, 0.67, 2.0]
     """
-    weights = np.array([folder_weights[r.path.parent.name] for r in records], np.float64)
+    weights = np.array([folder_weights.get(r.path.parent.name, 1.0) for r in records], np.float64)
     # Two folders with one weight may hold the two genders of one collection; faces of unknown age
     # are a group of their own.
     groups = np.array([f"{age_group(r.age)} {w}" for r, w in zip(records, weights, strict=True)])
@@ -172,8 +144,10 @@ def stored_views(
         The views, memory-mapped.
 
     Raises:
-        DataError: The file holds something else.
+        DataError: The file holds something else, or masks are wanted on faces without landmarks.
     """
+    if masked and not has_landmarks(records):
+        raise DataError(f"{path}: masks need landmarks, which not all faces have")
     path = Path(path)
     shape = (len(records), 1 + masked, _SOURCE_SIDE, _SOURCE_SIDE, 3)
     if not path.is_file():
@@ -198,12 +172,70 @@ def stored_views(
 def _draw(
     record: FaceRecord, synthesizer: MaskSynthesizer, index: int, masked: int
 ) -> NDArray[np.uint8]:
+    if not len(record.landmarks):
+        image = load_image(record.path)
+        return cv2.resize(image, (_SOURCE_SIDE, _SOURCE_SIDE), interpolation=cv2.INTER_AREA)[None]
     face = load_canonical(record, CROP_SIZE)
     images = [face.image]
     for variant in range(masked):
         images.append(synthesizer(face.image, face.landmarks, index * masked + variant).image)
     left, top = VIEW[0] - MARGIN, VIEW[1] - MARGIN
     return np.stack(images)[:, top : top + _SOURCE_SIDE, left : left + _SOURCE_SIDE]
+
+
+def views_of_arrays(images: Sequence[NDArray[np.uint8]], labels: Sequence[float]) -> Views:
+    """Make views of images in memory, without masks.
+
+    Args:
+        images: (H, W, 3) uint8 RGB each, framed as the training faces are.
+        labels: 1 for male, 0 for female.
+
+    Returns:
+        The views, in memory.
+
+    Raises:
+        ValueError: The lengths differ.
+
+    Example:
+        >>> views_of_arrays([np.zeros((64, 64, 3), np.uint8)], [1]).window(0, 0).shape
+        (160, 160, 3)
+    """
+    if len(images) != len(labels):
+        raise ValueError(
+            "images and labels must have the same length. "
+            f"Received: {len(images)} and {len(labels)}"
+        )
+    side = (_SOURCE_SIDE, _SOURCE_SIDE)
+    pixels = [cv2.resize(image, side, interpolation=cv2.INTER_AREA) for image in images]
+    return Views(np.stack(pixels)[:, None], np.asarray(labels, np.float32))
+
+
+def notebook_augmentation(seed: int = 0) -> keras.Sequential:
+    """Build the augmentation of the authors' notebook, for batches in [0, 1].
+
+    A flip, shifts of up to 0.4 of the side, zoom by up to 0.3 and turns of up to 20 degrees; what
+    comes from outside repeats the nearest pixels. Faces leave the picture often: this package
+    trains with `augment`.
+
+    Args:
+        seed: Seed of the random choices.
+
+    Returns:
+        A model that changes images when it is called with `training=True`.
+
+    Reference:
+        The authors' published gender notebook.
+    """
+    options = {"fill_mode": "nearest", "seed": seed}
+    return keras.Sequential(
+        [
+            keras.layers.RandomFlip("horizontal", seed=seed, name="flip"),
+            keras.layers.RandomTranslation(0.4, 0.4, name="shift", **options),
+            keras.layers.RandomZoom(0.3, name="zoom", **options),
+            keras.layers.RandomRotation(20 / 360, name="turn", **options),
+        ],
+        name="notebook_augmentation",
+    )
 
 
 class AugmentedViews(keras.utils.PyDataset):

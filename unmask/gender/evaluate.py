@@ -42,11 +42,11 @@ class GenderReport:
 
     Attributes:
         unmasked: Each face once, bare.
-        masked: Each face under every drawn mask.
+        masked: Each face under every drawn mask; None if the faces have none.
     """
 
     unmasked: GenderScores
-    masked: GenderScores
+    masked: GenderScores | None
 
 
 def evaluate(model: keras.Model, views: Views) -> GenderReport:
@@ -83,10 +83,10 @@ def report(predicted: NDArray[np.floating], labels: NDArray[np.floating]) -> Gen
         predicted: (N, 1 + masked) probabilities of "male", the bare faces first.
         labels: (N,) 1 for male, 0 for female.
     """
-    masked = predicted[:, 1:]
+    masked, count = predicted[:, 1:], predicted.shape[1] - 1
     return GenderReport(
         unmasked=score(predicted[:, 0], labels),
-        masked=score(masked.ravel(), np.repeat(labels, masked.shape[1])),
+        masked=score(masked.ravel(), np.repeat(labels, count)) if count else None,
     )
 
 
@@ -122,14 +122,37 @@ def score(predicted: NDArray[np.floating], labels: NDArray[np.floating]) -> Gend
 def describe(figures: GenderReport) -> str:
     """Write the figures as two lines of text."""
     lines = []
-    for name in ("unmasked", "masked"):
-        scores: GenderScores = getattr(figures, name)
+    for name, scores in _sets(figures):
         lines.append(
             f"{name} ({scores.count}): accuracy {scores.accuracy:.2%}, "
             f"recall female {scores.recall_female:.2%}, male {scores.recall_male:.2%}, "
             f"AUC {scores.auc:.4f}, ECE {scores.ece:.4f}"
         )
     return "\n".join(lines)
+
+
+def describe_table(figures: GenderReport) -> str:
+    """Write the figures as a Markdown table."""
+    lines = [
+        "| | images | accuracy | recall female | recall male | ROC AUC | ECE |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name, scores in _sets(figures):
+        lines.append(
+            f"| {name} | {scores.count:,} | {scores.accuracy:.1%} | {scores.recall_female:.1%} "
+            f"| {scores.recall_male:.1%} | {scores.auc:.3f} | {scores.ece:.3f} |"
+        )
+    return "\n".join(lines)
+
+
+def _sets(figures: GenderReport) -> list[tuple[str, GenderScores]]:
+    bare = [("bare", figures.unmasked)]
+    return bare if figures.masked is None else [*bare, ("masked", figures.masked)]
+
+
+def quality(figures: GenderReport) -> dict[str, str]:
+    """Return the accuracies as text, for the metadata of a weight file."""
+    return {f"{name}_accuracy": f"{scores.accuracy:.4f}" for name, scores in _sets(figures)}
 
 
 @dataclass(frozen=True)

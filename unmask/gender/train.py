@@ -16,7 +16,6 @@ from unmask.gender.data import (
     AugmentedViews,
     Views,
     fair_weights,
-    read_faces,
     split_off_calibration,
     stored_views,
 )
@@ -25,9 +24,11 @@ from unmask.gender.evaluate import (
     fit_calibration,
     fold_calibration,
     probabilities,
+    quality,
     report,
 )
 from unmask.gender.model import LITE, build_compact
+from unmask.gender.sources import read_faces
 from unmask.io import write_text_atomic
 from unmask.training.callbacks import CosineByTime, CsvHistory, StopAfterMinutes
 from unmask.training.precision import precision
@@ -204,8 +205,7 @@ def _finish(
         "seconds": f"{clock.spent:.0f}",
         "temperature": f"{calibration.temperature:.4f}",
         "bias": f"{calibration.bias:.4f}",
-        "masked_accuracy": f"{figures.masked.accuracy:.4f}",
-        "unmasked_accuracy": f"{figures.unmasked.accuracy:.4f}",
+        **quality(figures),
         **settings,
     }
     save_weights(model, config.out / "gender.safetensors", metadata)

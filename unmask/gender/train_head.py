@@ -14,16 +14,18 @@ from numpy.typing import NDArray
 
 from unmask.face import CROP_SIZE
 from unmask.gender.backbone import build_inception, empty_convolutions, split_top
-from unmask.gender.data import Views, fair_weights, read_faces, split_off_calibration, stored_views
+from unmask.gender.data import Views, fair_weights, split_off_calibration, stored_views
 from unmask.gender.evaluate import (
     Calibration,
     GenderReport,
     fit_calibration,
     fold_calibration,
+    quality,
     report,
 )
 from unmask.gender.features import Copies, Features, cached_features
 from unmask.gender.model import VIEW, Scaling, build_classifier, build_head
+from unmask.gender.sources import read_faces
 from unmask.io import write_text_atomic
 from unmask.training.callbacks import CsvHistory, SaveBest, StopAfterMinutes
 from unmask.training.faces import FaceRecord
@@ -106,23 +108,12 @@ def train_head(config: HeadConfig) -> GenderReport:
         DataError: A face folder is missing or has no faces with a known gender.
         WeightsError: The backbone's file cannot be used.
     """
-    config.out.mkdir(parents=True, exist_ok=True)
     keras.utils.set_random_seed(config.seed)
-    with precision(config.dtype_policy):
-        trunk = build_inception(config.size, config.backbone)
+    trunk = _trunk(config)
     gaps = empty_convolutions(trunk)
     lower, top = split_top(trunk) if gaps or config.fine_tune else (trunk, None)
     records = _records(config)
-    sets = {
-        name: cached_features(
-            lower,
-            _views(config, name, records[name]),
-            Copies(config.bare, config.masked, augmented=name == "train", seed=config.seed),
-            config.out / f"{name}_{'features' if top is None else 'maps'}.npy",
-            scaling=config.scaling,
-        )
-        for name in records
-    }
+    sets = _cached(config, lower, records, "features" if top is None else "maps")
     head = build_head(config.units, config.hidden, config.activation, config.dropout)
     model = head if top is None else _with_top(head, top, gaps, fine_tune=config.fine_tune)
     weights = fair_weights(
@@ -136,6 +127,45 @@ def train_head(config: HeadConfig) -> GenderReport:
     figures = report(_predict(model, sets["val"]), sets["val"].labels)
     _save(config, trunk, head, calibration, figures)
     return figures
+
+
+def pooled_features(config: HeadConfig) -> dict[str, Features]:
+    """Compute (or open) the pooled features of the faces, for `unmask.gender.tune`.
+
+    Kernels that the backbone lacks stay zero.
+
+    Args:
+        config: What to cache, and where.
+
+    Returns:
+        The features, (N, C, 2048), of "train", "calibration" and "val".
+
+    Raises:
+        DataError: A face folder is missing or has no faces with a known gender.
+        WeightsError: The backbone's file cannot be used.
+    """
+    return _cached(config, _trunk(config), _records(config), "features")
+
+
+def _trunk(config: HeadConfig) -> keras.Model:
+    with precision(config.dtype_policy):
+        return build_inception(config.size, config.backbone)
+
+
+def _cached(
+    config: HeadConfig, network: keras.Model, records: Mapping[str, list[FaceRecord]], kind: str
+) -> dict[str, Features]:
+    config.out.mkdir(parents=True, exist_ok=True)
+    return {
+        name: cached_features(
+            network,
+            _views(config, name, faces),
+            Copies(config.bare, config.masked, augmented=name == "train", seed=config.seed),
+            config.out / f"{name}_{kind}.npy",
+            scaling=config.scaling,
+        )
+        for name, faces in records.items()
+    }
 
 
 def _records(config: HeadConfig) -> dict[str, list[FaceRecord]]:
@@ -268,8 +298,7 @@ def _save(
         "stage": "gender",
         "temperature": f"{calibration.temperature:.4f}",
         "bias": f"{calibration.bias:.4f}",
-        "masked_accuracy": f"{figures.masked.accuracy:.4f}",
-        "unmasked_accuracy": f"{figures.unmasked.accuracy:.4f}",
+        **quality(figures),
         **settings,
     }
     save_weights(classifier, config.out / "gender.safetensors", metadata)

@@ -1,0 +1,84 @@
+"""The authors' folders, tables and arrays."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from unmask.errors import DataError
+from unmask.gender.data import MARGIN, notebook_augmentation, stored_views, views_of_arrays
+from unmask.gender.sources import labels_of, read_faces
+
+
+def write(path, grey: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(path), np.full((90, 70, 3), grey, np.uint8))
+
+
+@pytest.fixture
+def authors(tmp_path):
+    for number, place in enumerate(("Training/female", "Training/male", "Validation/female")):
+        for index in range(2):
+            write(tmp_path / place / f"{index}.png", 60 * number + 20 * index)
+    write(tmp_path / "Validation/male/0.png", 250)
+    (tmp_path / "Training/male/notes.txt").write_text("no image", encoding="utf-8")
+    return tmp_path
+
+
+def test_authors_folders(authors):
+    training, validation = read_faces([authors], "train"), read_faces([authors], "val")
+    assert labels_of(training).tolist() == [0, 0, 1, 1]
+    assert [record.path.name for record in training] == ["0.png", "1.png"] * 2
+    assert labels_of(validation).tolist() == [0, 0, 1]
+
+
+def test_photos_without_landmarks_are_used_as_framed_and_bare(authors, tmp_path):
+    records = read_faces([authors], "train")
+    views = stored_views(records, tmp_path / "v.npy", masked=0)
+    assert views.pixels.shape[:2] == (4, 1)
+    assert np.abs(views.window(3, 0).astype(int) - 80).max() <= 1
+    with pytest.raises(DataError, match="masks need landmarks"):
+        stored_views(records, tmp_path / "w.npy", masked=1)
+
+
+def test_a_missing_gender_folder_is_named(authors):
+    (authors / "Validation/male/0.png").unlink()
+    (authors / "Validation/male").rmdir()
+    with pytest.raises(DataError, match="Validation/male"):
+        read_faces([authors], "val")
+
+
+def test_table(authors):
+    table = authors / "faces.csv"
+    table.write_text(
+        "file,gender,split\nTraining/male/0.png,male,train\nTraining/male/1.png,,train\n"
+        "Training/female/0.png,female,val\n",
+        encoding="utf-8",
+    )
+    assert [r.path for r in read_faces([table], "train")] == [authors / "Training/male/0.png"]
+    assert [r.gender for r in read_faces([table], "val")] == ["female"]
+    table.write_text("file,gender\na.png,m\n", encoding="utf-8")
+    with pytest.raises(DataError, match="line 2: gender"):
+        read_faces([table], "train")
+    table.write_text("file\na.png\n", encoding="utf-8")
+    with pytest.raises(DataError, match="no column 'gender'"):
+        read_faces([table], "train")
+
+
+def test_arrays_become_views():
+    images = [np.full((50, 40, 3), value, np.uint8) for value in (10, 200)]
+    views = views_of_arrays(images, [0, 1])
+    assert views.pixels.shape == (2, 1, 160 + 2 * MARGIN, 160 + 2 * MARGIN, 3)
+    assert [int(views.window(i, 0).mean()) for i in range(2)] == [10, 200]
+    with pytest.raises(ValueError, match="2 and 1"):
+        views_of_arrays(images, [0])
+
+
+def test_notebook_augmentation_moves_in_training_only():
+    images = np.random.default_rng(0).uniform(0, 1, (4, 32, 32, 3)).astype(np.float32)
+    augmentation = notebook_augmentation()
+    np.testing.assert_array_equal(augmentation(images, training=False), images)
+    moved = np.asarray(augmentation(images, training=True))
+    assert moved.shape == images.shape
+    assert np.abs(moved - images).mean() > 0.05

@@ -1,0 +1,104 @@
+"""The search on cached features: it finds, reports, and goes on where it was stopped."""
+
+from __future__ import annotations
+
+import csv
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from unmask.errors import DataError
+from unmask.gender.features import Features
+from unmask.gender.tune import ACTIVATIONS, TuneConfig, read_best, tune
+
+
+def features(seed: int, count: int = 120) -> Features:
+    rng = np.random.default_rng(seed)
+    labels = (np.arange(count) % 2).astype(np.float32)
+    values = rng.normal(0, 1, (count, 2, 6)) + labels[:, None, None]
+    return Features(values.astype(np.float16), labels)
+
+
+@pytest.fixture
+def config(tmp_path):
+    return TuneConfig(
+        out=tmp_path,
+        trials=2,
+        executions=1,
+        epochs=3,
+        batch_size=32,
+        learning_rate=3e-3,
+        hidden=16,
+        max_units=96,
+    )
+
+
+def leaderboard(config):
+    with (config.out / "leaderboard.csv").open(newline="", encoding="utf-8") as handle:
+        return list(csv.DictReader(handle))
+
+
+@pytest.mark.parametrize("search", ["random", "bayesian"])
+def test_search_reports_its_trials_best_first(config, search):
+    results = tune(features(0), features(1), replace(config, search=search))
+    assert len(results) == 2
+    assert results[0].val_accuracy >= results[1].val_accuracy
+    assert results[0].val_accuracy > 0.7
+    for result in results:
+        assert result.parameters.units % 32 == 0
+        assert 32 <= result.parameters.units <= 96
+        assert result.parameters.activation in ACTIVATIONS
+        assert 0 <= result.parameters.dropout <= 0.1
+    rows = leaderboard(config)
+    assert [int(row["units"]) for row in rows] == [r.parameters.units for r in results]
+    units = results[0].parameters.units
+    count = (
+        12 + (7 * 16) + 32 + 17 * units + 2 * units + (units + 1) * units + 2 * units + units + 1
+    )
+    assert int(rows[0]["parameters"]) == count
+    assert read_best(config.out / "best.json") == results[0].parameters
+
+
+def test_a_search_goes_on(config):
+    first = tune(features(0), features(1), config)
+    longer = tune(features(0), features(1), replace(config, trials=3))
+    assert len(longer) == 3
+    assert {r.parameters for r in first} <= {r.parameters for r in longer}
+
+
+def test_an_interrupted_search_keeps_its_finished_trials(config, monkeypatch):
+    from unmask.gender import tune as module
+
+    calls = []
+    build = module.build_head
+
+    def stopping(*args, **kwargs):
+        calls.append(kwargs)
+        # The first trial builds once to train and once to count; then the second begins.
+        if len(leaderboard(config) if (config.out / "leaderboard.csv").exists() else []) == 1:
+            raise KeyboardInterrupt
+        return build(*args, **kwargs)
+
+    monkeypatch.setattr(module, "build_head", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        tune(features(0), features(1), config)
+    monkeypatch.setattr(module, "build_head", build)
+    kept = leaderboard(config)[0]
+    results = tune(features(0), features(1), config)
+    assert len(results) == 2
+    assert int(kept["units"]) in {r.parameters.units for r in results}
+
+
+def test_wrong_arguments_are_refused(config, tmp_path):
+    with pytest.raises(ValueError, match="search must be"):
+        replace(config, search="grid")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="trials=0"):
+        replace(config, trials=0)
+    maps = Features(np.zeros((2, 1, 3, 3, 4), np.float16), np.array([0, 1], np.float32))
+    with pytest.raises(DataError, match=r"\(2, 1, 3, 3, 4\)"):
+        tune(maps, maps, config)
+    (tmp_path / "bad.json").write_text(json.dumps({"units": 3}), encoding="utf-8")
+    with pytest.raises(DataError, match=r"bad\.json"):
+        read_best(tmp_path / "bad.json")

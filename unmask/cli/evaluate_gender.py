@@ -1,0 +1,51 @@
+"""`unmask evaluate gender`: figures of the compact gender network on held-out faces."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of the subcommand."""
+    parser.add_argument("--data", type=Path, nargs="+", required=True, help="face folders")
+    parser.add_argument("--weights", type=Path, help="weight file (default: the shipped one)")
+    parser.add_argument("--split", default="val", help="split of the faces (val)")
+    parser.add_argument("--masks", type=int, default=3, help="drawn masks for each face (3)")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the results")
+    parser.add_argument("--seed", type=int, default=1, help="seed of the masks (1)")
+
+
+def main(args: argparse.Namespace) -> int:
+    """Write evaluation.json, evaluation.md and reliability.png, print the tables."""
+    import json
+    from dataclasses import asdict
+
+    import numpy as np
+
+    from unmask.gender import UNCERTAIN_BELOW
+    from unmask.gender.breakdown import evaluate_groups, markdown, reliability_figure
+    from unmask.gender.data import stored_views
+    from unmask.gender.evaluate import probabilities
+    from unmask.gender.model import LITE, build_compact
+    from unmask.gender.sources import labels_of, read_faces
+    from unmask.io import atomic_path, write_text_atomic
+    from unmask.weights import find, load_weights
+
+    model = build_compact(**LITE, cropped=True)
+    load_weights(model, args.weights or find("lite", "gender").path)
+    records = read_faces(args.data, args.split)
+    views = stored_views(records, args.out / "views.npy", masked=args.masks, seed=args.seed)
+    predicted = probabilities(model, views)
+    evaluation = evaluate_groups(predicted, records, UNCERTAIN_BELOW)
+    write_text_atomic(args.out / "evaluation.json", json.dumps(asdict(evaluation), indent=2) + "\n")
+    write_text_atomic(args.out / "evaluation.md", markdown(evaluation))
+    labels = labels_of(records)
+    curves = {
+        "bare": (predicted[:, 0], labels),
+        "masked": (predicted[:, 1:].ravel(), np.repeat(labels, args.masks)),
+    }
+    with atomic_path(args.out / "reliability.png") as temporary:
+        reliability_figure(curves).savefig(temporary, dpi=100, format="png")
+    print(markdown(evaluation))
+    return 0

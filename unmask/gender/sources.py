@@ -1,0 +1,118 @@
+"""Where labelled faces come from: face folders, the authors' folders, a table, or arrays."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unmask.errors import DataError
+from unmask.image import find_images
+from unmask.training.faces import FaceRecord, read_face_folder
+
+GENDERS = ("female", "male")
+_AUTHORS_SPLITS = {"train": "Training", "val": "Validation"}
+_NO_LANDMARKS = np.zeros((0, 2), np.float32)
+
+
+def read_faces(sources: Sequence[str | os.PathLike[str]], split: str) -> list[FaceRecord]:
+    """Read the faces with a known gender.
+
+    Args:
+        sources: Each one of: a folder in the layout of `unmask.training.faces.read_face_folder`;
+            a folder in the layout of the authors' data set (`read_class_folders`); a `.csv` file
+            (`read_table`).
+        split: "train" or "val".
+
+    Returns:
+        The records, source after source. Those of the authors' layout and of a table have no
+        landmarks: they are used as they are framed, and no mask can be drawn on them.
+
+    Raises:
+        DataError: No source has a face with a known gender in this split, or one is unreadable.
+    """
+    records = [
+        record
+        for source in sources
+        for record in _read(Path(source), split)
+        if record.gender in GENDERS
+    ]
+    if not records:
+        names = ", ".join(str(source) for source in sources)
+        raise DataError(f"no face with a known gender in split {split!r} of {names}")
+    return records
+
+
+def read_class_folders(folder: str | os.PathLike[str], split: str) -> list[FaceRecord]:
+    """Read `Training/{female,male}` or `Validation/{female,male}`, the authors' layout.
+
+    Args:
+        folder: The folder that holds `Training` and `Validation`.
+        split: "train" or "val".
+
+    Returns:
+        The records, women first, each sorted by name.
+
+    Raises:
+        DataError: A folder is missing.
+    """
+    place = Path(folder) / _AUTHORS_SPLITS[split]
+    records = []
+    for gender in GENDERS:
+        if not (place / gender).is_dir():
+            raise DataError(f"{place / gender}: no such folder")
+        paths = find_images([place / gender])
+        records += [FaceRecord(path, _NO_LANDMARKS, split, gender) for path in paths]
+    return records
+
+
+def read_table(path: str | os.PathLike[str], split: str) -> list[FaceRecord]:
+    """Read a CSV file with the columns `file` and `gender`, and optionally `split`.
+
+    Args:
+        path: The table; files are relative to its folder.
+        split: Keep this split; without the column, all faces are "train".
+
+    Returns:
+        The records in the order of the table.
+
+    Raises:
+        DataError: The table lacks a column or names a gender other than "female", "male" or "".
+    """
+    path = Path(path)
+    with path.open(newline="", encoding="utf-8") as handle:
+        reader = csv.DictReader(handle)
+        missing = {"file", "gender"} - set(reader.fieldnames or ())
+        if missing:
+            raise DataError(f"{path}: has no column {sorted(missing)[0]!r}")
+        rows = list(reader)
+    for number, row in enumerate(rows, start=2):
+        if row["gender"] not in (*GENDERS, "", None):
+            raise DataError(f"{path}: line {number}: gender. Received: {row['gender']!r}")
+    return [
+        FaceRecord(path.parent / row["file"], _NO_LANDMARKS, split, row["gender"])
+        for row in rows
+        if (row.get("split") or "train") == split
+    ]
+
+
+def has_landmarks(records: Sequence[FaceRecord]) -> bool:
+    """Tell whether masks can be drawn on all of these faces."""
+    return all(len(record.landmarks) for record in records)
+
+
+def labels_of(records: Sequence[FaceRecord]) -> NDArray[np.float32]:
+    """Return 1 for male and 0 for female, (N,) float32, as the paper counts them."""
+    return np.array([record.gender == "male" for record in records], np.float32)
+
+
+def _read(source: Path, split: str) -> list[FaceRecord]:
+    if source.suffix.lower() == ".csv":
+        return read_table(source, split)
+    if (source / _AUTHORS_SPLITS["train"]).is_dir():
+        return read_class_folders(source, split)
+    return read_face_folder(source, split=split)

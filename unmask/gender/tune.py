@@ -1,0 +1,243 @@
+"""The notebook's hyper-parameter search, on cached features.
+
+The backbone is frozen, so its features do not depend on the head's hyper-parameters: computing
+them once turns a search of days into one of minutes.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import keras
+import keras_tuner
+
+from unmask.errors import DataError
+from unmask.gender.features import Features
+from unmask.gender.model import build_head
+from unmask.io import atomic_path, write_text_atomic
+
+ACTIVATIONS = ("relu", "tanh", "sigmoid")
+
+
+@dataclass(frozen=True)
+class TuneConfig:
+    """How the head's hyper-parameters are searched. The defaults are the notebook's, if it has any.
+
+    Attributes:
+        out: Folder of the search; a search in the same folder goes on where it was stopped.
+        search: "random" or "bayesian".
+        trials: Number of settings to try.
+        executions: Trainings of each setting, whose results are averaged. The notebook's 10 cost
+            five times as much.
+        epochs: At most so many epochs a training.
+        patience: Epochs without a better validation accuracy after which a training ends.
+        batch_size: Features a step.
+        learning_rate: Adam's.
+        hidden: Width of the first layer, which is not tuned.
+        min_units: Smallest width of the two tuned layers.
+        max_units: Largest width.
+        seed: Seed of the search.
+    """
+
+    out: Path
+    search: Literal["random", "bayesian"] = "random"
+    trials: int = 20
+    executions: int = 2
+    epochs: int = 10
+    patience: int = 3
+    batch_size: int = 256
+    learning_rate: float = 1e-4
+    hidden: int = 2048
+    min_units: int = 32
+    max_units: int = 2048
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Check what keras-tuner would not."""
+        if self.search not in _TUNERS:
+            raise ValueError(f"search must be one of {tuple(_TUNERS)}. Received: {self.search!r}")
+        if min(self.trials, self.executions, self.epochs) < 1:
+            raise ValueError(
+                "trials, executions and epochs must be at least 1. Received: "
+                f"trials={self.trials}, executions={self.executions}, epochs={self.epochs}"
+            )
+
+
+@dataclass(frozen=True)
+class HeadParameters:
+    """A setting of the search.
+
+    Attributes:
+        units: Width of the two tuned layers.
+        activation: Their activation.
+        dropout: Dropped share before the last layer.
+    """
+
+    units: int
+    activation: str
+    dropout: float
+
+
+@dataclass(frozen=True)
+class TrialResult:
+    """What a setting reached.
+
+    Attributes:
+        parameters: The setting.
+        val_accuracy: Best validation accuracy of an epoch, averaged over the executions.
+    """
+
+    parameters: HeadParameters
+    val_accuracy: float
+
+
+def tune(training: Features, validation: Features, config: TuneConfig) -> list[TrialResult]:
+    """Search the head's hyper-parameters.
+
+    Writes to `config.out`, after every trial: `leaderboard.csv` and `best.json`; the folder
+    `trials` is what a later call goes on from.
+
+    Args:
+        training: Cached features to train on, pooled: (N, C, features).
+        validation: Cached features of other faces.
+        config: All settings.
+
+    Returns:
+        The finished trials, best first.
+
+    Raises:
+        DataError: The features are not pooled.
+    """
+    if training.values.ndim != 3 or training.values.shape[2:] != validation.values.shape[2:]:
+        raise DataError(
+            "features must be (N, C, F) with one F. Received: "
+            f"{training.values.shape} and {validation.values.shape}"
+        )
+    width = training.values.shape[2]
+
+    def build(space: Any) -> keras.Model:
+        head = build_head(
+            units=space.Int("units", config.min_units, config.max_units, step=32),
+            hidden=config.hidden,
+            activation=space.Choice("activation", list(ACTIVATIONS)),
+            dropout=space.Float("dropout", 0.0, 0.1, step=0.01),
+            features=width,
+        )
+        head.compile(
+            optimizer=keras.optimizers.Adam(config.learning_rate),
+            loss="binary_crossentropy",
+            metrics=["accuracy"],
+        )
+        return head
+
+    tuner = _TUNERS[config.search](
+        build,
+        objective="val_accuracy",
+        max_trials=config.trials,
+        executions_per_trial=config.executions,
+        seed=config.seed,
+        directory=str(config.out),
+        project_name="trials",
+    )
+    tuner.leaderboard = Leaderboard(config.out, config.hidden, width)
+    tuner.search(
+        *training.flat(),
+        validation_data=validation.flat(),
+        epochs=config.epochs,
+        batch_size=config.batch_size,
+        callbacks=[keras.callbacks.EarlyStopping("val_accuracy", patience=config.patience)],
+        verbose=0,
+    )
+    return tuner.leaderboard.write(tuner.oracle)
+
+
+def read_best(path: str | Path) -> HeadParameters:
+    """Read the `best.json` of a search.
+
+    Raises:
+        DataError: The file is missing or is none.
+    """
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+        return HeadParameters(
+            units=int(content["units"]),
+            activation=str(content["activation"]),
+            dropout=float(content["dropout"]),
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path}: not the best.json of a search ({error!r})") from error
+
+
+@dataclass(frozen=True)
+class Leaderboard:
+    """Writes the finished trials of a search.
+
+    Attributes:
+        folder: Where to.
+        hidden: Width of the head's first layer.
+        features: Width of its input.
+    """
+
+    folder: Path
+    hidden: int
+    features: int
+
+    def write(self, oracle: keras_tuner.Oracle) -> list[TrialResult]:
+        """Write `leaderboard.csv` and `best.json`, and return the trials, best first."""
+        finished = [t for t in oracle.trials.values() if t.status == "COMPLETED"]
+        results = [
+            TrialResult(HeadParameters(**trial.hyperparameters.values), float(trial.score))
+            for trial in sorted(finished, key=lambda t: -t.score)
+        ]
+        if not results:
+            return []
+        best = {**asdict(results[0].parameters), "val_accuracy": results[0].val_accuracy}
+        write_text_atomic(self.folder / "best.json", json.dumps(best, indent=2) + "\n")
+        with (
+            atomic_path(self.folder / "leaderboard.csv") as temporary,
+            temporary.open("w", newline="", encoding="utf-8") as handle,
+        ):
+            writer = csv.writer(handle)
+            writer.writerow(
+                ["rank", "val_accuracy", "units", "activation", "dropout", "parameters"]
+            )
+            for rank, result in enumerate(results, start=1):
+                setting = result.parameters
+                writer.writerow(
+                    [rank, f"{result.val_accuracy:.4f}", setting.units, setting.activation,
+                     f"{setting.dropout:.2f}", self._trainable(setting)]
+                )  # fmt: skip
+        return results
+
+    def _trainable(self, setting: HeadParameters) -> int:
+        head = build_head(
+            setting.units, self.hidden, setting.activation, setting.dropout, features=self.features
+        )
+        return sum(math.prod(variable.shape) for variable in head.trainable_variables)
+
+
+class _Reporting:
+    """Lets a tuner write its leaderboard after every trial."""
+
+    leaderboard: Leaderboard
+    oracle: keras_tuner.Oracle
+
+    def on_trial_end(self, trial: Any) -> None:
+        super().on_trial_end(trial)  # type: ignore[misc]
+        self.leaderboard.write(self.oracle)
+
+
+class _RandomSearch(_Reporting, keras_tuner.RandomSearch):
+    pass
+
+
+class _BayesianOptimization(_Reporting, keras_tuner.BayesianOptimization):
+    pass
+
+
+_TUNERS: dict[str, Any] = {"random": _RandomSearch, "bayesian": _BayesianOptimization}
