@@ -1,0 +1,81 @@
+"""Milliseconds a face of the landmark networks, one thread or all, batches of 1 and of 16.
+
+    python benchmarks/landmarks.py [--pfld pfld_ghostone_wflw98.onnx] [--threads 1]
+
+`lite` ships with the package; `full` has the size of the published AdaptiveWingLoss network and
+random weights, which cost the same; PFLD is a third-party network in OpenCV's DNN, which takes
+one face at a time. Times are the median, crops already cut, points as the result.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+BATCHES = (1, 16)
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--pfld", type=Path, help="ONNX file of a PFLD with 98 points")
+    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="threads (all cores)")
+    parser.add_argument("--repeats", type=int, default=15)
+    args = parser.parse_args()
+    networks = _networks(args.pfld, args.threads)
+    print(f"{args.threads} threads, ms a face" + "".join(f"{f'batch {b}':>12}" for b in BATCHES))
+    for name, (predict, size, repeats) in networks.items():
+        times = [_milliseconds(predict, size, b, min(args.repeats, repeats)) / b for b in BATCHES]
+        print(f"{name:24}" + "".join(f"{value:12.1f}" for value in times))
+
+
+def _networks(
+    pfld: Path | None, threads: int
+) -> dict[str, tuple[Callable[[np.ndarray], object], int, int]]:
+    """Predictors of uint8 crops, the side of their crops, and how often a run is affordable."""
+    import cv2
+    import tensorflow as tf
+
+    cv2.setNumThreads(threads)
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+
+    from unmask.landmarks.mobilenet import build_mobilenet, predict_mobilenet
+    from unmask.landmarks.model import LITE, build_fan
+    from unmask.landmarks.onnx import PfldLocator
+    from unmask.landmarks.predict import predict_landmarks
+    from unmask.weights import find, load_weights
+
+    lite, full, lafin = build_fan(**LITE), build_fan(), build_mobilenet()
+    load_weights(lite, find("lite", "landmarks").path)
+    networks: dict[str, tuple[Callable[[np.ndarray], object], int, int]] = {
+        "lite": (lambda crops: predict_landmarks(lite, crops), 256, 50),
+        "lite, mirrored too": (lambda crops: predict_landmarks(lite, crops, mirror=True), 256, 50),
+        "full, 4 hourglasses": (lambda crops: predict_landmarks(full, crops), 256, 3),
+        "LaFIn, 68 points": (lambda crops: predict_mobilenet(lafin, crops), 256, 50),
+    }
+    if pfld is not None:
+        networks["PFLD, OpenCV"] = (PfldLocator(pfld).predict, 112, 50)
+    return networks
+
+
+def _milliseconds(
+    predict: Callable[[np.ndarray], object], size: int, batch: int, repeats: int
+) -> float:
+    crops = np.random.default_rng(0).integers(0, 256, (batch, size, size, 3), dtype=np.uint8)
+    predict(crops)  # traces the network
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        predict(crops)
+        times.append(time.perf_counter() - start)
+    return 1000 * float(np.median(times))
+
+
+if __name__ == "__main__":
+    main()
