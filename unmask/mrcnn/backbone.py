@@ -1,0 +1,141 @@
+"""ResNet and the feature pyramid on top of it, with matterport's layer names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from keras import layers
+from numpy.typing import NDArray
+
+from unmask.mrcnn.config import Config
+
+Tensor = Any
+
+# Residual blocks of stages 2 to 5.
+BLOCKS = {"resnet50": (3, 4, 6, 3), "resnet101": (3, 4, 23, 3)}
+
+_FILTERS = ((64, 64, 256), (128, 128, 512), (256, 256, 1024), (512, 512, 2048))
+
+
+def build_backbone(image: Tensor, config: Config) -> list[Tensor]:
+    """Return the feature maps C1 to C5 of an image tensor.
+
+    Args:
+        image: (N, H, W, C), the mean subtracted.
+        config: Its `BACKBONE` chooses; a function gets `(image, stage5=True, train_bn=TRAIN_BN)`.
+
+    Returns:
+        Five tensors, C2 to C5 at 1/4 to 1/32 of the resolution.
+
+    Raises:
+        ValueError: The backbone is unknown, or the function does not return five maps.
+    """
+    if not callable(config.BACKBONE):
+        return resnet_graph(image, config.BACKBONE, stage5=True, train_bn=config.TRAIN_BN)
+    maps = config.function("BACKBONE")(image, stage5=True, train_bn=config.TRAIN_BN)
+    if len(maps) != 5:
+        raise ValueError(f"BACKBONE must return C1 to C5. Received: {len(maps)} feature maps")
+    return list(maps)
+
+
+def resnet_graph(
+    image: Tensor, architecture: str, stage5: bool = True, train_bn: bool | None = False
+) -> list[Tensor]:
+    """Apply a ResNet with 50 or 101 layers.
+
+    Args:
+        image: (N, H, W, C), the mean subtracted.
+        architecture: "resnet50" or "resnet101".
+        stage5: Whether to build the last stage; without it the last map is None.
+        train_bn: As `Config.TRAIN_BN`.
+
+    Returns:
+        C1 to C5.
+
+    Raises:
+        ValueError: The architecture is unknown.
+
+    Reference:
+        He et al., "Deep Residual Learning", CVPR 2016; the stride of a stage is on its first 1x1
+        convolution, all convolutions have a bias and batch normalisation an epsilon of 1e-3, as in
+        the published weight files.
+    """
+    if architecture not in BLOCKS:
+        raise ValueError(
+            f"BACKBONE must be one of {tuple(BLOCKS)} or a function. Received: {architecture!r}"
+        )
+    x = layers.ZeroPadding2D(3, name="conv1_pad")(image)
+    x = layers.Conv2D(64, 7, strides=2, name="conv1")(x)
+    x = layers.BatchNormalization(name="bn_conv1")(x, training=train_bn)
+    x = layers.Activation("relu", name="conv1_relu")(x)
+    x = layers.MaxPooling2D(3, strides=2, padding="same", name="pool1")(x)
+    maps: list[Tensor] = [x]
+    for stage, (filters, count) in enumerate(
+        zip(_FILTERS, BLOCKS[architecture], strict=True), start=2
+    ):
+        if stage == 5 and not stage5:
+            maps.append(None)
+            break
+        for block in range(count):
+            stride = 2 if stage > 2 and block == 0 else 1
+            x = _block(x, filters, f"{stage}{chr(97 + block)}", stride, block == 0, train_bn)
+        maps.append(x)
+    return maps
+
+
+def build_pyramid(maps: Sequence[Tensor], channels: int) -> list[Tensor]:
+    """Return P2 to P6 of C2 to C5.
+
+    Reference:
+        Lin et al., "Feature Pyramid Networks", CVPR 2017.
+    """
+    merged = layers.Conv2D(channels, 1, name="fpn_c5p5")(maps[3])
+    sums = {5: merged}
+    for level in (4, 3, 2):
+        enlarged = layers.UpSampling2D(2, name=f"fpn_p{level + 1}upsampled")(merged)
+        lateral = layers.Conv2D(channels, 1, name=f"fpn_c{level}p{level}")(maps[level - 2])
+        merged = layers.Add(name=f"fpn_p{level}add")([enlarged, lateral])
+        sums[level] = merged
+    pyramid = [
+        layers.Conv2D(channels, 3, padding="same", name=f"fpn_p{level}")(sums[level])
+        for level in (2, 3, 4, 5)
+    ]
+    return [*pyramid, layers.MaxPooling2D(1, strides=2, name="fpn_p6")(pyramid[-1])]
+
+
+def compute_backbone_shapes(config: Config, image_shape: Sequence[int]) -> NDArray[np.int64]:
+    """Return the (height, width) of P2 to P6, (5, 2), for an image of some shape."""
+    if callable(config.BACKBONE) and config.COMPUTE_BACKBONE_SHAPE is not None:
+        return np.asarray(config.function("COMPUTE_BACKBONE_SHAPE")(image_shape))
+    strides = config.BACKBONE_STRIDES
+    return np.array([[-(-int(side) // stride) for side in image_shape[:2]] for stride in strides])
+
+
+def _block(
+    x: Tensor,
+    filters: tuple[int, int, int],
+    name: str,
+    stride: int,
+    project: bool,
+    train_bn: bool | None,
+) -> Tensor:
+    """Add a bottleneck block; `project` gives the shortcut a convolution of its own."""
+
+    def conv_bn(x: Tensor, width: int, branch: str, size: int = 1, stride: int = 1) -> Tensor:
+        x = layers.Conv2D(
+            width, size, strides=stride, padding="same", name=f"res{name}_branch{branch}"
+        )(x)
+        normalise = keras.layers.BatchNormalization(name=f"bn{name}_branch{branch}")
+        return normalise(x, training=train_bn)
+
+    y = conv_bn(x, filters[0], "2a", stride=stride)
+    y = layers.Activation("relu", name=f"res{name}_relu_a")(y)
+    y = conv_bn(y, filters[1], "2b", size=3)
+    y = layers.Activation("relu", name=f"res{name}_relu_b")(y)
+    y = conv_bn(y, filters[2], "2c")
+    shortcut = conv_bn(x, filters[2], "1", stride=stride) if project else x
+    y = layers.Add(name=f"res{name}_add")([y, shortcut])
+    return layers.Activation("relu", name=f"res{name}_out")(y)

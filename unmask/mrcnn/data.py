@@ -1,0 +1,357 @@
+"""From a data set to the arrays that the training network takes."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Collection, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from unmask.errors import DataError
+from unmask.mrcnn.backbone import compute_backbone_shapes
+from unmask.mrcnn.boxes import extract_bboxes, generate_pyramid_anchors, norm_boxes
+from unmask.mrcnn.config import Config
+from unmask.mrcnn.dataset import Dataset
+from unmask.mrcnn.meta import compose_image_meta
+from unmask.mrcnn.resizing import minimize_mask, resize_image, resize_mask
+from unmask.mrcnn.targets import build_rpn_targets
+
+Array = NDArray[Any]
+Augmentation = Callable[[Array, Array], tuple[Array, Array]]
+
+_logger = logging.getLogger(__name__)
+
+# Images that may fail to load before the training stops.
+_TOLERATED_FAILURES = 5
+
+# In the order of matterport's generator.
+INPUT_NAMES = (
+    "input_image",
+    "input_image_meta",
+    "input_rpn_match",
+    "input_rpn_bbox",
+    "input_gt_class_ids",
+    "input_gt_boxes",
+    "input_gt_masks",
+)
+
+
+class GroundTruth(NamedTuple):
+    """One image as the network sees it, and what is on it.
+
+    Attributes:
+        image: (H, W, C), resized, the mean not subtracted.
+        image_meta: The vector of `compose_image_meta`.
+        class_ids: (n,) int32.
+        boxes: (n, 4) int32 pixels.
+        masks: (H, W, n) bool, or (h, w, n) as mini masks.
+    """
+
+    image: Array
+    image_meta: Array
+    class_ids: Array
+    boxes: Array
+    masks: Array
+
+
+class RandomFlip:
+    """Mirrors images and masks left to right; an `augmentation` for `MaskRCNN.train`.
+
+    Args:
+        probability: Share of the images that are mirrored.
+        seed: Seed of the choice.
+    """
+
+    def __init__(self, probability: float = 0.5, seed: int = 0) -> None:
+        self._probability, self._rng = probability, np.random.default_rng(seed)
+        self._lock = threading.Lock()
+
+    def __call__(self, image: Array, masks: Array) -> tuple[Array, Array]:
+        """Return the image and its masks, mirrored or not."""
+        with self._lock:
+            flip = self._rng.random() < self._probability
+        return (image[:, ::-1], masks[:, ::-1]) if flip else (image, masks)
+
+
+def mold_image(images: Array, config: Config) -> NDArray[np.float32]:
+    """Subtract the mean pixel."""
+    return np.asarray(images, np.float32) - np.asarray(config.MEAN_PIXEL, np.float32)
+
+
+def unmold_image(normalized_images: Array, config: Config) -> NDArray[np.uint8]:
+    """Add the mean pixel again."""
+    return (normalized_images + np.asarray(config.MEAN_PIXEL)).astype(np.uint8)
+
+
+def pixel_anchors(config: Config, image_shape: Sequence[int]) -> NDArray[np.float64]:
+    """Return all anchors of an image shape, (A, 4) pixels."""
+    return generate_pyramid_anchors(
+        config.RPN_ANCHOR_SCALES, config.RPN_ANCHOR_RATIOS,
+        compute_backbone_shapes(config, image_shape),
+        config.BACKBONE_STRIDES, config.RPN_ANCHOR_STRIDE,
+    )  # fmt: skip
+
+
+def load_image_gt(
+    dataset: Dataset,
+    config: Config,
+    image_id: int,
+    augmentation: Augmentation | None = None,
+    use_mini_mask: bool = False,
+    rng: np.random.Generator | None = None,
+) -> GroundTruth:
+    """Load an image with its objects, resized and augmented.
+
+    Args:
+        dataset: Prepared.
+        config: Its resize mode and sizes.
+        image_id: Number of the image.
+        augmentation: A function `(image, masks) -> (image, masks)` that keeps their sizes.
+        use_mini_mask: Crop the masks to their boxes and shrink them.
+        rng: Where the crop of the mode "crop" is.
+
+    Returns:
+        The image and its objects; those that the augmentation or the crop removed are left out.
+
+    Raises:
+        DataError: The data set's masks do not fit its image or its class numbers.
+    """
+    image, (masks, class_ids) = dataset.load_image(image_id), dataset.load_mask(image_id)
+    masks, class_ids = _checked(dataset, image_id, image, masks, class_ids)
+    original_shape = image.shape
+    image, window, scale, padding, crop = resize_image(
+        image, config.IMAGE_MIN_DIM, config.IMAGE_MAX_DIM, config.IMAGE_MIN_SCALE,
+        config.IMAGE_RESIZE_MODE, rng,
+    )  # fmt: skip
+    masks = resize_mask(masks, scale, padding, crop)
+    if augmentation is not None:
+        image, masks = _augmented(augmentation, image, masks)
+    present = masks.any(axis=(0, 1))
+    masks, class_ids = masks[:, :, present], class_ids[present]
+    boxes = extract_bboxes(masks)
+    active = np.zeros(dataset.num_classes, np.int32)
+    active[dataset.source_class_ids[dataset.image_info[image_id]["source"]]] = 1
+    if use_mini_mask:
+        masks = minimize_mask(boxes, masks, config.MINI_MASK_SHAPE)
+    meta = compose_image_meta(image_id, original_shape, image.shape, window, scale, active)
+    return GroundTruth(image, meta, class_ids, boxes, masks)
+
+
+class BatchLoader(keras.utils.PyDataset):
+    """Batches for training, in one thread beside it; no processes, so nothing can hang.
+
+    The batches are a function of the seed and of their number alone. All images come once before
+    the first one comes again.
+
+    Args:
+        dataset: Prepared.
+        config: Its batch size and everything about targets.
+        steps: Batches an epoch.
+        shuffle: Draw a new order for each pass over the images.
+        augmentation: As for `load_image_gt`.
+        no_augmentation_sources: Sources whose images stay as they are.
+        seed: Seed of the order and of the targets.
+        first_epoch: Epoch to continue with.
+
+    Raises:
+        DataError: The data set is empty, not prepared, or its number of classes differs.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        config: Config,
+        steps: int,
+        *,
+        shuffle: bool = True,
+        augmentation: Augmentation | None = None,
+        no_augmentation_sources: Collection[str] = (),
+        seed: int = 0,
+        first_epoch: int = 0,
+    ) -> None:
+        super().__init__(workers=1, use_multiprocessing=False)
+        _check_dataset(dataset, config)
+        _check_augmentation(augmentation)
+        self._dataset, self._config, self._steps = dataset, config, steps
+        self._shuffle, self._augmentation, self._seed = shuffle, augmentation, seed
+        self._plain = frozenset(no_augmentation_sources)
+        self._epoch, self._failures = first_epoch, 0
+        # Where images keep their own sizes, the anchors follow from the image.
+        fixed = config.IMAGE_RESIZE_MODE in ("square", "crop")
+        self._anchors = pixel_anchors(config, config.IMAGE_SHAPE) if fixed else None
+
+    def __len__(self) -> int:
+        return self._steps
+
+    def __getitem__(self, index: int) -> tuple[dict[str, Array]]:
+        """Return the inputs of one batch by name."""
+        size = self._config.BATCH_SIZE
+        start = (self._epoch * self._steps + index) * size
+        items = [self._item(start + i) for i in range(size)]
+        shapes = {item["input_image"].shape for item in items}
+        if len(shapes) > 1:
+            raise DataError(
+                f"the images of a batch have different sizes in the mode "
+                f"{self._config.IMAGE_RESIZE_MODE!r}: {sorted(shapes)}. Use 'square' or 'crop', or "
+                "a batch of 1"
+            )
+        return ({name: np.stack([item[name] for item in items]) for name in items[0]},)
+
+    def on_epoch_end(self) -> None:
+        """Go on to the next batches."""
+        self._epoch += 1
+
+    def _item(self, position: int) -> dict[str, Array]:
+        """Return the image at a place of the endless sequence, or another one if it is of no use."""
+        rng = np.random.default_rng([self._seed, position])
+        ids = self._dataset.image_ids
+        number = position % len(ids)
+        if self._shuffle:
+            lap = np.random.default_rng([self._seed, position // len(ids), 1])
+            number = int(lap.permutation(len(ids))[number])
+        attempts = 20 * len(ids) + 100
+        for _ in range(attempts):
+            item = self._load(int(ids[number]), rng)
+            if item is not None:
+                return item
+            number = int(rng.integers(len(ids)))
+        raise DataError(f"no image with an object was found in {attempts} draws from {len(ids)}")
+
+    def _load(self, image_id: int, rng: np.random.Generator) -> dict[str, Array] | None:
+        info = self._dataset.image_info[image_id]
+        augmentation = None if info["source"] in self._plain else self._augmentation
+        try:
+            truth = load_image_gt(
+                self._dataset, self._config, image_id, augmentation,
+                self._config.USE_MINI_MASK, rng,
+            )  # fmt: skip
+        except (OSError, ValueError) as error:
+            self._failures += 1
+            if self._failures > _TOLERATED_FAILURES:
+                raise
+            _logger.warning("image %d (%s) is left out: %s", image_id, info["path"], error)
+            return None
+        if not (truth.class_ids > 0).any() and not self._config.TRAIN_EMPTY_IMAGES:
+            return None
+        anchors = self._anchors
+        if anchors is None:
+            anchors = pixel_anchors(self._config, truth.image.shape)
+        return make_inputs(truth, anchors, self._config, rng)
+
+
+def make_inputs(
+    truth: GroundTruth, anchors: Array, config: Config, rng: np.random.Generator
+) -> dict[str, Array]:
+    """Return the training network's inputs for one image, by name, without the batch dimension."""
+    match, deltas = build_rpn_targets(
+        truth.image.shape, anchors, truth.class_ids, truth.boxes, config, rng
+    )
+    class_ids, boxes, masks = truth.class_ids, truth.boxes, truth.masks
+    most = config.MAX_GT_INSTANCES
+    if len(class_ids) > most:
+        chosen = rng.choice(len(class_ids), most, replace=False)
+        class_ids, boxes, masks = class_ids[chosen], boxes[chosen], masks[:, :, chosen]
+    free = most - len(class_ids)
+    inputs = {
+        "input_image": mold_image(truth.image, config),
+        "input_image_meta": truth.image_meta.astype(np.float32),
+        "input_rpn_match": match[:, None],
+        "input_rpn_bbox": deltas.astype(np.float32),
+        "input_gt_class_ids": np.pad(class_ids.astype(np.int32), (0, free)),
+        "input_gt_boxes": np.pad(boxes.astype(np.int32), ((0, free), (0, 0))),
+        "input_gt_masks": np.pad(masks, ((0, 0), (0, 0), (0, free))),
+    }
+    if config.USE_RPN_ROIS:
+        inputs["input_anchors"] = norm_boxes(anchors, truth.image.shape)
+    return inputs
+
+
+def data_generator(
+    dataset: Dataset,
+    config: Config,
+    shuffle: bool = True,
+    augmentation: Augmentation | None = None,
+    batch_size: int | None = None,
+    no_augmentation_sources: Collection[str] = (),
+) -> Iterator[tuple[list[Array], list[Array]]]:
+    """Yield batches without end, as a list of inputs in matterport's order and an empty list.
+
+    `MaskRCNN.train` uses `BatchLoader` itself; this is for programs that look at batches.
+    """
+    if batch_size is not None and batch_size != config.BATCH_SIZE:
+        raise ValueError(
+            f"the batch size is IMAGES_PER_GPU * GPU_COUNT = {config.BATCH_SIZE}. "
+            f"Received: batch_size={batch_size}"
+        )
+    loader = BatchLoader(
+        dataset, config, steps=2**40, shuffle=shuffle, augmentation=augmentation,
+        no_augmentation_sources=no_augmentation_sources or (),
+    )  # fmt: skip
+    index = 0
+    while True:
+        (inputs,) = loader[index]
+        yield [inputs[name] for name in INPUT_NAMES], []
+        index += 1
+
+
+def _checked(
+    dataset: Dataset, image_id: int, image: Array, masks: Any, class_ids: Any
+) -> tuple[NDArray[np.bool_], NDArray[np.int32]]:
+    """Turn what users return from `load_mask` into bool masks and int32 numbers, or complain."""
+    name = f"image {image_id} ({dataset.image_info[image_id]['path']})"
+    masks, class_ids = np.asarray(masks), np.asarray(class_ids)
+    if masks.ndim != 3 or masks.shape[:2] != image.shape[:2]:
+        # An empty answer may have any shape.
+        if masks.size == 0 and class_ids.size == 0:
+            return np.zeros((*image.shape[:2], 0), bool), np.zeros(0, np.int32)
+        raise DataError(
+            f"{name}: load_mask must return masks (H, W, n) of the image's size. "
+            f"Received: image {image.shape}, masks {masks.shape}"
+        )
+    if class_ids.shape != (masks.shape[-1],):
+        raise DataError(
+            f"{name}: load_mask must return a class number for each mask. "
+            f"Received: {masks.shape[-1]} masks, class numbers {class_ids.shape}"
+        )
+    if len(class_ids) and (class_ids.max() >= dataset.num_classes or (class_ids == 0).any()):
+        raise DataError(
+            f"{name}: class numbers must lie between 1 and {dataset.num_classes - 1} (negative for "
+            f"crowds; 0 is the background). Received: {class_ids.tolist()}"
+        )
+    return masks.astype(bool), class_ids.astype(np.int32)
+
+
+def _augmented(augmentation: Augmentation, image: Array, masks: Array) -> tuple[Array, Array]:
+    new_image, new_masks = augmentation(image, masks)
+    if new_image.shape != image.shape or new_masks.shape != masks.shape:
+        raise DataError(
+            "the augmentation must not change sizes. "
+            f"Received: image {image.shape} -> {new_image.shape}, "
+            f"masks {masks.shape} -> {new_masks.shape}"
+        )
+    return np.ascontiguousarray(new_image), np.ascontiguousarray(new_masks).astype(bool)
+
+
+def _check_augmentation(augmentation: Any) -> None:
+    if hasattr(augmentation, "to_deterministic") or not (
+        augmentation is None or callable(augmentation)
+    ):
+        raise TypeError(
+            "augmentation must be a function (image, masks) -> (image, masks); imgaug's augmenters "
+            "are not, and imgaug runs on no current NumPy. "
+            f"Received: augmentation={type(augmentation).__name__}"
+        )
+
+
+def _check_dataset(dataset: Dataset, config: Config) -> None:
+    if not len(dataset.image_ids):
+        raise DataError(f"{type(dataset).__name__}: the data set has no images")
+    if dataset.num_classes != config.NUM_CLASSES:
+        raise DataError(
+            f"{type(dataset).__name__}: the data set has {dataset.num_classes} classes with the "
+            f"background ({dataset.class_names}), NUM_CLASSES is {config.NUM_CLASSES}"
+        )

@@ -1,0 +1,171 @@
+"""How well detections meet the truth: matches, average precision, recall."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unmask.mrcnn.boxes import compute_overlaps, trim_zeros
+
+Array = NDArray[Any]
+
+_logger = logging.getLogger(__name__)
+
+
+def compute_overlaps_masks(masks1: Array, masks2: Array) -> NDArray[np.float64]:
+    """Return the intersection over union of each pair of masks.
+
+    Args:
+        masks1: (H, W, n), bool or probabilities.
+        masks2: (H, W, m).
+
+    Returns:
+        (n, m) float64, 0 where both masks are empty.
+    """
+    if masks1.shape[-1] == 0 or masks2.shape[-1] == 0:
+        return np.zeros((masks1.shape[-1], masks2.shape[-1]))
+    first = np.reshape(masks1 > 0.5, (-1, masks1.shape[-1])).astype(np.float32)
+    second = np.reshape(masks2 > 0.5, (-1, masks2.shape[-1])).astype(np.float32)
+    common = (first.T @ second).astype(np.float64)
+    union = first.sum(0)[:, None] + second.sum(0)[None] - common
+    return np.divide(common, union, out=np.zeros_like(common), where=union > 0)
+
+
+def compute_matches(
+    gt_boxes: Array,
+    gt_class_ids: Array,
+    gt_masks: Array,
+    pred_boxes: Array,
+    pred_class_ids: Array,
+    pred_scores: Array,
+    pred_masks: Array,
+    iou_threshold: float = 0.5,
+    score_threshold: float = 0.0,
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+    """Match detections with true objects by the overlap of their masks.
+
+    Detections choose in the order of their scores; each true object is given once, and only to a
+    detection of its class.
+
+    Args:
+        gt_boxes: (n, 4); rows of zeros are padding.
+        gt_class_ids: (n,).
+        gt_masks: (H, W, n).
+        pred_boxes: (m, 4); rows of zeros are padding.
+        pred_class_ids: (m,).
+        pred_scores: (m,).
+        pred_masks: (H, W, m).
+        iou_threshold: Least overlap of a match.
+        score_threshold: Smaller overlaps are not even looked at.
+
+    Returns:
+        For each true object the index of its detection, and for each detection, sorted by score,
+        the index of its object; -1 for none. Then the overlaps (m, n), the detections sorted too.
+    """
+    gt_boxes, pred_boxes = trim_zeros(gt_boxes), trim_zeros(pred_boxes)
+    gt_masks, gt_class_ids = gt_masks[..., : len(gt_boxes)], gt_class_ids[: len(gt_boxes)]
+    order = np.argsort(-pred_scores[: len(pred_boxes)], kind="stable")
+    pred_class_ids, pred_masks = pred_class_ids[order], pred_masks[..., order]
+
+    overlaps = compute_overlaps_masks(pred_masks, gt_masks)
+    gt_match, pred_match = np.full(len(gt_boxes), -1), np.full(len(pred_boxes), -1)
+    for i in range(len(pred_boxes)):
+        for j in np.argsort(-overlaps[i], kind="stable"):
+            if overlaps[i, j] < max(iou_threshold, score_threshold):
+                break
+            if gt_match[j] == -1 and pred_class_ids[i] == gt_class_ids[j]:
+                gt_match[j], pred_match[i] = i, j
+                break
+    return gt_match, pred_match, overlaps
+
+
+def compute_ap(
+    gt_boxes: Array,
+    gt_class_ids: Array,
+    gt_masks: Array,
+    pred_boxes: Array,
+    pred_class_ids: Array,
+    pred_scores: Array,
+    pred_masks: Array,
+    iou_threshold: float = 0.5,
+) -> tuple[float, NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Return the average precision of one image at one overlap.
+
+    Args:
+        gt_boxes: As for `compute_matches`, like all that follow.
+        gt_class_ids: See there.
+        gt_masks: See there.
+        pred_boxes: See there.
+        pred_class_ids: See there.
+        pred_scores: See there.
+        pred_masks: See there.
+        iou_threshold: Least overlap of a match.
+
+    Returns:
+        Average precision, precisions, recalls, overlaps. For an image without true objects the
+        average precision is 1 when nothing was detected and 0 otherwise.
+    """
+    gt_match, pred_match, overlaps = compute_matches(
+        gt_boxes, gt_class_ids, gt_masks,
+        pred_boxes, pred_class_ids, pred_scores, pred_masks, iou_threshold,
+    )  # fmt: skip
+    if not len(gt_match):
+        value = 0.0 if len(pred_match) else 1.0
+        return value, np.array([value, 0.0]), np.array([0.0, 1.0]), overlaps
+    hits = np.cumsum(pred_match > -1)
+    precisions = np.concatenate([[0.0], hits / (np.arange(len(pred_match)) + 1), [0.0]])
+    recalls = np.concatenate([[0.0], hits / len(gt_match), [1.0]])
+    # A better precision at a higher recall counts for all lower ones.
+    precisions = np.maximum.accumulate(precisions[::-1])[::-1]
+    steps = np.flatnonzero(recalls[:-1] != recalls[1:]) + 1
+    average = float(np.sum((recalls[steps] - recalls[steps - 1]) * precisions[steps]))
+    return average, precisions, recalls, overlaps
+
+
+def compute_ap_range(
+    gt_box: Array,
+    gt_class_id: Array,
+    gt_mask: Array,
+    pred_box: Array,
+    pred_class_id: Array,
+    pred_score: Array,
+    pred_mask: Array,
+    iou_thresholds: Sequence[float] | NDArray[np.float64] | None = None,
+    verbose: int = 1,
+) -> float:
+    """Return the mean of `compute_ap` over several overlaps, by default 0.5 to 0.95 by 0.05."""
+    thresholds = np.arange(0.5, 1.0, 0.05) if iou_thresholds is None else iou_thresholds
+    values = []
+    for threshold in thresholds:
+        value, *_ = compute_ap(
+            gt_box, gt_class_id, gt_mask, pred_box, pred_class_id, pred_score, pred_mask,
+            iou_threshold=float(threshold),
+        )  # fmt: skip
+        if verbose:
+            _logger.info("AP @%.2f: %.3f", threshold, value)
+        values.append(value)
+    return float(np.mean(values))
+
+
+def compute_recall(
+    pred_boxes: Array, gt_boxes: Array, iou: float
+) -> tuple[float, NDArray[np.int64]]:
+    """Return the share of true boxes that some box meets.
+
+    Args:
+        pred_boxes: (m, 4).
+        gt_boxes: (n, 4).
+        iou: Least overlap.
+
+    Returns:
+        The recall, and the indices of the boxes that meet a true one.
+    """
+    overlaps = compute_overlaps(pred_boxes, gt_boxes)
+    if not overlaps.size:
+        return (1.0 if len(gt_boxes) == 0 else 0.0), np.zeros(0, np.int64)
+    positive = np.flatnonzero(overlaps.max(axis=1) >= iou)
+    return len(set(overlaps.argmax(axis=1)[positive])) / len(gt_boxes), positive

@@ -1,0 +1,235 @@
+"""What the network should have said: targets of the anchors and of the proposals."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from keras import layers, ops
+from numpy.typing import NDArray
+
+from unmask.mrcnn.boxes import compute_overlaps
+from unmask.mrcnn.config import Config
+from unmask.mrcnn.tensors import (
+    encode_boxes,
+    gather_rows,
+    nonzero_rows,
+    pairwise_iou,
+    sample_boxes,
+)
+
+Tensor = Any
+
+# Overlap with a crowd from which on nothing counts as background.
+_CROWD = 0.001
+
+
+def build_rpn_targets(
+    image_shape: Sequence[int],
+    anchors: NDArray[np.floating],
+    gt_class_ids: NDArray[np.integer],
+    gt_boxes: NDArray[Any],
+    config: Config,
+    rng: np.random.Generator | None = None,
+) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
+    """Say which anchors show an object, and how they would have to move.
+
+    Args:
+        image_shape: Not used; kept for programs that pass it.
+        anchors: (A, 4) pixels.
+        gt_class_ids: (n,), negative for crowds.
+        gt_boxes: (n, 4) pixels; empty ones are left out.
+        config: Its `RPN_TRAIN_ANCHORS_PER_IMAGE` and `RPN_BBOX_STD_DEV`.
+        rng: Chooses where there are too many; without one the choice differs from call to call.
+
+    Returns:
+        (A,) int32: 1 for an object, -1 for background, 0 for neither. Then
+        (RPN_TRAIN_ANCHORS_PER_IMAGE, 4): corrections of the anchors with a 1, in their order, and
+        zeros.
+    """
+    rng = rng or np.random.default_rng()
+    total = config.RPN_TRAIN_ANCHORS_PER_IMAGE
+    match, owner, boxes = match_anchors(anchors, gt_class_ids, gt_boxes)
+    positive = np.flatnonzero(match == 1)
+    extra = len(positive) - total // 2
+    if extra > 0:
+        match[rng.choice(positive, extra, replace=False)] = 0
+    negative = np.flatnonzero(match == -1)
+    extra = len(negative) - (total - int(np.sum(match == 1)))
+    if extra > 0:
+        match[rng.choice(negative, extra, replace=False)] = 0
+
+    deltas = np.zeros((total, 4))
+    positive = np.flatnonzero(match == 1)
+    if len(positive):
+        a, g = anchors[positive].astype(np.float64), boxes[owner[positive]]
+        size, gt_size = a[:, 2:] - a[:, :2], g[:, 2:] - g[:, :2]
+        shift = (g[:, :2] + 0.5 * gt_size - a[:, :2] - 0.5 * size) / size
+        corrections = np.concatenate([shift, np.log(gt_size / size)], axis=1)
+        deltas[: len(positive)] = corrections / config.RPN_BBOX_STD_DEV
+    return match, deltas
+
+
+def match_anchors(
+    anchors: NDArray[np.floating], gt_class_ids: NDArray[np.integer], gt_boxes: NDArray[Any]
+) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.float64]]:
+    """Label all anchors, before any is left out at random.
+
+    Args:
+        anchors: (A, 4) pixels.
+        gt_class_ids: (n,), negative for crowds.
+        gt_boxes: (n, 4) pixels.
+
+    Returns:
+        (A,) int32 of 1, 0 and -1; (A,) the number of each anchor's best box; (m, 4) the boxes that
+        these numbers mean.
+    """
+    gt_boxes = np.asarray(gt_boxes, np.float64).reshape(-1, 4)
+    solid = (gt_boxes[:, 2] > gt_boxes[:, 0]) & (gt_boxes[:, 3] > gt_boxes[:, 1])
+    crowd, boxes = gt_boxes[solid & (gt_class_ids < 0)], gt_boxes[solid & (gt_class_ids > 0)]
+    free = np.ones(len(anchors), bool)
+    if len(crowd):
+        free = compute_overlaps(anchors, crowd).max(axis=1) < _CROWD
+    match = np.zeros(len(anchors), np.int32)
+    if not len(boxes):
+        match[free] = -1
+        return match, np.zeros(len(anchors), np.int64), boxes
+    overlaps = compute_overlaps(anchors, boxes)
+    owner, best = overlaps.argmax(axis=1), overlaps.max(axis=1)
+    match[(best < 0.3) & free] = -1
+    # Every object gets its best anchors, however little they overlap.
+    top = overlaps.max(axis=0)
+    match[((overlaps == top) & (top > 0)).any(axis=1)] = 1
+    match[best >= 0.7] = 1
+    return match, owner, boxes
+
+
+class DetectionTargets(layers.Layer):
+    """Chooses the proposals to train on and says what the heads should answer.
+
+    Called with `[proposals (N, P, 4), class numbers (N, G), boxes (N, G, 4), masks (N, h, w, G)]`,
+    boxes normalised and padded with zeros, it returns
+
+    - the chosen boxes (N, count, 4), objects first, then background, then zeros;
+    - class numbers (N, count) int32, 0 for background and padding;
+    - corrections (N, count, 4) for the objects;
+    - masks (N, positives, height, width) of 0 and 1, for the places where objects can be.
+
+    Args:
+        config: Its `TRAIN_ROIS_PER_IMAGE`, `ROI_POSITIVE_RATIO`, `BBOX_STD_DEV`, `MASK_SHAPE`,
+            `USE_MINI_MASK` and `TRAIN_EMPTY_IMAGES`.
+        seed: Seed of the choice.
+    """
+
+    def __init__(self, config: Config, seed: int = 0, **kwargs: Any) -> None:
+        super().__init__(dtype="float32", **kwargs)
+        self._count = config.TRAIN_ROIS_PER_IMAGE
+        self._ratio = config.ROI_POSITIVE_RATIO
+        self._positives = positives_per_image(config)
+        self._std_dev = [float(value) for value in np.asarray(config.BBOX_STD_DEV)]
+        self._side = int(config.MASK_SHAPE[0])
+        self._mini, self._empty = config.USE_MINI_MASK, config.TRAIN_EMPTY_IMAGES
+        self._seeds = keras.random.SeedGenerator(seed)
+
+    def call(self, inputs: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Choose and describe."""
+        proposals, classes, gt_boxes, gt_masks = inputs
+        proposals = ops.stop_gradient(self._padded(proposals))
+        overlaps, owner, crowded = self._overlaps(proposals, classes, gt_boxes)
+        given = nonzero_rows(proposals)
+        is_object = ops.logical_and(given, overlaps >= 0.5)
+        is_background = ops.logical_and(
+            given, ops.logical_and(overlaps < 0.5, crowded < _CROWD)
+        )
+        chosen, objects, real = self._choose(is_object, is_background)
+
+        rois = ops.where(real[..., None], gather_rows(proposals, chosen), 0.0)
+        owner = ops.take_along_axis(owner, chosen, axis=1)
+        own_boxes = gather_rows(gt_boxes, owner)
+        own_classes = ops.take_along_axis(ops.cast(classes, "int32"), owner, axis=1)
+        deltas = encode_boxes(rois, own_boxes)
+        deltas = deltas / ops.convert_to_tensor(self._std_dev, "float32")
+        masks = self._masks(rois, own_boxes, owner, gt_masks)
+        masks = ops.where(objects[:, : self._positives, None, None], masks, 0.0)
+        return (
+            ops.stop_gradient(rois),
+            ops.where(objects, own_classes, 0),
+            ops.stop_gradient(ops.where(objects[..., None], deltas, 0.0)),
+            ops.stop_gradient(masks),
+        )
+
+    def _padded(self, proposals: Tensor) -> Tensor:
+        missing = self._count - proposals.shape[1]
+        return ops.pad(proposals, ((0, 0), (0, missing), (0, 0))) if missing > 0 else proposals
+
+    def _overlaps(
+        self, proposals: Tensor, classes: Tensor, gt_boxes: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return each proposal's best overlap, whose it is, and the best overlap with a crowd."""
+        given = nonzero_rows(gt_boxes)
+        overlaps = pairwise_iou(proposals, gt_boxes)
+        normal = ops.logical_and(given, classes > 0)[:, None]
+        crowd = ops.logical_and(given, classes < 0)[:, None]
+        own = ops.where(normal, overlaps, -1.0)
+        owner = ops.cast(ops.argmax(own, axis=-1), "int32")
+        return ops.max(own, axis=-1), owner, ops.max(ops.where(crowd, overlaps, 0.0), axis=-1)
+
+    def _choose(self, is_object: Tensor, is_background: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the chosen rows (N, count), which of them show objects, and which are real."""
+        luck = keras.random.uniform(ops.shape(is_object), dtype="float32", seed=self._seeds)
+        _, objects = ops.top_k(ops.where(is_object, 1.0 + luck, 0.0), self._positives)
+        _, background = ops.top_k(ops.where(is_background, 1.0 + luck, 0.0), self._count)
+        number = ops.sum(ops.cast(is_object, "int32"), axis=1, keepdims=True)
+        number = ops.minimum(number, self._positives)
+        wanted = ops.cast(ops.cast(number, "float32") / self._ratio, "int32") - number
+        if self._empty:
+            wanted = ops.where(number > 0, wanted, self._count - self._positives)
+        others = ops.sum(ops.cast(is_background, "int32"), axis=1, keepdims=True)
+        others = ops.minimum(others, wanted)
+
+        slot = ops.arange(self._count, dtype="int32")[None]
+        first = slot < number
+        rows = ops.where(
+            first,
+            ops.take_along_axis(objects, ops.minimum(slot + 0 * number, self._positives - 1), 1),
+            ops.take_along_axis(background, ops.maximum(slot - number, 0), 1),
+        )
+        return rows, first, slot < number + others
+
+    def _masks(self, rois: Tensor, own_boxes: Tensor, owner: Tensor, gt_masks: Tensor) -> Tensor:
+        count = self._positives
+        boxes, rois = own_boxes[:, :count], rois[:, :count]
+        if self._mini:
+            # A mini mask covers its box, so the proposal is expressed in fractions of the box.
+            size = ops.maximum(boxes[..., 2:] - boxes[..., :2], keras.config.epsilon())
+            corner = boxes[..., :2]
+            rois = ops.concatenate(
+                [(rois[..., :2] - corner) / size, (rois[..., 2:] - corner) / size], axis=-1
+            )
+        batch, height, width, instances = ops.shape(gt_masks)
+        maps = ops.transpose(ops.cast(gt_masks, "float32"), (0, 3, 1, 2))
+        image = ops.arange(batch, dtype="int32")[:, None]
+        offset = (image * instances + owner[:, :count]) * (height * width)
+        offset = ops.reshape(offset, (-1,))
+        masks = sample_boxes(
+            ops.reshape(maps, (-1, 1)), offset, ops.zeros_like(offset) + height,
+            ops.zeros_like(offset) + width, ops.reshape(rois, (-1, 4)), self._side, clamp=False,
+        )  # fmt: skip
+        return ops.round(ops.reshape(masks, (-1, count, self._side, self._side)))
+
+    def compute_output_shape(self, input_shape: Sequence[tuple[Any, ...]]) -> tuple[Any, ...]:
+        """Return the four shapes."""
+        batch = input_shape[0][0]
+        return (
+            (batch, self._count, 4),
+            (batch, self._count),
+            (batch, self._count, 4),
+            (batch, self._positives, self._side, self._side),
+        )
+
+
+def positives_per_image(config: Config) -> int:
+    """Return how many of the trained proposals of an image may show objects."""
+    return max(1, int(config.TRAIN_ROIS_PER_IMAGE * config.ROI_POSITIVE_RATIO))
