@@ -16,7 +16,7 @@ from unmask.gender.predict import predict_gender
 from unmask.gender.sources import read_faces
 from unmask.gender.train import TrainConfig, train, validation_views
 from unmask.training.faces import load_canonical, read_face_folder
-from unmask.weights import load_weights
+from unmask.weights import load_arrays, load_weights
 
 NETWORK = {"widths": (8, 16, 16), "blocks": (1, 1, 1), "dropout": 0.0}
 
@@ -74,6 +74,18 @@ def test_training_goes_on_where_it_was_stopped(config, figures):
     numbers = [int(row["epoch"]) for row in history(config)]
     assert numbers == list(range(1, len(numbers) + 1))
     assert len(numbers) > epochs
+
+
+def test_training_can_start_from_a_weight_file(config, figures, tmp_path):
+    init = config.out / "gender.safetensors"
+    started = replace(config, out=tmp_path, init=init, minutes=1e-4, steps_per_epoch=1)
+    train(replace(started, learning_rate=1e-9))
+    first, _ = load_arrays(init)
+    second, metadata = load_arrays(tmp_path / "gender.safetensors")
+    np.testing.assert_allclose(
+        first["stage1_down_conv/kernel"], second["stage1_down_conv/kernel"], atol=1e-3
+    )
+    assert "init" not in metadata
 
 
 def test_prediction_agrees_with_the_network_and_takes_any_count(config, figures, face_data):

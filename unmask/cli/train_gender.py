@@ -33,6 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--learning-rate", type=float, help="compact: peak rate (2e-3); paper: Adam's rate (1e-4)"
     )
+    parser.add_argument("--init", type=Path, help="compact: weight file to start from")
     parser.add_argument(
         "--precision", default="mixed_bfloat16", help='Keras dtype policy, e.g. "float32"'
     )
@@ -78,6 +79,7 @@ def _train_compact(args: argparse.Namespace) -> GenderReport:
             **places,
             data=args.data,
             out=args.out,
+            init=args.init,
             minutes=args.minutes,
             batch_size=args.batch_size or 64,
             learning_rate=args.learning_rate or 2e-3,

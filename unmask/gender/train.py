@@ -32,10 +32,10 @@ from unmask.gender.sources import read_faces
 from unmask.io import write_text_atomic
 from unmask.training.callbacks import CosineByTime, CsvHistory, StopAfterMinutes
 from unmask.training.precision import precision
-from unmask.weights import save_weights
+from unmask.weights import load_weights, save_weights
 
 _UNTIL_THE_CLOCK_ENDS_IT = 1_000_000
-_PLACES = ("data", "out")
+_PLACES = ("data", "out", "init")
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,7 @@ class TrainConfig:
         data: Folder that holds the face folders.
         out: Folder for the weights, the history and what is needed to go on after a stop.
         network: Arguments of `build_compact`; the shipped ones by default.
+        init: Weight file to start from; random weights when None.
         folders: Face folders inside `data`.
         folder_weights: How often a face of each folder is shown, relative to the others, before
             genders are balanced within age groups.
@@ -66,6 +67,7 @@ class TrainConfig:
     data: Path
     out: Path
     network: Mapping[str, Any] = field(default_factory=lambda: dict(LITE))
+    init: Path | None = None
     folders: tuple[str, ...] = ("faces_male", "faces_female", "faces_wide")
     folder_weights: tuple[float, ...] = (1.0, 1.0, 3.0)
     minutes: float = 12.0
@@ -103,6 +105,7 @@ def train(config: TrainConfig) -> GenderReport:
 
     Raises:
         DataError: A face folder is missing or has no faces with a known gender.
+        WeightsError: `config.init` is not a weight file of this network.
     """
     config.out.mkdir(parents=True, exist_ok=True)
     keras.utils.set_random_seed(config.seed)
@@ -161,6 +164,8 @@ def validation_views(config: TrainConfig) -> Views:
 def _compiled(config: TrainConfig) -> keras.Model:
     with precision(config.dtype_policy):
         model = build_compact(**config.network, cropped=True)
+    if config.init is not None:
+        load_weights(model, config.init)
     model.compile(
         optimizer=keras.optimizers.AdamW(
             config.learning_rate,
