@@ -24,7 +24,7 @@ _SYSTEMS = ("all predicted", "all true", "Telea, true mask", "masked photo")
 
 
 def markdown_report(summary: Summary, heading: str) -> str:
-    """Return all tables as Markdown.
+    """Return all tables as Markdown, with what is needed to read them.
 
     Args:
         summary: The figures.
@@ -37,24 +37,48 @@ def markdown_report(summary: Summary, heading: str) -> str:
         " true mask grown by 4 pixels. Protocols as in `unmask.metrics`; `as is` puts no known"
         " pixels back.",
         "## The paper's table, and ours",
-        "Quoted rows are printed in the paper, which states no protocol, no split by identity and"
-        " no number of test images: they do not compare with the measured rows.",
-        _markdown(("data", "system", "metric", "male", "female"), _paper_rows(summary)),
-        f"Quoted: {CITATION}.",
+        paper_table(summary),
         "## Every condition",
-        _markdown(("inputs", "faces", "n", *_TITLES.values()), _condition_rows(summary)),
+        condition_table(summary),
         "## The loss that each stage causes",
-        "`replaced`: what the truth instead of this stage's prediction gains while the others are"
-        " predicted. `alone`: what this stage's prediction costs while the others are true.",
-        _markdown(("stage", "measure", "replaced", "alone"), _loss_rows(summary)),
+        loss_table(summary),
         "## The stages",
-        "Shares and means; gender, landmarks and hole over the faces that were found.",
-        _markdown(
-            ("faces", "n", "found", "gender right", "landmark NME", "hole IoU"),
-            _stage_rows(summary),
-        ),
+        stage_table(summary),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def paper_table(summary: Summary) -> str:
+    """Return the paper's table with its figures quoted and ours beside them, as Markdown."""
+    header = ("data", "system", "metric", "male", "female")
+    return (
+        "Quoted rows are printed in the paper, which states no protocol, no split by identity and"
+        " no number of test images: they do not compare with the measured rows.\n\n"
+        f"{_markdown(header, _paper_rows(summary))}\n\nQuoted: {CITATION}."
+    )
+
+
+def condition_table(summary: Summary) -> str:
+    """Return every measure of every baseline and condition, by group, as Markdown."""
+    return _markdown(("inputs", "faces", "n", *_TITLES.values()), _condition_rows(summary))
+
+
+def loss_table(summary: Summary) -> str:
+    """Return what each stage's prediction costs, as Markdown."""
+    return (
+        "`replaced`: what the truth instead of this stage's prediction gains while the others are"
+        " predicted. `alone`: what this stage's prediction costs while the others are true.\n\n"
+        + _markdown(("stage", "measure", "replaced", "alone"), _loss_rows(summary))
+    )
+
+
+def stage_table(summary: Summary) -> str:
+    """Return how well the stages predict inside the pipeline, as Markdown."""
+    header = ("faces", "n", "found", "gender right", "landmark NME", "hole IoU")
+    return (
+        "Shares and means; gender, landmarks and hole over the faces that were found.\n\n"
+        + _markdown(header, _stage_rows(summary))
+    )
 
 
 def latex_table(summary: Summary, data: str) -> str:
