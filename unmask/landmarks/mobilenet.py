@@ -15,8 +15,15 @@ import numpy as np
 from keras import layers
 from numpy.typing import NDArray
 
-_STAGES = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1))
-_STAGES += ((6, 160, 3, 2), (6, 320, 1, 1))
+_STAGES = (
+    (1, 16, 1, 1),
+    (6, 24, 2, 2),
+    (6, 32, 3, 2),
+    (6, 64, 4, 2),
+    (6, 96, 3, 1),
+    (6, 160, 3, 2),
+    (6, 320, 1, 1),
+)
 """MobileNetV2's table 2: expansion, channels, blocks, stride of the first block."""
 
 _UNIT = 32  # the trunk divides the resolution by this
