@@ -206,9 +206,7 @@ def test_losses_and_targets(
 
 
 @pytest.mark.parametrize("layers", ["heads", "all"])
-def test_trainable_and_decay(
-    trainer: MaskRCNN, stored: dict[str, np.ndarray], layers: str
-) -> None:
+def test_trainable_and_decay(trainer: MaskRCNN, stored: dict[str, np.ndarray], layers: str) -> None:
     trainer.set_trainable(LAYERS[layers])
     variables = trainer.keras_model.trainable_variables
     assert len(variables) == stored[f"trainable_count_{layers}"]
@@ -231,7 +229,9 @@ def test_gradients(
         total = sum(loss_functions.all_losses(batch, outputs).values())
     gradients = tape.gradient(total, [v.value for v in variables])
     ours = {
-        "/".join(v.path.split("/")[-2:]): float(np.linalg.norm(np.asarray(ops.convert_to_tensor(g))))
+        "/".join(v.path.split("/")[-2:]): float(
+            np.linalg.norm(np.asarray(ops.convert_to_tensor(g)))
+        )
         for v, g in zip(variables, gradients, strict=True)
         if g is not None
     }

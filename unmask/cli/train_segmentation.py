@@ -9,6 +9,10 @@ from pathlib import Path
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this command's arguments."""
     parser.add_argument(
+        "--model", default="unet", choices=("unet", "mrcnn"),
+        help="a U-Net or a small Mask R-CNN (default: unet)",
+    )  # fmt: skip
+    parser.add_argument(
         "--data", type=Path, required=True,
         help="folder with masks_labelme, mask_segmentation, faces_wide, faces_male, faces_female",
     )  # fmt: skip
@@ -18,10 +22,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--out", type=Path, required=True, help="folder for weights and history")
     parser.add_argument("--minutes", type=float, default=25.0, help="time budget (default: 25)")
-    parser.add_argument("--init", type=Path, help="weights to start from (default: none)")
     parser.add_argument(
-        "--rate", type=float, default=2.5e-3, help="highest learning rate (default: 0.0025)"
-    )
+        "--init", type=Path,
+        help="weights to start from (default: none); for mrcnn a U-Net's, whose encoder it takes",
+    )  # fmt: skip
+    parser.add_argument(
+        "--rate", type=float,
+        help="highest learning rate (default: 0.0025 for unet, 0.001 for mrcnn)",
+    )  # fmt: skip
     parser.add_argument("--seed", type=int, default=0, help="seed (default: 0)")
     parser.add_argument(
         "--policy", default="mixed_bfloat16", choices=("mixed_bfloat16", "float32"),
@@ -33,11 +41,17 @@ def main(args: argparse.Namespace) -> int:
     """Train; run it again with the same folder to continue after an interruption."""
     import cv2
 
-    from unmask.segmentation.train import TrainConfig, train
-
     # The scenes are made in one thread beside the training, which needs the other cores.
     cv2.setNumThreads(1)
-    path = train(
+    path = _train_detector(args) if args.model == "mrcnn" else _train_unet(args)
+    print(f"best weights: {path}")
+    return 0
+
+
+def _train_unet(args: argparse.Namespace) -> Path:
+    from unmask.segmentation.train import TrainConfig, train
+
+    return train(
         TrainConfig(
             data=args.data,
             out=args.out,
@@ -45,12 +59,27 @@ def main(args: argparse.Namespace) -> int:
             minutes=args.minutes,
             seed=args.seed,
             init=args.init,
-            rate=args.rate,
+            rate=2.5e-3 if args.rate is None else args.rate,
             policy=args.policy,
         )
     )
-    print(f"best weights: {path}")
-    return 0
+
+
+def _train_detector(args: argparse.Namespace) -> Path:
+    from unmask.segmentation.detector import DetectorTraining, train
+
+    return train(
+        DetectorTraining(
+            data=args.data,
+            out=args.out,
+            further=args.further,
+            minutes=args.minutes,
+            seed=args.seed,
+            encoder=args.init,
+            rate=1e-3 if args.rate is None else args.rate,
+            policy=args.policy,
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import keras
 import numpy as np
 from keras import layers
 from numpy.typing import NDArray
 
 from unmask.mrcnn.config import Config
+from unmask.mrcnn.normalisation import BatchNorm
 
 Tensor = Any
 
@@ -69,7 +69,7 @@ def resnet_graph(
         )
     x = layers.ZeroPadding2D(3, name="conv1_pad")(image)
     x = layers.Conv2D(64, 7, strides=2, name="conv1")(x)
-    x = layers.BatchNormalization(name="bn_conv1")(x, training=train_bn)
+    x = BatchNorm(train_bn, name="bn_conv1")(x)
     x = layers.Activation("relu", name="conv1_relu")(x)
     x = layers.MaxPooling2D(3, strides=2, padding="same", name="pool1")(x)
     maps: list[Tensor] = [x]
@@ -128,8 +128,7 @@ def _block(
         x = layers.Conv2D(
             width, size, strides=stride, padding="same", name=f"res{name}_branch{branch}"
         )(x)
-        normalise = keras.layers.BatchNormalization(name=f"bn{name}_branch{branch}")
-        return normalise(x, training=train_bn)
+        return BatchNorm(train_bn, name=f"bn{name}_branch{branch}")(x)
 
     y = conv_bn(x, filters[0], "2a", stride=stride)
     y = layers.Activation("relu", name=f"res{name}_relu_a")(y)

@@ -206,7 +206,7 @@ class BatchLoader(keras.utils.PyDataset):
         self._epoch += 1
 
     def _item(self, position: int) -> dict[str, Array]:
-        """Return the image at a place of the endless sequence, or another one if it is of no use."""
+        """Return the image at a place of the endless sequence, or another if it is of no use."""
         rng = np.random.default_rng([self._seed, position])
         ids = self._dataset.image_ids
         number = position % len(ids)

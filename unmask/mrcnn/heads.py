@@ -8,6 +8,7 @@ from typing import Any
 from keras import layers, ops
 
 from unmask.mrcnn.config import Config
+from unmask.mrcnn.normalisation import BatchNorm
 from unmask.mrcnn.roi import PyramidROIAlign
 
 Tensor = Any
@@ -26,7 +27,7 @@ class FoldBoxes(layers.Layer):
 
 
 class UnfoldBoxes(layers.Layer):
-    """Undoes `FoldBoxes`: called with `[values (N * R, ...), boxes (N, R, 4)]` it returns (N, R, ...).
+    """Undoes `FoldBoxes`: `[values (N * R, ...), boxes (N, R, 4)]` become (N, R, ...).
 
     Args:
         shape: What follows R; by default the shape of the values.
@@ -64,7 +65,6 @@ class BoxHead:
 
     def __init__(self, config: Config) -> None:
         width, classes = config.FPN_CLASSIF_FC_LAYERS_SIZE, config.NUM_CLASSES
-        self._train_bn = config.TRAIN_BN
         self._align = PyramidROIAlign(
             config.POOL_SIZE, config.ROI_CANONICAL_SIZE, name="roi_align_classifier"
         )
@@ -72,7 +72,7 @@ class BoxHead:
         self._hidden = [
             (
                 layers.Conv2D(width, size, name=f"mrcnn_class_conv{i}"),
-                layers.BatchNormalization(name=f"mrcnn_class_bn{i}"),
+                BatchNorm(config.TRAIN_BN, name=f"mrcnn_class_bn{i}"),
                 layers.Activation("relu", name=f"mrcnn_class_relu{i}"),
             )
             for i, size in ((1, config.POOL_SIZE), (2, 1))
@@ -90,7 +90,7 @@ class BoxHead:
         """Return logits (N, R, C), probabilities and corrections (N, R, C, 4)."""
         x = self._fold(self._align([boxes, meta, *pyramid]))
         for convolve, normalise, activate in self._hidden:
-            x = activate(normalise(convolve(x), training=self._train_bn))
+            x = activate(normalise(convolve(x)))
         x = self._squeeze(x)
         logits = self._unfold_logits([self._logits(x), boxes])
         return logits, self._softmax(logits), self._unfold_deltas([self._deltas(x), boxes])
@@ -105,7 +105,6 @@ class MaskHead:
 
     def __init__(self, config: Config) -> None:
         filters = config.MASK_FILTERS
-        self._train_bn = config.TRAIN_BN
         self._align = PyramidROIAlign(
             config.MASK_POOL_SIZE, config.ROI_CANONICAL_SIZE, name="roi_align_mask"
         )
@@ -113,7 +112,7 @@ class MaskHead:
         self._hidden = [
             (
                 layers.Conv2D(filters, 3, padding="same", name=f"mrcnn_mask_conv{i}"),
-                layers.BatchNormalization(name=f"mrcnn_mask_bn{i}"),
+                BatchNorm(config.TRAIN_BN, name=f"mrcnn_mask_bn{i}"),
                 layers.Activation("relu", name=f"mrcnn_mask_relu{i}"),
             )
             for i in (1, 2, 3, 4)
@@ -130,5 +129,5 @@ class MaskHead:
         """Return probabilities (N, R, height, width, C)."""
         x = self._fold(self._align([boxes, meta, *pyramid]))
         for convolve, normalise, activate in self._hidden:
-            x = activate(normalise(convolve(x), training=self._train_bn))
+            x = activate(normalise(convolve(x)))
         return self._unfold([self._draw(self._enlarge(x)), boxes])

@@ -53,7 +53,8 @@ def compose_image_meta(
     """Return the vector of one image.
 
     Example:
-        >>> vector = compose_image_meta(7, (50, 100, 3), (128, 128, 3), (32, 0, 96, 128), 1.28, [1, 1])
+        >>> window = (32, 0, 96, 128)
+        >>> vector = compose_image_meta(7, (50, 100, 3), (128, 128, 3), window, 1.28, [1, 1])
         >>> len(vector), vector[7:11].tolist()
         (14, [32.0, 0.0, 96.0, 128.0])
     """

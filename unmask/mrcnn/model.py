@@ -14,7 +14,6 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from unmask.errors import DataError
 from unmask.mrcnn.backbone import compute_backbone_shapes
 from unmask.mrcnn.boxes import box_areas, denorm_boxes, norm_boxes
 from unmask.mrcnn.callbacks import SaveCheckpoint, StopOnNaN
@@ -33,12 +32,14 @@ from unmask.mrcnn.dataset import Dataset
 from unmask.mrcnn.h5 import load_h5, save_h5
 from unmask.mrcnn.meta import compose_image_meta, parse_image_meta
 from unmask.mrcnn.network import InferenceNetworks, TrainingNetwork, build_inference
+from unmask.mrcnn.normalisation import BatchNorm
 from unmask.mrcnn.resizing import resize_image, unmold_mask
 from unmask.mrcnn.targets import build_rpn_targets
 from unmask.weights import LoadReport
 
 __all__ = [
     "BatchLoader",
+    "BatchNorm",
     "MaskRCNN",
     "RandomFlip",
     "build_rpn_targets",
@@ -370,7 +371,9 @@ class MaskRCNN:
             metas.append(compose_image_meta(0, image.shape, resized.shape, window, scale, known))
         shapes = {image.shape for image in molded}
         if len(shapes) > 1:
-            raise ValueError(f"images of one batch must end at one size. Received: {sorted(shapes)}")
+            raise ValueError(
+                f"images of one batch must end at one size. Received: {sorted(shapes)}"
+            )
         return np.stack(molded), np.stack(metas), np.array(windows)
 
     def unmold_detections(
@@ -461,9 +464,7 @@ class MaskRCNN:
             rois, classes, scores, full = self.unmold_detections(
                 detections[i], masks[i], shape, molded.shape[1:], windows[i]
             )
-            results.append(
-                {"rois": rois, "class_ids": classes, "scores": scores, "masks": full}
-            )
+            results.append({"rois": rois, "class_ids": classes, "scores": scores, "masks": full})
         return results
 
     def _inputs(self, molded: Array, metas: Array) -> list[Array]:

@@ -49,7 +49,9 @@ def build_inference(config: Config) -> InferenceNetworks:
         config.DETECTION_NMS_THRESHOLD, config.BBOX_STD_DEV, name="mrcnn_detection",
     )([rois, probabilities, deltas, meta])  # fmt: skip
     mask_head = MaskHead(config)
-    masks = mask_head(BoxColumns(name="detection_boxes", dtype="float32")(detections), meta, pyramid[:4])
+    masks = mask_head(
+        BoxColumns(name="detection_boxes", dtype="float32")(detections), meta, pyramid[:4]
+    )
 
     inputs = [image, meta, anchors]
     outputs = [detections, probabilities, deltas, masks, rois, rpn_class, rpn_bbox]

@@ -151,7 +151,9 @@ def minimize_mask(
     for i, (y1, x1, y2, x2) in enumerate(boxes[: mask.shape[-1]]):
         piece = mask[y1:y2, x1:x2, i]
         if piece.size == 0:
-            raise DataError(f"Invalid bounding box with area of zero. Received: bbox[{i}]={boxes[i]}")
+            raise DataError(
+                f"Invalid bounding box with area of zero. Received: bbox[{i}]={boxes[i]}"
+            )
         small[:, :, i] = np.around(resize(piece, mini_shape)).astype(bool)
     return small
 

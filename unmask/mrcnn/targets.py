@@ -140,9 +140,7 @@ class DetectionTargets(layers.Layer):
         overlaps, owner, crowded = self._overlaps(proposals, classes, gt_boxes)
         given = nonzero_rows(proposals)
         is_object = ops.logical_and(given, overlaps >= 0.5)
-        is_background = ops.logical_and(
-            given, ops.logical_and(overlaps < 0.5, crowded < _CROWD)
-        )
+        is_background = ops.logical_and(given, ops.logical_and(overlaps < 0.5, crowded < _CROWD))
         chosen, objects, real = self._choose(is_object, is_background)
 
         rois = ops.where(real[..., None], gather_rows(proposals, chosen), 0.0)

@@ -62,9 +62,7 @@ __all__ = [
     "unmold_mask",
 ]
 
-COCO_MODEL_URL = (
-    "https://github.com/matterport/Mask_RCNN/releases/download/v2.0/mask_rcnn_coco.h5"
-)
+COCO_MODEL_URL = "https://github.com/matterport/Mask_RCNN/releases/download/v2.0/mask_rcnn_coco.h5"
 """The published weights: a resnet101 and 81 classes."""
 
 

@@ -52,10 +52,12 @@ def unet_encoder(image: Any, stage5: bool = True, train_bn: bool | None = False)
         Five feature maps at 1/2 to 1/32 of the resolution.
     """
     unet = build_unet(**LITE)
-    maps = [unet.get_layer(f"down{i}_block{n}_relu").output for i, n in enumerate(LITE["blocks"], 1)]
+    maps = [
+        unet.get_layer(f"down{i}_block{n}_relu").output for i, n in enumerate(LITE["blocks"], 1)
+    ]
     encoder = keras.Model(unet.input, maps, name=ENCODER)
     photo = keras.layers.Rescaling(1 / 255, offset=0.5, name="photo_range")(image)
-    return list(encoder(photo, training=train_bn))
+    return list(encoder(photo))
 
 
 class LiteConfig(Config):
@@ -140,7 +142,9 @@ class InstanceDataset(Dataset):
 
     def _add(self, examples: Sequence[Example], folder: Path) -> None:
         for example in examples:
-            self.add_image("masks", example.name, folder / example.name, example=len(self._examples))
+            self.add_image(
+                "masks", example.name, folder / example.name, example=len(self._examples)
+            )
             self._examples.append(example)
         self.prepare()
 
@@ -165,7 +169,8 @@ class DetectorTraining:
     Attributes:
         data: Folder with `masks_labelme`, `mask_segmentation` and face folders, as for the U-Net.
         out: Folder for the weights, the history and what an interrupted training needs.
-        minutes: Wall-clock budget; the learning rate falls to zero over it.
+        further: More folders of real photos, NAME.jpg + NAME.png with 2 where a mask is.
+        minutes: Wall-clock budget, interrupted calls included; the learning rate falls over it.
         seed: Seed of the scenes, of the proposals and of the first weights.
         encoder: Weights of a trained U-Net whose encoder is the start; without it everything is
             random at first, and the batch normalisation is trained too.
@@ -180,6 +185,7 @@ class DetectorTraining:
 
     data: Path
     out: Path
+    further: Sequence[Path] = ()
     minutes: float = 35.0
     seed: int = 0
     encoder: Path | None = None
@@ -240,7 +246,8 @@ def train(config: DetectorTraining) -> Path:
     )  # fmt: skip
     budget = StopAfterMinutes(config.minutes, config.out / "clock.json")
     scenes = InstanceDataset()
-    scenes.add_scenes(build_composer(config.data, config.seed), _SCENES, config.side)
+    composer = build_composer(config.data, config.seed, further=config.further)
+    scenes.add_scenes(composer, _SCENES, config.side)
     loader = BatchLoader(
         scenes, settings, config.steps, shuffle=False, seed=config.seed, first_epoch=budget.epochs
     )
