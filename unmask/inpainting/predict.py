@@ -47,7 +47,7 @@ def complete_windows(
         >>> from unmask.inpainting.generator import build_generator
         >>> images = np.full((1, 192, 192, 3), 128, np.uint8)
         >>> holes = np.zeros((1, 192, 192), bool); holes[:, 96:160, 64:128] = True
-        >>> model = build_generator(width=8, blocks=1)
+        >>> model = build_generator(width=8, depth=1)
         >>> complete_windows(model, None, images, holes, np.zeros((1, 98, 2))).shape
         (1, 192, 192, 3)
     """
