@@ -31,6 +31,7 @@ def markdown_report(summary: Summary, heading: str) -> str:
         heading: What was measured, on which faces.
     """
     parts = [
+        "# The whole pipeline, stage by stage",
         heading,
         "Means over faces with 95 % bootstrap intervals. `all predicted` is the pipeline told"
         " nothing; `true X` tells it X. Scored on the canonical 256 x 256 crop; the hole is the"
