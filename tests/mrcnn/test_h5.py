@@ -140,7 +140,7 @@ def test_links_are_not_followed(file: Path, kind: str) -> None:
             h5["conv1/conv1/bias:0"] = h5py.SoftLink("/bn_conv1/bn_conv1/beta:0")
         else:
             h5["conv1"].create_dataset(
-                "conv1/bias:0", shape=(4,), dtype="f4", external=[("/etc/passwd", 0, 16)]
+                "conv1/bias:0", shape=(4,), dtype="f4", external=[("other.bin", 0, 16)]
             )
     with pytest.raises(WeightsError, match=r"link|another file"):
         load_h5(network(), file)

@@ -182,7 +182,9 @@ class BatchLoader(keras.utils.PyDataset):
         self._epoch, self._failures = first_epoch, 0
         # Where images keep their own sizes, the anchors follow from the image.
         fixed = config.IMAGE_RESIZE_MODE in ("square", "crop")
-        self._anchors = pixel_anchors(config, config.IMAGE_SHAPE) if fixed else None
+        self._anchors = (
+            pixel_anchors(config, [int(n) for n in config.IMAGE_SHAPE]) if fixed else None
+        )
 
     def __len__(self) -> int:
         return self._steps

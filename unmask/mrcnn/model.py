@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unmask.mrcnn.backbone import compute_backbone_shapes
-from unmask.mrcnn.boxes import box_areas, denorm_boxes, norm_boxes
+from unmask.mrcnn.boxes import denorm_boxes, norm_boxes
 from unmask.mrcnn.callbacks import SaveCheckpoint, StopOnNaN
 from unmask.mrcnn.config import Config, check_config
 from unmask.mrcnn.data import (
@@ -403,7 +403,7 @@ class MaskRCNN:
         boxes = (detections[:count, :4] - corner) / size
         rois = denorm_boxes(boxes, original_image_shape[:2])
         classes, scores = detections[:count, 4].astype(np.int32), detections[:count, 5]
-        solid = np.flatnonzero(box_areas(rois) > 0)
+        solid = np.flatnonzero((rois[:, 2] > rois[:, 0]) & (rois[:, 3] > rois[:, 1]))
         rois, classes, scores = rois[solid], classes[solid], scores[solid]
         masks = np.zeros((*original_image_shape[:2], len(solid)), bool)
         for i, row in enumerate(solid):

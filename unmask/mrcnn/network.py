@@ -73,11 +73,9 @@ class TrainingNetwork(keras.Model):
         seed: Seed of the choice of proposals.
     """
 
-    def __init__(self, config: Config, seed: int = 0, **kwargs: Any) -> None:
-        if "inputs" not in kwargs:
-            inputs, outputs = _training_graph(config, seed)
-            kwargs = {"inputs": inputs, "outputs": outputs, "name": "mask_rcnn"}
-        super().__init__(**kwargs)
+    def __init__(self, config: Config, seed: int = 0) -> None:
+        inputs, outputs = _training_graph(config, seed)
+        super().__init__(inputs=inputs, outputs=outputs, name="mask_rcnn")
         self._factors = {name: float(config.LOSS_WEIGHTS.get(name, 1.0)) for name in LOSS_NAMES}
         self._decay = float(config.WEIGHT_DECAY)
         self._trackers = [keras.metrics.Mean(name=name) for name in LOSS_NAMES]

@@ -129,7 +129,8 @@ def display_instances(
     ax.axis("off")
     ax.set_title(title)
     canvas = image.astype(np.uint32)
-    for i in np.flatnonzero(np.any(boxes, axis=1)) if count else []:
+    shown = np.flatnonzero(np.any(boxes, axis=1)).tolist() if count else []
+    for i in shown:
         if captions is not None:
             text = captions[i]
         else:
