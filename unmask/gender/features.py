@@ -15,6 +15,7 @@ from typing import Any
 import keras
 import numpy as np
 from numpy.typing import NDArray
+from rich.console import Console
 from rich.progress import track
 
 from unmask.errors import DataError
@@ -131,7 +132,9 @@ def _compute(
         values = _open(unfinished, shape, "r+")
     else:
         values = np.lib.format.open_memmap(unfinished, "w+", np.float16, shape)
-    for start in track(range(done, shape[0], step), "features", transient=True):
+    console = Console(stderr=True)
+    starts = range(done, shape[0], step)
+    for start in track(starts, path.stem, console=console, disable=not console.is_terminal):
         faces = range(start, min(start + step, shape[0]))
         images = [copies.image(views, face, copy) for face in faces for copy in range(shape[1])]
         outputs: Any = extractor.predict_on_batch(np.stack(images).astype(np.float32) / 255.0)
