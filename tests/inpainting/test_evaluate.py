@@ -8,6 +8,7 @@ from skimage.io import imread
 
 from unmask.errors import DataError
 from unmask.inpainting.baselines import fill_mean_color, fill_navier_stokes, fill_telea
+from unmask.inpainting.data import draw_landmark_map
 from unmask.inpainting.evaluate import (
     baselines,
     choose_faces,
@@ -167,6 +168,22 @@ def test_predicted_landmarks_come_from_the_masked_crops(cases, prior):
     np.testing.assert_array_equal(seen[0], cases.crops)
     assert guided.landmarks[0, 0].tolist() == [68, 36]
     np.testing.assert_array_equal(guided.holes, cases.holes)
+
+
+def test_without_landmarks_maps_are_empty_and_guesses_come_from_pixels(cases, prior):
+    blind = cases.without_landmarks(prior)
+    assert not any(draw_landmark_map(points, 192).any() for points in blind.landmarks)
+    np.testing.assert_array_equal(blind.holes, cases.holes)
+    guess = guess_windows(prior, blind.images[:1], blind.holes[:1], blind.landmarks[:1])
+    expected = prior.complete(blind.images[0], blind.holes[0], None)
+    np.testing.assert_array_equal(guess[0], expected)
+    # A generator on a plain input sees the difference only in the map.
+    model = build_generator(width=8, depth=1)
+    results = [
+        complete_windows(model, None, blind.images[:1], blind.holes[:1], c.landmarks[:1])
+        for c in (cases, blind)
+    ]
+    assert (results[0] != results[1]).any()
 
 
 def test_the_truth_scores_best_and_scoring_ignores_known_pixels(cases, prior, vgg_file):

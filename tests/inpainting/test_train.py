@@ -2,9 +2,11 @@
 
 import json
 import os
+import pickle
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import keras
@@ -12,24 +14,29 @@ import numpy as np
 import pytest
 
 from unmask.errors import DataError, WeightsError
-from unmask.inpainting import train as training
+from unmask.inpainting.aot import build_aot_discriminator, build_aot_generator
 from unmask.inpainting.data import InpaintingData
+from unmask.inpainting.discriminator import build_discriminator
 from unmask.inpainting.generator import build_generator
-from unmask.inpainting.train import TrainConfig, Trainer, load_records, train
+from unmask.inpainting.history import Board, History
+from unmask.inpainting.losses import LossWeights
+from unmask.inpainting.networks import NETWORKS, Networks
+from unmask.inpainting.train import load_records, train
+from unmask.inpainting.trainer import TrainConfig, Trainer
 from unmask.training.gradients import GradientStep
 from unmask.weights import load_arrays, load_weights
 
 ROOT = Path(__file__).resolve().parents[2]
-TINY = {"width": 8, "depth": 1, "coarse": True}
+TINY = partial(build_generator, width=8, depth=1, coarse=True)
+TINY_PAIR = Networks("tiny", TINY, partial(build_discriminator, 8, attention=False))
 
 
 @pytest.fixture
-def config(face_folder, vgg_file, prior, tmp_path, monkeypatch):
-    monkeypatch.setattr(training, "LITE", TINY)
+def config(face_folder, vgg_file, prior, tmp_path):
     prior.save(tmp_path / "prior.safetensors")
     return TrainConfig(
         folders=[face_folder], prior=tmp_path / "prior.safetensors", features=vgg_file,
-        out=tmp_path / "out", side=64, batch_size=2, discriminator_width=8, policy="float32",
+        out=tmp_path / "out", networks=TINY_PAIR, side=64, batch_size=2, policy="float32",
     )  # fmt: skip
 
 
@@ -129,7 +136,8 @@ def test_averaged_weights_follow_the_generator(config, data):
 
 def test_checkpoints_of_another_configuration_are_refused(config, tmp_path):
     Trainer(config).save(tmp_path / "checkpoint.safetensors")
-    other = Trainer(replace(config, discriminator_width=16))
+    wider = Networks("wider", TINY, partial(build_discriminator, 16, attention=False))
+    other = Trainer(replace(config, networks=wider))
     before = values_of(other)
     with pytest.raises(WeightsError, match="another configuration"):
         other.restore(tmp_path / "checkpoint.safetensors")
@@ -140,7 +148,7 @@ def test_checkpoints_of_another_configuration_are_refused(config, tmp_path):
 def test_train_writes_weights_and_resumes(config):
     lines = []
     path = train(replace(config, minutes=0.1), lines.append)
-    weights = build_generator(**TINY)
+    weights = TINY()
     noted = load_weights(weights, path)
     steps = int(noted["steps"])
     assert steps > 0
@@ -150,6 +158,144 @@ def test_train_writes_weights_and_resumes(config):
     # The budget is used up: nothing is left to do, and nothing is lost.
     train(replace(config, minutes=0.1))
     assert int(load_weights(weights, path)["steps"]) == steps
+
+
+class KilledError(Exception):
+    """Stands for the end of a process between two checkpoints."""
+
+
+def test_an_interrupted_training_repeats_what_it_lost(config):
+    """Killed in step 6 with a checkpoint of step 5: steps 6 and 7 are as in one go."""
+    config = replace(config, steps=7, history_steps=2, checkpoint_minutes=0.0, sheet_minutes=0.0)
+    whole = replace(config, out=config.out / "whole", checkpoint_minutes=60, sheet_minutes=None)
+    train(whole)
+
+    rows = []
+
+    def report(line):
+        rows.append(line)
+        if len(rows) == 3:  # the row of step 6, before its checkpoint
+            raise KilledError
+
+    with pytest.raises(KilledError):
+        train(config, report)
+    _, metadata = load_arrays(config.out / "checkpoint.safetensors")
+    progress = json.loads(metadata["progress"])
+    assert progress["step"] == 5
+    assert len(progress["recent"]) == 1  # half a row
+    train(config)
+    ours, theirs = (
+        [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
+        for folder in (config.out, whole.out)
+    )
+    assert [row["step"] for row in ours] == [2, 4, 6]
+    for a, b in zip(ours, theirs, strict=True):
+        assert {**a, "seconds": 0} == pytest.approx({**b, "seconds": 0}, rel=1e-3, abs=2e-5)
+    ours, theirs = (load_arrays(f / "generator.safetensors")[0] for f in (config.out, whole.out))
+    for name, values in ours.items():
+        np.testing.assert_allclose(values, theirs[name], atol=1e-3)
+    assert (config.out / "samples" / "step-0000004.png").is_file()
+
+
+KILL_SCRIPT = """
+import pickle, sys
+from unmask.inpainting.train import train
+config = pickle.loads(open(sys.argv[1], "rb").read())
+train(config, lambda line: print(line, flush=True))
+"""
+
+
+@pytest.mark.slow
+def test_kill_nine_loses_nothing_but_time(config, tmp_path):
+    config = replace(config, steps=40, history_steps=1, checkpoint_minutes=0.02)
+    (tmp_path / "config.pickle").write_bytes(pickle.dumps(config))
+    process = subprocess.Popen(
+        [sys.executable, "-c", KILL_SCRIPT, str(tmp_path / "config.pickle")],
+        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+    )  # fmt: skip
+    printed = []
+    for line in process.stdout:
+        printed.append(json.loads(line))
+        # A few steps after a checkpoint, so that some are lost.
+        if (config.out / "checkpoint.safetensors").is_file() and len(printed) % 5 == 4:
+            break
+    process.kill()
+    process.wait()
+    assert 4 <= len(printed) < 40
+    _, metadata = load_arrays(config.out / "checkpoint.safetensors")
+    assert 0 < json.loads(metadata["progress"])["step"] < 40
+    train(config)
+    lines = (config.out / "history.jsonl").read_text().splitlines()
+    rows = [json.loads(line) for line in lines]
+    assert [row["step"] for row in rows] == list(range(1, 41))
+    train(replace(config, out=tmp_path / "whole"))
+    lines = (tmp_path / "whole" / "history.jsonl").read_text().splitlines()
+    for a, b in zip(rows, map(json.loads, lines), strict=True):
+        assert {**a, "seconds": 0} == pytest.approx({**b, "seconds": 0}, rel=1e-2, abs=1e-4)
+
+
+def test_history_averages_and_forgets_what_will_be_repeated(tmp_path):
+    history = History(tmp_path / "history.jsonl", every=2)
+    assert history.add(1, 1.0, {"pixel": 1.0}) is None
+    assert history.add(2, 2.4, {"pixel": 2.0}) == {"step": 2, "seconds": 2, "pixel": 1.5}
+    history.add(3, 3.0, {"pixel": 5.0})
+    history.add(4, 4.0, {"pixel": 5.0})
+    history.write()
+    resumed = History(tmp_path / "history.jsonl", every=2, step=3, recent=[{"pixel": 3.0}])
+    assert [row["step"] for row in resumed.rows] == [2]
+    assert resumed.add(4, 4.0, {"pixel": 4.0})["pixel"] == 3.5
+
+
+def test_event_files_hold_terms_and_sheets(tmp_path):
+    pytest.importorskip("tensorboard")
+    board = Board(tmp_path)
+    board.add_row({"step": 50, "seconds": 9, "pixel": 0.25})
+    board.add_sheet(np.zeros((8, 16, 3), np.uint8), 50)
+    (path,) = tmp_path.iterdir()
+    content = path.read_bytes()
+    assert all(tag in content for tag in (b"pixel", b"seconds", b"samples"))
+
+
+@pytest.mark.parametrize(
+    "networks",
+    [
+        Networks("paper", partial(build_generator, 8, depth=1), partial(build_discriminator, 8)),
+        Networks("aot", partial(build_aot_generator, 8, 1), partial(build_aot_discriminator, 8)),
+    ],
+    ids=lambda networks: networks.name,
+)  # fmt: skip
+def test_other_networks_and_terms_train_too(config, data, tmp_path, networks):
+    image = keras.Input((None, None, 3))
+    parser = keras.Model(image, keras.layers.Conv2D(3, 1, activation="softmax")(image))
+    parser.save(tmp_path / "parser.keras")
+    weights = LossWeights(style=1, parsing=0.1)
+    trainer = Trainer(replace(
+        config, networks=networks, weights=weights, parser=tmp_path / "parser.keras",
+        published_targets=True, rate=1e-3,
+    ))  # fmt: skip
+    frozen = [np.array(v.numpy()) for v in trainer.parser.weights]
+    batch = data.batch(0, 2, 64).arrays()
+    rows = [trainer.train_step(batch, 1.0) for _ in range(8)]
+    assert rows[0]["parsing"] > 0
+    assert np.isfinite([list(row.values()) for row in rows]).all()
+    assert rows[-1]["pixel"] < rows[0]["pixel"]
+    for before, variable in zip(frozen, trainer.parser.weights, strict=True):
+        np.testing.assert_array_equal(before, variable.numpy())
+
+
+def test_a_parser_must_be_given_and_exist(config, tmp_path):
+    weights = LossWeights(parsing=0.1)
+    with pytest.raises(ValueError, match="parser=None"):
+        Trainer(replace(config, weights=weights))
+    with pytest.raises(WeightsError, match="no such file"):
+        Trainer(replace(config, weights=weights, parser=tmp_path / "absent.keras"))
+
+
+def test_every_named_pair_builds_what_its_name_says():
+    sizes = {name: pair.generator().count_params() for name, pair in NETWORKS.items()
+             if name in ("lite", "lite-aot")}  # fmt: skip
+    assert sizes["lite"] < sizes["lite-aot"]
+    assert list(NETWORKS) == ["lite", "lite-aot", "paper", "paper-aot", "aot-gan"]
 
 
 def test_faces_are_chosen_by_split_and_gender(face_folder):
@@ -180,14 +326,24 @@ def test_a_gradient_step_is_the_optimisers():
 
 JAX_SCRIPT = """
 import sys
+from functools import partial
 from pathlib import Path
+import keras
 import numpy as np
-from unmask.inpainting import train as training
-training.LITE = {"width": 8, "depth": 1, "coarse": True}
-config = training.TrainConfig(
+from unmask.inpainting.discriminator import build_discriminator
+from unmask.inpainting.generator import build_generator
+from unmask.inpainting.losses import LossWeights
+from unmask.inpainting.networks import Networks
+from unmask.inpainting.trainer import TrainConfig, Trainer
+networks = Networks("tiny", partial(build_generator, width=8, depth=1, coarse=True),
+                    partial(build_discriminator, 8, attention=False))
+image = keras.Input((None, None, 3))
+parser = Path(sys.argv[3])
+keras.Model(image, keras.layers.Conv2D(3, 1, activation="softmax")(image)).save(parser)
+config = TrainConfig(
     folders=[], prior=Path(), features=Path(sys.argv[1]), out=Path(), side=64, batch_size=2,
-    discriminator_width=8, rate=1e-3)
-trainer = training.Trainer(config)
+    networks=networks, rate=1e-3, weights=LossWeights(parsing=0.1), parser=parser)
+trainer = Trainer(config)
 batch = tuple(np.load(sys.argv[2]).values())
 left = np.array(trainer.discriminator.get_layer("conv2").left)
 rows = [trainer.train_step(batch, 1.0) for _ in range(12)]
@@ -203,7 +359,8 @@ def test_training_runs_on_jax(data, vgg_file, tmp_path):
     arrays = data.batch(0, 2, 64).arrays()
     np.savez(tmp_path / "batch.npz", **{f"a{i}": array for i, array in enumerate(arrays)})
     done = subprocess.run(
-        [sys.executable, "-c", JAX_SCRIPT, str(vgg_file), str(tmp_path / "batch.npz")],
+        [sys.executable, "-c", JAX_SCRIPT, str(vgg_file), str(tmp_path / "batch.npz"),
+         str(tmp_path / "parser.keras")],
         env=os.environ | {"KERAS_BACKEND": "jax"},
         cwd=ROOT, capture_output=True, text=True, check=False,
     )  # fmt: skip

@@ -8,11 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import keras
     import numpy as np
     from numpy.typing import NDArray
 
-    from unmask.inpainting.evaluate import Cases, LandmarkPredictor, Method
+    from unmask.inpainting.data import LandmarkPredictor
+    from unmask.inpainting.evaluate import Cases, Method
     from unmask.inpainting.prior import LinearPrior
+
+# The methods that landmarks make a difference to.
+_GUIDED = ("linear prior", "generator")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,9 +26,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--male", type=Path, help="generator's weights (default: the shipped)")
     parser.add_argument("--female", type=Path, help="generator's weights (default: the shipped)")
     parser.add_argument("--prior", type=Path, help="linear prior (default: the shipped one)")
-    parser.add_argument("--features", type=Path, help=".npz of a compressed VGG-19")
+    parser.add_argument(
+        "--network",
+        default="lite",
+        choices=("lite", "lite-aot", "paper", "paper-aot"),
+        help="what --male and --female hold the weights of (lite)",
+    )
+    parser.add_argument(
+        "--aot",
+        type=Path,
+        help="weights of a plain AOT-GAN, which knows no landmarks: G*.pt or a training's",
+    )
+    parser.add_argument("--features", help="as for `unmask train inpainting`")
     parser.add_argument(
         "--landmarks", type=Path, help="landmark weights: also complete with predicted landmarks"
+    )
+    parser.add_argument(
+        "--without-landmarks",
+        action="store_true",
+        help="also complete with an empty landmark map: what the landmarks are worth",
     )
     parser.add_argument("--out", type=Path, required=True, help="folder for the results")
     parser.add_argument("--split", default="val", help="split of the faces (val)")
@@ -37,11 +58,11 @@ def main(args: argparse.Namespace) -> int:
 
     from unmask.errors import UnmaskError
     from unmask.inpainting.evaluate import contact_sheet, evaluate, markdown_table
-    from unmask.inpainting.features import CompressedVgg
+    from unmask.inpainting.features import load_features
     from unmask.io import write_text_atomic
 
     try:
-        features = CompressedVgg(args.features) if args.features else None
+        features = load_features(args.features) if args.features else None
         cases, results = _complete(args)
     except UnmaskError as error:
         print(f"unmask evaluate inpainting: {error}", file=sys.stderr)
@@ -71,32 +92,47 @@ def _complete(args: argparse.Namespace) -> tuple[Cases, dict[str, NDArray[np.uin
     cases = make_cases(choose_faces(records, args.count), prior)
     work = [(name, method, cases) for name, method in methods.items()]
     if args.landmarks:
-        guided = cases.guided_by(_predictor(args.landmarks), prior)
-        work += [
-            (f"{name}, predicted landmarks", methods[name], guided)
-            for name in ("linear prior", "generator")
-        ]
+        guided = cases.guided_by(landmark_predictor(args.landmarks), prior)
+        work += [(f"{name}, predicted landmarks", methods[name], guided) for name in _GUIDED]
+    if args.without_landmarks:
+        unguided = cases.without_landmarks(prior)
+        work += [(f"{name}, no landmarks", methods[name], unguided) for name in _GUIDED]
     steps = track(work, "methods", console=Console(stderr=True))
     return cases, {name: method(faces) for name, method, faces in steps}
 
 
 def _methods(args: argparse.Namespace, prior: LinearPrior) -> dict[str, Method]:
     from unmask.inpainting.evaluate import baselines, generator_method
-    from unmask.inpainting.generator import LITE, build_generator
-    from unmask.weights import find, load_weights
+    from unmask.weights import find
 
     models = {}
     for gender in ("male", "female"):
         path = getattr(args, gender) or find("lite", f"inpainting_{gender}").path
-        models[gender] = build_generator(**LITE)
-        load_weights(models[gender], path)
-    methods = baselines(prior) | {"generator": generator_method(models, prior)}
+        models[gender] = _load(path, args.network)
+    methods = baselines(prior)
+    if args.aot:
+        aot = _load(args.aot, "aot-gan")
+        methods["AOT-GAN without landmarks"] = generator_method({"male": aot, "female": aot}, prior)
+    methods["generator"] = generator_method(models, prior)
     if args.male != args.female or args.male is None:
         methods["other gender's generator"] = generator_method(models, prior, swapped=True)
     return methods
 
 
-def _predictor(path: Path) -> LandmarkPredictor:
+def _load(path: Path, network: str) -> keras.Model:
+    from unmask.inpainting.convert import load_published
+    from unmask.inpainting.networks import NETWORKS
+    from unmask.weights import load_weights
+
+    if path.suffix in (".pt", ".pth"):
+        return load_published(path)[0]
+    model = NETWORKS[network].generator()
+    load_weights(model, path)
+    return model
+
+
+def landmark_predictor(path: Path) -> LandmarkPredictor:
+    """Return the lite landmark network with the weights of a file as a function of crops."""
     from unmask.landmarks.model import LITE, build_fan
     from unmask.landmarks.predict import predict_landmarks
     from unmask.weights import load_weights

@@ -3,47 +3,130 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from unmask.inpainting.data import Variety
+    from unmask.inpainting.trainer import TrainConfig
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
     parser.add_argument("--data", type=Path, nargs="+", required=True, help="face folders")
-    parser.add_argument("--prior", type=Path, help="linear prior (default: the shipped one)")
-    parser.add_argument("--features", type=Path, required=True, help=".npz of a compressed VGG-19")
     parser.add_argument("--out", type=Path, required=True, help="folder for the results")
     parser.add_argument("--gender", choices=("male", "female"), help="faces to train on")
-    parser.add_argument("--minutes", type=float, default=30.0, help="wall-clock budget")
-    parser.add_argument("--side", type=int, default=192, help="side of the images, at most 192")
-    parser.add_argument("--batch-size", type=int, default=8)
-    parser.add_argument("--rate", type=float, default=2e-4, help="peak learning rate")
-    parser.add_argument(
+    parser.add_argument("--seed", type=int, default=0)
+    _add_network_arguments(parser.add_argument_group("networks"))
+    _add_budget_arguments(parser.add_argument_group("budget"))
+    _add_sample_arguments(parser.add_argument_group("samples"))
+    _add_loss_arguments(parser.add_argument_group("losses"))
+
+
+def _add_network_arguments(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--network",
+        default="lite",
+        choices=("lite", "lite-aot", "paper", "paper-aot", "aot-gan"),
+        help="lite: width 32 on the linear first guess; paper: as published; -aot: with AOT "
+        "blocks; aot-gan: the plain network, which ignores landmarks (lite)",
+    )
+    group.add_argument(
         "--init",
         type=Path,
         metavar="FOLDER",
         help="start from its generator.safetensors, and discriminator.safetensors if there is one",
     )
-    parser.add_argument("--style", type=float, default=250.0, help="weight of the style loss")
-    parser.add_argument("--adversarial", type=float, default=0.01, help="its weight; 0: none")
-    parser.add_argument("--tv", type=float, default=0.1, help="weight of the total variation")
-    parser.add_argument("--average", type=float, default=0.999, help="decay of averaged weights")
-    parser.add_argument("--seed", type=int, default=0)
+    group.add_argument(
+        "--policy",
+        default="mixed_bfloat16",
+        help="Keras dtype policy: float32, mixed_bfloat16, ... (mixed_bfloat16)",
+    )
+    group.add_argument("--average", type=float, default=0.999, help="decay of averaged weights")
+
+
+def _add_budget_arguments(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--minutes", type=float, default=30.0, help="wall-clock budget (30)")
+    group.add_argument("--steps", type=int, help="budget in steps instead: repeatable exactly")
+    group.add_argument("--batch-size", type=int, default=8, help="images a step (8)")
+    group.add_argument("--side", type=int, default=192, help="side of the images, at most 192")
+    group.add_argument("--rate", type=float, default=2e-4, help="peak learning rate (2e-4)")
+    group.add_argument(
+        "--sheet-minutes", type=float, default=10.0, help="time between sample sheets; 0: none (10)"
+    )
+    group.add_argument("--tensorboard", action="store_true", help="write event files too")
+
+
+def _add_sample_arguments(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--prior", type=Path, help="linear prior (default: the shipped one)")
+    group.add_argument(
+        "--strokes", type=float, default=0.0, help="share of samples with irregular holes (0)"
+    )
+    group.add_argument(
+        "--blocks", type=float, default=0.0, help="share of samples with rectangular holes (0)"
+    )
+    group.add_argument(
+        "--predicted",
+        type=float,
+        default=0.0,
+        help="share of masked samples whose landmarks are predicted as in `unmask run` (0)",
+    )
+    group.add_argument(
+        "--landmarks", type=Path, help="weights for --predicted (default: the shipped ones)"
+    )
+
+
+def _add_loss_arguments(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--features",
+        required=True,
+        help=".npz of a compressed VGG-19, a file of VGG-19's weights (torchvision's .pth, Keras' "
+        ".h5), or 'imagenet': Keras downloads it",
+    )
+    group.add_argument("--style", type=float, default=250.0, help="weight of the style loss (250)")
+    group.add_argument(
+        "--adversarial", type=float, default=0.01, help="its weight; 0: no discriminator (0.01)"
+    )
+    group.add_argument("--tv", type=float, default=0.1, help="weight of total variation (0.1)")
+    group.add_argument("--parsing", type=float, default=0.0, help="weight of face parsing (0)")
+    group.add_argument("--parser", type=Path, help="Keras file of a frozen face-parsing network")
+    group.add_argument(
+        "--published-targets",
+        action="store_true",
+        help="the discriminator's targets of AOT-GAN's code instead of those of its paper",
+    )
 
 
 def main(args: argparse.Namespace) -> int:
     """Train, resuming an interrupted training in the same folder."""
+    from unmask.errors import UnmaskError
+    from unmask.inpainting.train import train
+
+    try:
+        print(train(_config(args), lambda line: print(line, flush=True)))
+    except (UnmaskError, ValueError) as error:
+        print(f"unmask train inpainting: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _config(args: argparse.Namespace) -> TrainConfig:
     from unmask.inpainting.losses import LossWeights
-    from unmask.inpainting.train import TrainConfig, train
+    from unmask.inpainting.networks import NETWORKS
+    from unmask.inpainting.trainer import TrainConfig
     from unmask.weights import find
 
     discriminator = args.init and args.init / "discriminator.safetensors"
-    config = TrainConfig(
+    return TrainConfig(
         folders=args.data,
         prior=args.prior or find("lite", "prior").path,
         features=args.features,
         out=args.out,
+        networks=NETWORKS[args.network],
         gender=args.gender,
         minutes=args.minutes,
+        steps=args.steps,
         side=args.side,
         batch_size=args.batch_size,
         rate=args.rate,
@@ -52,8 +135,28 @@ def main(args: argparse.Namespace) -> int:
         # Shipped generators come without one; it then starts anew.
         init_discriminator=discriminator if discriminator and discriminator.is_file() else None,
         average=args.average,
-        weights=LossWeights(style=args.style, adversarial=args.adversarial, tv=args.tv),
+        weights=LossWeights(
+            style=args.style, adversarial=args.adversarial, tv=args.tv, parsing=args.parsing
+        ),
+        parser=args.parser,
+        published_targets=args.published_targets,
+        variety=_variety(args),
+        policy=args.policy,
         seed=args.seed,
+        sheet_minutes=args.sheet_minutes or None,
+        tensorboard=args.tensorboard,
     )
-    print(train(config, lambda line: print(line, flush=True)))
-    return 0
+
+
+def _variety(args: argparse.Namespace) -> Variety:
+    from unmask.inpainting.data import Variety
+
+    predictor = None
+    if args.predicted > 0:
+        from unmask.cli.evaluate_inpainting import landmark_predictor
+        from unmask.weights import find
+
+        predictor = landmark_predictor(args.landmarks or find("lite", "landmarks").path)
+    return Variety(
+        strokes=args.strokes, blocks=args.blocks, predicted=args.predicted, predictor=predictor
+    )

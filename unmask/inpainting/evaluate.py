@@ -34,6 +34,7 @@ from unmask.training.faces import FaceRecord, load_canonical
 EVALUATION_SEED = 1234
 
 _CORNER = np.array([WINDOW_LEFT, WINDOW_TOP], np.float32)
+_NOWHERE = -1e4  # pixels
 
 # === Cases ===
 
@@ -48,7 +49,8 @@ class Cases:
         truth: (N, 192, 192, 3) uint8 windows without it.
         holes: (N, 192, 192) bool, what is to be completed.
         valid: (N, 192, 192) bool, True where a pixel comes from the photo.
-        landmarks: (N, 98, 2) float32 points in window pixels.
+        landmarks: (N, 98, 2) float32 points in window pixels; (N, 68, 2) far outside the window
+            where none are known.
         genders: (N,) "male", "female" or "" where unknown.
         kinds: (N,) families of the masks.
     """
@@ -78,6 +80,18 @@ class Cases:
         """
         landmarks = (predictor(self.crops) - _CORNER).astype(np.float32)
         images = _fill_outside(prior, self.crops, self.holes, self.valid, landmarks)
+        return replace(self, images=images, landmarks=landmarks)
+
+    def without_landmarks(self, prior: LinearPrior) -> Cases:
+        """Return the same cases for methods that know no landmarks: every map is empty."""
+        # The linear prior takes its guess from pixels alone when there are not 98 points.
+        landmarks = np.full((len(self), 68, 2), _NOWHERE, np.float32)
+        images = np.stack(
+            [
+                prior.fill_outside(*face)
+                for face in zip(window(self.crops), self.holes, self.valid, strict=True)
+            ]
+        )
         return replace(self, images=images, landmarks=landmarks)
 
 
