@@ -26,7 +26,7 @@ from unmask.landmarks.model import build_fan
 from unmask.landmarks.occlusion import add_hand
 from unmask.landmarks.predict import locate_landmarks, predict_landmarks
 from unmask.landmarks.train import LandmarkLoss, TrainConfig, train
-from unmask.weights import load_weights
+from unmask.weights import load_weights, save_weights
 
 
 def mean_face():
@@ -207,6 +207,8 @@ def test_batches_are_reproducible_and_complete(face_dir):
     np.testing.assert_array_equal(images, two[1][0])
     one.on_epoch_end()
     assert not np.array_equal(images, one[1][0])
+    resumed = LandmarkDataset(groups, batch_size=3, steps=2, first_epoch=1)
+    np.testing.assert_array_equal(resumed[1][0], one[1][0])
 
 
 def test_validation_faces_keep_the_truth_under_the_mask(face_dir):
@@ -266,9 +268,11 @@ def test_loss_falls_on_one_batch(face_dir):
 
 
 def test_training_writes_weights_and_history_that_can_be_used(face_dir, tmp_path):
+    start = build_fan(**TINY)
+    save_weights(start, tmp_path / "start.safetensors")
     config = TrainConfig(
         data=face_dir, out=tmp_path, minutes=0.02, batch_size=2, steps=4, policy="float32",
-        network=TINY, validation=1,
+        network=TINY, validation=1, rate=1e-9, init=tmp_path / "start.safetensors",
     )  # fmt: skip
     best = train(config)
     with (tmp_path / "history.csv").open() as handle:
@@ -277,6 +281,8 @@ def test_training_writes_weights_and_history_that_can_be_used(face_dir, tmp_path
     assert float(row["val_error"]) == pytest.approx(mean, rel=1e-4)
     model = build_fan(**TINY)
     assert load_weights(model, best)["network"] == "stacks=1, width=16, depth=2, stem='eighth'"
+    kernels = [m.get_layer("conv4_conv1").kernel for m in (start, model)]
+    np.testing.assert_allclose(*map(keras.ops.convert_to_numpy, kernels), atol=1e-3)
     records = read_groups(face_dir, "val")[0].records[:1]
     scores = score_located(locate_all(network_locator(model, passes=1), records))
     assert scores.unmasked.count == scores.masked.count == 1
