@@ -87,7 +87,7 @@ def run_ray(
         The results as they are finished.
 
     Raises:
-        UnmaskError: Ray is not installed.
+        UnmaskError: Ray is not installed or cannot be started.
         ValueError: There is not a single worker.
     """
     if workers < 1:
@@ -101,15 +101,18 @@ def run_ray(
     if started:
         # A machine of this number of processors, whatever it has: workers may share them.
         local: dict[str, Any] = {"num_cpus": workers} if address is None else {}
-        ray.init(address=address, include_dashboard=False, logging_level="ERROR", **local)
+        try:
+            ray.init(address=address, include_dashboard=False, logging_level="ERROR", **local)
+        # Ray raises bare exceptions here: no cluster there, or a machine too busy to start one.
+        except Exception as error:
+            raise UnmaskError(f"Ray could not be started: {error}") from error
     try:
         ray.data.DataContext.get_current().enable_progress_bars = False
         rows = [{"face": pickle.dumps(face)} for face in faces]
         tasks = max(workers, -(-len(rows) // _FACES_A_TASK))
         data = ray.data.from_items(rows, override_num_blocks=min(tasks, len(rows)))
-        finished = data.map(
-            _RayMaker, fn_constructor_args=(maker,), concurrency=workers, num_cpus=1
-        )
+        actors = ray.data.ActorPoolStrategy(size=workers)
+        finished = data.map(_RayMaker, fn_constructor_args=(maker,), compute=actors, num_cpus=1)
         for row in finished.iter_rows():
             yield _from_json(row["result"])
     finally:
