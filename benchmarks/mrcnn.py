@@ -48,14 +48,16 @@ def measure(name: str, config: Config, side: int, repeats: int) -> None:
     start = time.perf_counter()
     found = len(model.detect([image])[0]["scores"])
     first = time.perf_counter() - start
-    seconds = []
+    seconds, processor = [], []
     for _ in range(repeats):
-        start = time.perf_counter()
+        start, used = time.perf_counter(), time.process_time()
         model.detect([image])
         seconds.append(time.perf_counter() - start)
+        processor.append(time.process_time() - used)
     print(
         f"{name:9} {side} px  {model.keras_model.count_params():11,} parameters  "
-        f"{np.median(seconds):6.2f} s  (first {first:.1f} s, {found} objects)"
+        f"{np.median(seconds):6.2f} s  (processor {np.median(processor):.2f} s, "
+        f"first {first:.1f} s, {found} objects)"
     )
 
 

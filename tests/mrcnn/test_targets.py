@@ -114,6 +114,15 @@ def test_without_objects_nothing_is_chosen_unless_asked_for() -> None:
     assert (rois.any(axis=1).sum(), classes.any()) == (6, False)
 
 
+def test_true_boxes_join_the_proposals_when_asked_for() -> None:
+    class Joined(Small):
+        TRAIN_GT_ROIS = True
+
+    rois, classes, deltas, _ = targets([ELSEWHERE], [1], [OBJECT], Joined())
+    np.testing.assert_allclose(rois[:2], [OBJECT, ELSEWHERE])
+    assert (classes[0], deltas[0].any()) == (1, False)
+
+
 def test_what_lies_in_a_crowd_is_not_background() -> None:
     rois, _, _, _ = targets([OBJECT, ELSEWHERE], [1, -1], [OBJECT, ELSEWHERE])
     assert rois.any(axis=1).sum() == 1

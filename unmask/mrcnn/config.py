@@ -94,6 +94,8 @@ class Config:
         MASK_FILTERS: Channels of the mask head.
         ROI_CANONICAL_SIZE: Side of a box that is read from P4; a box half as large from P3.
         TRAIN_EMPTY_IMAGES: Train on images without objects too, instead of leaving them out.
+        TRAIN_GT_ROIS: Add the true boxes to the proposals in training, so that the heads learn
+            before the RPN has.
 
     Example:
         >>> class Masks(Config):
@@ -172,6 +174,7 @@ class Config:
     MASK_FILTERS: int = 256
     ROI_CANONICAL_SIZE: float = 224.0
     TRAIN_EMPTY_IMAGES: bool = False
+    TRAIN_GT_ROIS: bool = False
 
     @_Computed
     def BATCH_SIZE(self) -> int:  # noqa: N802

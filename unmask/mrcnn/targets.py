@@ -119,7 +119,7 @@ class DetectionTargets(layers.Layer):
 
     Args:
         config: Its `TRAIN_ROIS_PER_IMAGE`, `ROI_POSITIVE_RATIO`, `BBOX_STD_DEV`, `MASK_SHAPE`,
-            `USE_MINI_MASK` and `TRAIN_EMPTY_IMAGES`.
+            `USE_MINI_MASK`, `TRAIN_EMPTY_IMAGES` and `TRAIN_GT_ROIS`.
         seed: Seed of the choice.
     """
 
@@ -131,11 +131,14 @@ class DetectionTargets(layers.Layer):
         self._std_dev = [float(value) for value in np.asarray(config.BBOX_STD_DEV)]
         self._side = int(config.MASK_SHAPE[0])
         self._mini, self._empty = config.USE_MINI_MASK, config.TRAIN_EMPTY_IMAGES
+        self._add_true_boxes = config.TRAIN_GT_ROIS
         self._seeds = keras.random.SeedGenerator(seed)
 
     def call(self, inputs: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Choose and describe."""
         proposals, classes, gt_boxes, gt_masks = inputs
+        if self._add_true_boxes:
+            proposals = ops.concatenate([proposals, gt_boxes], axis=1)
         proposals = ops.stop_gradient(self._padded(proposals))
         overlaps, owner, crowded = self._overlaps(proposals, classes, gt_boxes)
         given = nonzero_rows(proposals)
