@@ -7,7 +7,9 @@ BLACK = np.zeros((8, 8, 3), np.uint8)
 
 
 def test_a_column_a_method_and_a_row_a_face():
-    figure = draw_columns({"a": [BLACK, BLACK], "b": [BLACK, BLACK[..., 0] > 0]}, {"b": ["1 dB", "2 dB"]})
+    figure = draw_columns(
+        {"a": [BLACK, BLACK], "b": [BLACK, BLACK[..., 0] > 0]}, {"b": ["1 dB", "2 dB"]}
+    )
     assert [axes.get_title() for axes in figure.axes] == ["a", "b", "", ""]
     assert [axes.get_xlabel() for axes in figure.axes] == ["", "1 dB", "", "2 dB"]
 

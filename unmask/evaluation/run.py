@@ -124,9 +124,11 @@ class PipelineEvaluation:
         summary = summarise(faces)
         content = {"about": self._about, "count": len(faces), **asdict(summary)}
         names = ", ".join(Path(folder).name for folder in self.config.data)
+        weights = ", ".join(f"{k} `{v[:8]}`" for k, v in sorted(self._about["weights"].items()))
         heading = (
             f"Preset `{self.config.preset}` (unmask {__version__}), {len(faces)} faces of the split"
-            f" `{self.config.split}` of {names}; seed {self.config.seed}."
+            f" `{self.config.split}` of {names}; seed {self.config.seed}. The weights' SHA-256 sums"
+            f" begin with: {weights}."
         )
         write_text_atomic(self.out / "evaluation.json", json.dumps(content, indent=2) + "\n")
         write_text_atomic(self.out / "faces.csv", faces_csv(faces))
