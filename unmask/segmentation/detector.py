@@ -28,7 +28,7 @@ from unmask.segmentation.scenes import SceneComposer
 from unmask.segmentation.sources import Example, labelme_examples, png_examples
 from unmask.training.callbacks import CosineByTime, CsvHistory, StopAfterMinutes
 from unmask.training.precision import precision
-from unmask.weights import load_weights, save_weights
+from unmask.weights import load_arrays, load_weights, save_weights
 
 ENCODER = "mask_encoder"
 """Name of the backbone inside the network."""
@@ -287,6 +287,9 @@ class KeepBest(keras.callbacks.Callback):
         value = evaluate_photos(self._detector, self._examples).pixels.iou
         if logs is not None:
             logs["val_iou"] = value
+        if self._best < 0 and epoch > 0 and self._path.is_file():
+            # A training that goes on must not replace a better file by a worse one.
+            self._best = float(load_arrays(self._path)[1]["val_iou"])
         if value > self._best:
             self._best = value
             noted = {"stage": "segmentation", "epoch": str(epoch + 1), "val_iou": f"{value:.6g}"}
