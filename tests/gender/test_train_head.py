@@ -179,8 +179,13 @@ def config(face_data, archive, tmp_path_factory):
     )
 
 
-def test_training_fills_the_gaps_and_leaves_the_rest(config, archive, trunk, face_data):
-    figures = train_head(config)
+@pytest.fixture(scope="module")
+def figures(config):
+    return train_head(config)
+
+
+@pytest.mark.slow
+def test_training_fills_the_gaps_and_leaves_the_rest(config, figures, trunk, face_data):
     assert figures.masked.count == 8
     model = build_classifier(units=8, hidden=16, size=SIZE, **PAPER)
     load_weights(model, config.out / "gender.safetensors")
@@ -201,8 +206,10 @@ def test_training_fills_the_gaps_and_leaves_the_rest(config, archive, trunk, fac
     assert right == pytest.approx(figures.unmasked.accuracy, abs=0.13)
 
 
-def test_a_finished_training_reads_its_features_again(config):
-    train_head(config)
+@pytest.mark.slow
+def test_more_epochs_go_on_with_the_same_features(config, figures):
     written = (config.out / "train_maps.npy").stat().st_mtime_ns
     train_head(replace(config, epochs=3))
+    with (config.out / "history.csv").open(encoding="utf-8") as handle:
+        assert [row.partition(",")[0] for row in handle][1:] == ["1", "2", "3"]
     assert (config.out / "train_maps.npy").stat().st_mtime_ns == written
