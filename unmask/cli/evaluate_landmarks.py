@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from unmask.landmarks.evaluate import LandmarkScores, Locator
     from unmask.training.faces import FaceRecord
 
-_FITTED_ON = 300  # training faces that the learnt correspondence is fitted on
+_FITTED_ON = 200  # training faces that the learnt correspondence is fitted on
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
