@@ -72,7 +72,11 @@ class GradientStep:
                 tape.watch([v.value for v in self._variables])
                 loss, extra = self._loss(*batch)
             gradients = tape.gradient(loss, [v.value for v in self._variables])
-            self.optimizer.apply_gradients(zip(gradients, self._variables, strict=True))
+            # Every gradient first: the graph may otherwise update a variable that another gradient
+            # has yet to read.
+            with tf.control_dependencies([g for g in gradients if g is not None]):
+                ready = [None if g is None else tf.identity(g) for g in gradients]
+                self.optimizer.apply_gradients(zip(ready, self._variables, strict=True))
             return loss, extra
 
         return lambda *batch: run(*(tf.convert_to_tensor(b) for b in batch))
