@@ -64,7 +64,7 @@ def fill_row(
         _show(ax, picture, title)
     points = transform_points(face.landmarks, matrix)
     axes[2].scatter(points[:, 0], points[:, 1], s=3, c="lime")
-    axes[3].set_xlabel(f"{face.gender} {face.gender_confidence:.0%}")
+    axes[3].set_xlabel(face.gender_label)
 
 
 def _show(axes: Axes, picture: NDArray[np.uint8], title: str) -> None:

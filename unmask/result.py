@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from unmask.gender import UNCERTAIN_BELOW
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -22,7 +24,8 @@ class Face:
         score: Mean probability of the mask's pixels, 0 to 1; 1 for a mask that was given.
         gender: "male" or "female": which weights completed the face. A guess of a network with
             two answers, not a statement about the person.
-        gender_confidence: Probability of that answer, 0.5 to 1; 1 when it was given.
+        gender_confidence: Probability of that answer, 0.5 to 1; 1 when it was given. Calibrated:
+            of the answers given with 0.8, about eight in ten are right on held-out faces.
         landmarks: (98, 2) or (68, 2) float32 points (x, y) in photo pixels.
         mask: (H, W) bool: every pixel that may have changed.
         crop_before: (256, 256, 3) uint8 RGB, the canonical crop of the photo, black beyond its
@@ -39,6 +42,17 @@ class Face:
     crop_before: NDArray[np.uint8] = field(repr=False)
     crop_after: NDArray[np.uint8] = field(repr=False)
 
+    @property
+    def gender_uncertain(self) -> bool:
+        """Whether to ask somebody rather than to trust the guess (`unmask.run(gender=...)`)."""
+        return self.gender_confidence < UNCERTAIN_BELOW
+
+    @property
+    def gender_label(self) -> str:
+        """The guess with its confidence, in words for people."""
+        doubt = ", uncertain" if self.gender_uncertain else ""
+        return f"{self.gender} {self.gender_confidence:.0%}{doubt}"
+
     def to_dict(self) -> dict[str, Any]:
         """Return what is known of the face as JSON values, without pictures."""
         return {
@@ -46,6 +60,7 @@ class Face:
             "score": round(self.score, 4),
             "gender": self.gender,
             "gender_confidence": round(self.gender_confidence, 4),
+            "gender_uncertain": self.gender_uncertain,
             "landmarks": [[round(float(x), 2), round(float(y), 2)] for x, y in self.landmarks],
             "mask_pixels": int(self.mask.sum()),
         }
@@ -72,7 +87,7 @@ class Result:
         height, width = self.image.shape[:2]
         if not self.faces:
             return f"<Result {width}x{height}: no masked face>"
-        listed = ", ".join(f"{f.gender} {f.gender_confidence:.0%}" for f in self.faces)
+        listed = "; ".join(face.gender_label for face in self.faces)
         plural = "s" if len(self.faces) > 1 else ""
         return f"<Result {width}x{height}: {len(self.faces)} masked face{plural} ({listed})>"
 
