@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from unmask.errors import WeightsError
-from unmask.gender.backbone import in_order_of_creation
 from unmask.gender.convert import load_published
+from unmask.inception import in_order_of_creation
 
 SIZE, HIDDEN, UNITS, FEATURES = 75, 12, 7, 2048
 

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from unmask.errors import DataError, WeightsError
-from unmask.gender.backbone import assign_folded, build_inception, empty_convolutions, split_top
 from unmask.gender.data import stored_views
 from unmask.gender.features import Copies, cached_features
 from unmask.gender.model import PAPER, build_classifier
 from unmask.gender.predict import predict_gender
 from unmask.gender.sources import read_faces
 from unmask.gender.train_head import HeadConfig, train_head
+from unmask.inception import assign_folded, build_inception, empty_convolutions, split_top
 from unmask.training.faces import load_canonical
 from unmask.weights import load_weights
 

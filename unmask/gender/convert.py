@@ -11,9 +11,9 @@ import keras
 
 from unmask.errors import WeightsError
 from unmask.face import CROP_SIZE
-from unmask.gender.backbone import in_order_of_creation
 from unmask.gender.model import build_classifier, build_head
 from unmask.hdf5 import KerasWeights, open_keras_weights
+from unmask.inception import in_order_of_creation
 from unmask.weights import LoadReport
 
 # Our layers of the head, in the order of the published Sequential, and the tensors of each.
@@ -45,7 +45,7 @@ def load_published(
         activation: Activation of the two tuned layers, which the tensors do not tell.
         dropout: Dropped share; it matters for training only.
         weights: Weights of the backbone for a file that holds the head alone; see
-            `unmask.gender.backbone.build_inception`.
+            `unmask.inception.build_inception`.
         size: Side of the input.
 
     Returns:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import keras
 
 from unmask.face import CROP_SIZE
-from unmask.gender.backbone import build_inception
+from unmask.inception import build_inception
 
 Scaling = Literal["paper", "inception"]
 
@@ -93,7 +93,7 @@ def build_classifier(
     Args:
         backbone: `"inception_v3"`, the paper's.
         weights: Backbone weights: `"imagenet"` (Keras downloads them), a path (see
-            `unmask.gender.backbone.build_inception`), or None for random ones.
+            `unmask.inception.build_inception`), or None for random ones.
         units: See `build_head`.
         hidden: See `build_head`.
         activation: See `build_head`.

@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unmask.face import CROP_SIZE
-from unmask.gender.backbone import build_inception, empty_convolutions, split_top
 from unmask.gender.data import Views, fair_weights, split_off_calibration, stored_views
 from unmask.gender.evaluate import (
     Calibration,
@@ -26,6 +25,7 @@ from unmask.gender.evaluate import (
 from unmask.gender.features import Copies, Features, cached_features
 from unmask.gender.model import VIEW, Scaling, build_classifier, build_head
 from unmask.gender.sources import read_faces
+from unmask.inception import build_inception, empty_convolutions, split_top
 from unmask.io import write_text_atomic
 from unmask.training.callbacks import CsvHistory, SaveBest, StopAfterMinutes
 from unmask.training.faces import FaceRecord
@@ -42,7 +42,7 @@ class HeadConfig:
     Attributes:
         data: Folder that holds the face folders.
         out: Folder for views, features, weights and the history.
-        backbone: Weights of InceptionV3, see `unmask.gender.backbone.build_inception`.
+        backbone: Weights of InceptionV3, see `unmask.inception.build_inception`.
         scaling: What the backbone sees: "paper" as in the authors' notebook, "inception" as
             ImageNet weights were trained.
         folders: Face folders inside `data`.
