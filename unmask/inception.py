@@ -16,6 +16,9 @@ from unmask.errors import WeightsError
 # The top two blocks come after this layer: what fine-tuning changes and caching leaves out.
 TOP_STARTS_AFTER = "mixed8"
 
+# The last layers at strides 2, 4, 8 and 16. The stem is a chain, so that its ReLUs are in order.
+_PYRAMID = ("activation_02", "activation_04", "mixed2", "mixed7")
+
 
 def build_inception(size: int, weights: str | os.PathLike[str] | None = None) -> keras.Model:
     """Builds InceptionV3 without its classifier, with average pooling.
@@ -94,6 +97,21 @@ def split_top(trunk: keras.Model) -> tuple[keras.Model, keras.Model]:
         keras.Model(trunk.input, cut, name="inception_lower"),
         keras.Model(cut, trunk.output, name="inception_top"),
     )
+
+
+def build_pyramid(trunk: keras.Model) -> keras.Model:
+    """Cut the feature network down to the maps that a decoder needs.
+
+    Args:
+        trunk: What `build_inception` returned.
+
+    Returns:
+        A model that shares the trunk's variables, from images to four maps at about 1/2, 1/4, 1/8
+        and 1/16 of their resolution, each the last one before the next reduction: the third and
+        the fifth ReLU, `mixed2` and `mixed7`, with 64, 192, 288 and 768 channels.
+    """
+    maps = [trunk.get_layer(name).output for name in _PYRAMID]
+    return keras.Model(trunk.input, maps, name="inception_pyramid")
 
 
 def in_order_of_creation(

@@ -17,7 +17,9 @@ HEAVY = (
     "tensorflow", "jax", "torch", "keras", "keras_tuner", "cv2", "skimage", "scipy", "pandas",
     "matplotlib", "PIL", "numpy",
 )  # fmt: skip
-COMMANDS = ("run", "demo", "train", "evaluate", "synthesize", "labelme", "weights", "info")
+COMMANDS = (
+    "run", "demo", "train", "evaluate", "synthesize", "label", "labelme", "weights", "info",
+)  # fmt: skip
 
 
 def loaded_after(code: str) -> set[str]:

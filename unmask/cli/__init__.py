@@ -15,7 +15,9 @@ from collections.abc import Sequence
 from unmask._version import __version__
 from unmask.errors import UnmaskError
 
-_COMMANDS = ("run", "demo", "train", "tune", "evaluate", "synthesize", "labelme", "weights", "info")
+_COMMANDS = (
+    "run", "demo", "train", "tune", "evaluate", "synthesize", "label", "labelme", "weights", "info",
+)  # fmt: skip
 
 
 def main(argv: Sequence[str] | None = None) -> int:

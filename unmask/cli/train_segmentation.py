@@ -13,6 +13,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a U-Net or a small Mask R-CNN (default: unet)",
     )  # fmt: skip
     parser.add_argument(
+        "--network", default="lite", choices=("lite", "teacher"),
+        help="of unet: the small one that ships, or a decoder on a frozen ImageNet InceptionV3,"
+        " whose labels `unmask label` gives to the small one (default: lite)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--backbone", metavar="PATH|imagenet",
+        help='weights of the teacher\'s InceptionV3; "imagenet": Keras downloads them',
+    )  # fmt: skip
+    parser.add_argument(
         "--data", type=Path, required=True,
         help="folder with masks_labelme, mask_segmentation, faces_wide, faces_male, faces_female",
     )  # fmt: skip
@@ -28,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--rate", type=float,
-        help="highest learning rate (default: 0.0025 for unet, 0.001 for mrcnn)",
+        help="highest learning rate (default: 0.0025; teacher: 0.0015; mrcnn: 0.001)",
     )  # fmt: skip
     parser.add_argument("--seed", type=int, default=0, help="seed (default: 0)")
     parser.add_argument(
@@ -41,6 +50,12 @@ def main(args: argparse.Namespace) -> int:
     """Train; run it again with the same folder to continue after an interruption."""
     import cv2
 
+    from unmask.errors import UnmaskError
+
+    if (args.network == "teacher") != (args.backbone is not None):
+        raise UnmaskError("--network teacher and --backbone go together")
+    if args.network == "teacher" and args.model != "unet":
+        raise UnmaskError(f"--network teacher is a unet. Received: --model {args.model}")
     # The scenes are made in one thread beside the training, which needs the other cores.
     cv2.setNumThreads(1)
     path = _train_detector(args) if args.model == "mrcnn" else _train_unet(args)
@@ -49,8 +64,11 @@ def main(args: argparse.Namespace) -> int:
 
 
 def _train_unet(args: argparse.Namespace) -> Path:
-    from unmask.segmentation.train import TrainConfig, train
+    from unmask.segmentation.train import TEACHER, TrainConfig, train
 
+    settings = dict(TEACHER) if args.network == "teacher" else {}
+    if args.rate is not None:
+        settings["rate"] = args.rate
     return train(
         TrainConfig(
             data=args.data,
@@ -59,8 +77,9 @@ def _train_unet(args: argparse.Namespace) -> Path:
             minutes=args.minutes,
             seed=args.seed,
             init=args.init,
-            rate=2.5e-3 if args.rate is None else args.rate,
             policy=args.policy,
+            backbone=args.backbone,
+            **settings,
         )
     )
 

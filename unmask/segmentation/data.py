@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from unmask.segmentation.scenes import SceneComposer
+from unmask.segmentation.scenes import SceneComposer, SceneMix
 from unmask.segmentation.sources import FacePool, labelme_examples, png_examples
 from unmask.training.faces import FaceRecord, read_face_folder
 
@@ -82,7 +82,11 @@ def read_faces(data: Path, split: str, per_folder: int | None = None) -> list[Fa
 
 
 def build_composer(
-    data: Path, seed: int, per_folder: int = 1100, further: Sequence[Path] = ()
+    data: Path,
+    seed: int,
+    per_folder: int = 1100,
+    further: Sequence[Path] = (),
+    mix: SceneMix | None = None,
 ) -> SceneComposer:
     """Read everything that the training split offers.
 
@@ -92,6 +96,7 @@ def build_composer(
         per_folder: Most faces to keep in memory from one folder.
         further: Folders of NAME.jpg + NAME.png (2 where a mask is) whose photos count like those
             of `masks_labelme`.
+        mix: How often each kind of scene appears; the default of `SceneMix` when None.
 
     Returns:
         A composer of training scenes.
@@ -106,4 +111,5 @@ def build_composer(
         pairs=png_examples(pairs, "train") if pairs.is_dir() else [],
         faces=FacePool(read_faces(data, "train", per_folder), seed),
         seed=seed,
+        mix=mix,
     )

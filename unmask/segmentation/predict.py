@@ -112,7 +112,11 @@ def find_masks(
 
 
 def probability_map(
-    model: keras.Model, photo: NDArray[np.uint8], side: int = WORKING_SIDE
+    model: keras.Model,
+    photo: NDArray[np.uint8],
+    side: int = WORKING_SIDE,
+    *,
+    square: bool = False,
 ) -> NDArray[np.float32]:
     """Segment a photo at a working size.
 
@@ -121,13 +125,15 @@ def probability_map(
         photo: (H, W, 3) uint8 RGB, any size.
         side: The longer side is brought to this many pixels, a multiple of 32; small photos are
             enlarged. The shorter side is padded with black to a multiple of 32.
+        square: Pad the shorter side to `side` instead, for a network with a fixed square input.
 
     Returns:
         (h, w) float32 at the working size without the padding: the longer of both is `side`.
     """
     small = _resized(photo, side)
     height, width = small.shape[:2]
-    canvas = np.zeros((-(-height // STRIDE) * STRIDE, -(-width // STRIDE) * STRIDE, 3), np.uint8)
+    step = side if square else STRIDE
+    canvas = np.zeros((-(-height // step) * step, -(-width // step) * step, 3), np.uint8)
     canvas[:height, :width] = small
     return segment_crops(model, canvas[None])[0, :height, :width]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import cv2
 import keras
@@ -15,11 +15,21 @@ from unmask.metrics import iou
 from unmask.segmentation.data import DEFAULT_SHAPES, MaskDataset, build_composer
 from unmask.segmentation.losses import MaskLoss
 from unmask.segmentation.model import LITE, build_unet
-from unmask.segmentation.predict import probability_map
+from unmask.segmentation.predict import WORKING_SIDE, probability_map
+from unmask.segmentation.scenes import SceneMix
 from unmask.segmentation.sources import Example, labelme_examples
+from unmask.segmentation.teacher import build_teacher, decoder_of
 from unmask.training.callbacks import CosineByTime, CsvHistory, SaveBest, StopAfterMinutes
 from unmask.training.precision import precision
 from unmask.weights import load_weights
+
+# Arguments of `TrainConfig` for the teacher: real photos matter most when little is trained.
+TEACHER: dict[str, Any] = {
+    "family": "teacher",
+    "rate": 1.5e-3,
+    "shapes": ((WORKING_SIDE, 8),),
+    "mix": SceneMix(real=0.65, single=0.15, group=0.15),
+}
 
 
 @dataclass(frozen=True)
@@ -33,13 +43,17 @@ class TrainConfig:
         further: More folders of real photos, NAME.jpg + NAME.png with 2 where a mask is.
         minutes: Wall-clock budget, interrupted calls included; the learning rate falls over it.
         seed: Seed of the scenes and of the first weights.
-        init: Weights to start from instead of random ones.
+        init: Weights to start from instead of random ones; for a teacher, of its decoder.
         rate: Highest learning rate.
         weight_decay: Decoupled weight decay.
         average: Momentum of the running average of the weights, which is what is kept.
         steps: Steps between two validations.
         shapes: (side, scenes) of the batches, in turn.
+        mix: How often each kind of scene appears; the default of `SceneMix` when None.
+        family: "unet", or "teacher" for a decoder on a frozen InceptionV3; `shapes` must have one
+            entry then, whose side becomes the teacher's. See `TEACHER`.
         network: Arguments of `build_unet`.
+        backbone: The teacher's encoder, see `unmask.inception.build_inception`.
         policy: Keras dtype policy; "mixed_bfloat16" is 1.7 times faster on recent CPUs.
     """
 
@@ -54,7 +68,10 @@ class TrainConfig:
     average: float = 0.99
     steps: int = 100
     shapes: Sequence[tuple[int, int]] = DEFAULT_SHAPES
+    mix: SceneMix | None = None
+    family: Literal["unet", "teacher"] = "unet"
     network: Mapping[str, Any] = field(default_factory=lambda: dict(LITE))
+    backbone: str | Path | None = None
     policy: str = "mixed_bfloat16"
 
 
@@ -63,11 +80,12 @@ class ValidateOnPhotos(keras.callbacks.Callback):
 
     Args:
         examples: The photos.
+        square: Side of the network's square input in pixels; None when it takes any.
     """
 
-    def __init__(self, examples: Sequence[Example]) -> None:
+    def __init__(self, examples: Sequence[Example], square: int | None = None) -> None:
         super().__init__()
-        self._examples = list(examples)
+        self._examples, self._square = list(examples), square
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Measure, and add the value to the logs for the callbacks that follow."""
@@ -75,7 +93,9 @@ class ValidateOnPhotos(keras.callbacks.Callback):
             logs["val_iou"] = float(np.mean([self._iou(e) for e in self._examples]))
 
     def _iou(self, example: Example) -> float:
-        probability = probability_map(self.model, example.image)
+        probability = probability_map(
+            self.model, example.image, self._square or WORKING_SIDE, square=self._square is not None
+        )
         height, width = example.mask.shape
         found = cv2.resize(probability, (width, height)) > 0.5
         return iou(found, example.mask > 0)
@@ -88,15 +108,27 @@ def train(config: TrainConfig) -> Path:
         config: The settings.
 
     Returns:
-        The safetensors file with the best averaged weights by IoU on the validation photos.
+        The safetensors file with the best averaged weights by IoU on the validation photos; of a
+        teacher, the decoder's alone.
+
+    Raises:
+        ValueError: A teacher is asked for with batches of more than one side.
+        WeightsError: `init` or `backbone` is missing, unreadable or of another network.
     """
+    teacher = config.family == "teacher"
+    if teacher and len(config.shapes) != 1:
+        raise ValueError(f"a teacher has one side. Received: shapes={config.shapes}")
+    side = config.shapes[0][0] if teacher else None
     config.out.mkdir(parents=True, exist_ok=True)
     best = config.out / "segmentation.safetensors"
     keras.utils.set_random_seed(config.seed)
     with precision(config.policy):
-        model = build_unet(**config.network)
+        model = (
+            build_unet(**config.network) if side is None else build_teacher(config.backbone, side)
+        )
+    trained = decoder_of(model) if teacher else model
     if config.init is not None:
-        load_weights(model, config.init)
+        load_weights(trained, config.init)
     model.compile(
         optimizer=keras.optimizers.AdamW(
             config.rate, weight_decay=config.weight_decay, global_clipnorm=1.0,
@@ -106,7 +138,7 @@ def train(config: TrainConfig) -> Path:
         jit_compile=False,
     )  # fmt: skip
     budget = StopAfterMinutes(config.minutes, config.out / "clock.json")
-    composer = build_composer(config.data, config.seed, further=config.further)
+    composer = build_composer(config.data, config.seed, further=config.further, mix=config.mix)
     dataset = MaskDataset(composer, config.steps, config.shapes)
     callbacks = [
         budget,
@@ -114,8 +146,8 @@ def train(config: TrainConfig) -> Path:
         # Before the averages are swapped in, so that the training goes on with its own weights.
         keras.callbacks.BackupAndRestore(str(config.out / "backup")),
         keras.callbacks.SwapEMAWeights(swap_on_epoch=True),
-        ValidateOnPhotos(labelme_examples(config.data / "masks_labelme", "val")),
-        SaveBest(best, "val_iou", "max", _metadata(config)),
+        ValidateOnPhotos(labelme_examples(config.data / "masks_labelme", "val"), side),
+        SaveBest(best, "val_iou", "max", _metadata(config), part=trained),
         CsvHistory(config.out / "history.csv"),
     ]
     model.fit(dataset, epochs=10_000, callbacks=callbacks, shuffle=False, verbose=2)
@@ -123,4 +155,9 @@ def train(config: TrainConfig) -> Path:
 
 
 def _metadata(config: TrainConfig) -> Mapping[str, str]:
-    return {"stage": "segmentation", "seed": str(config.seed), "minutes": str(config.minutes)}
+    return {
+        "stage": "segmentation",
+        "family": config.family,
+        "seed": str(config.seed),
+        "minutes": str(config.minutes),
+    }

@@ -122,6 +122,7 @@ class SaveBest(keras.callbacks.Callback):
         monitor: Key of the epoch's logs.
         mode: "min" or "max".
         metadata: Strings to store in the file; the epoch and the value are added.
+        part: The part of the trained model to keep; all of it when None.
 
     Attributes:
         best: The best value so far. A training that goes on after an interruption (its first epoch
@@ -129,7 +130,12 @@ class SaveBest(keras.callbacks.Callback):
     """
 
     def __init__(
-        self, path: str | Path, monitor: str, mode: str, metadata: Mapping[str, str] | None = None
+        self,
+        path: str | Path,
+        monitor: str,
+        mode: str,
+        metadata: Mapping[str, str] | None = None,
+        part: keras.Model | None = None,
     ) -> None:
         super().__init__()
         if mode not in ("min", "max"):
@@ -137,6 +143,7 @@ class SaveBest(keras.callbacks.Callback):
         self._path, self._monitor = Path(path), monitor
         self._sign = 1.0 if mode == "max" else -1.0
         self._metadata = dict(metadata or {})
+        self._part = part
         self.best: float | None = None
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
@@ -148,7 +155,8 @@ class SaveBest(keras.callbacks.Callback):
         if self.best is None or self._sign * value > self._sign * self.best:
             self.best = value
             noted = {"epoch": str(epoch + 1), self._monitor: f"{value:.6g}"}
-            save_weights(self.model, self._path, {**self._metadata, **noted})
+            kept = self.model if self._part is None else self._part
+            save_weights(kept, self._path, {**self._metadata, **noted})
 
 
 class CsvHistory(keras.callbacks.Callback):

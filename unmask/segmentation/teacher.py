@@ -1,0 +1,129 @@
+"""A large segmenter that labels photos for the small one: a decoder on a frozen InceptionV3."""
+
+from __future__ import annotations
+
+import os
+
+import keras
+
+from unmask.inception import build_inception, build_pyramid
+from unmask.segmentation.model import STRIDE
+from unmask.segmentation.predict import WORKING_SIDE
+from unmask.weights import load_weights
+
+# InceptionV3 does not pad its first layers: its maps at strides 2, 4, 8 and 16 lack 3, 4, 3 and 2
+# positions, and their first one lies at this position of the grid that covers the whole photo.
+_FIRST = (1, 2, 1, 1)
+_LACKING = (3, 4, 3, 2)
+_CHANNELS = (64, 192, 288, 768)
+
+# Least side whose deepest map still has some positions to look at.
+_LEAST_SIDE = 96
+
+
+def build_teacher(
+    weights: str | os.PathLike[str] | None, side: int = WORKING_SIDE, *, name: str = "mask_teacher"
+) -> keras.Model:
+    """Builds a U-Net whose encoder is a frozen InceptionV3.
+
+    Only the decoder learns, so that the few labelled photos suffice; and only the decoder has to
+    be stored (`decoder_of`), so that no file of ours contains somebody else's weights.
+
+    Args:
+        weights: Weights of the encoder, see `unmask.inception.build_inception`; random when None.
+        side: Side of the square input in pixels, a multiple of 32 and at least 96.
+        name: Name of the model.
+
+    Returns:
+        A model from (B, side, side, 3) in [0, 1] to (B, side, side, 1) float32: the probability
+        that the pixel belongs to a face mask.
+
+    Raises:
+        ValueError: `side` is too small or no multiple of 32.
+        WeightsError: The encoder's weights are missing, unreadable or of another network.
+
+    Example:
+        >>> build_teacher(None, 96).output_shape
+        (None, 96, 96, 1)
+
+    Reference:
+        Szegedy et al., "Rethinking the Inception Architecture for Computer Vision", CVPR 2016;
+        Ronneberger et al., "U-Net", MICCAI 2015.
+    """
+    if side < _LEAST_SIDE or side % STRIDE:
+        raise ValueError(
+            f"side must be a multiple of {STRIDE} from {_LEAST_SIDE} on. Received: side={side}"
+        )
+    encoder = build_pyramid(build_inception(side, weights))
+    encoder.trainable = False
+    inputs = keras.Input((side, side, 3), name="photo")
+    x = keras.layers.Rescaling(2.0, offset=-1.0, name="rescale")(inputs)
+    # training=False: frozen batch statistics too, also while the decoder is being trained.
+    outputs = _build_decoder(side)(encoder(x, training=False))
+    return keras.Model(inputs, outputs, name=name)
+
+
+def decoder_of(teacher: keras.Model) -> keras.Model:
+    """Return the part of a teacher that learns and is stored; it shares the variables."""
+    return teacher.get_layer("decoder")
+
+
+def load_teacher(
+    decoder: str | os.PathLike[str], backbone: str | os.PathLike[str], side: int = WORKING_SIDE
+) -> keras.Model:
+    """Build a teacher with its encoder's and its decoder's weights.
+
+    Args:
+        decoder: The file that the training has left, written from `decoder_of(teacher)`.
+        backbone: Weights of the encoder, the same that the training had.
+        side: See `build_teacher`.
+
+    Returns:
+        The teacher.
+
+    Raises:
+        WeightsError: A file is missing, unreadable or of another network.
+    """
+    teacher = build_teacher(backbone, side)
+    load_weights(decoder_of(teacher), decoder)
+    return teacher
+
+
+def _build_decoder(side: int) -> keras.Model:
+    inputs, maps = [], []
+    for level, channels in enumerate(_CHANNELS, start=1):
+        grid, first, lacking = side // 2**level, _FIRST[level - 1], _LACKING[level - 1]
+        given = keras.Input((grid - lacking,) * 2 + (channels,), name=f"map{level}")
+        # Padded in the middle of what is lacking, a position means the same place of the photo
+        # in every map and in what the deeper levels hand up; resized maps would be shifted by up
+        # to a position, which is 16 pixels at the deepest.
+        margins = ((first, lacking - first),) * 2
+        inputs.append(given)
+        maps.append(keras.layers.ZeroPadding2D(margins, name=f"align{level}")(given))
+    x = keras.layers.SpatialDropout2D(0.1, name="dropout")(maps[3])
+    x = _conv(x, 192, "deep_reduce", kernel=1)
+    x = _conv(x, 192, "deep")
+    # Dilated, to see a whole face that fills the photo.
+    wide = _conv(x, 192, "deep_wide", dilation=3)
+    x = keras.layers.Add(name="deep_add")([x, wide])
+    for level, width, skip, count in ((3, 128, 96, 2), (2, 64, 48, 2), (1, 32, 24, 1)):
+        x = keras.layers.UpSampling2D(interpolation="bilinear", name=f"up{level}_resize")(x)
+        side_path = _conv(maps[level - 1], skip, f"up{level}_skip", kernel=1)
+        x = keras.layers.Concatenate(name=f"up{level}_join")([x, side_path])
+        for number in range(1, count + 1):
+            x = _conv(x, width, f"up{level}_{number}")
+    x = keras.layers.Conv2DTranspose(1, 4, strides=2, padding="same", name="logit")(x)
+    outputs = keras.layers.Activation("sigmoid", dtype="float32", name="probability")(x)
+    return keras.Model(inputs, outputs, name="decoder")
+
+
+def _conv(
+    x: keras.KerasTensor, width: int, name: str, *, kernel: int = 3, dilation: int = 1
+) -> keras.KerasTensor:
+    x = keras.layers.Conv2D(
+        width, kernel, dilation_rate=dilation, padding="same", use_bias=False,
+        kernel_initializer="he_normal", name=f"{name}_conv",
+    )(x)  # fmt: skip
+    # As in `build_unet`: a short training must not remember its first steps.
+    x = keras.layers.BatchNormalization(momentum=0.97, name=f"{name}_bn")(x)
+    return keras.layers.ReLU(name=f"{name}_relu")(x)
