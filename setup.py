@@ -69,6 +69,8 @@ setup(
         f"{TENSORFLOW}>=2.18,<3",
         "keras>=3.8,<4",
         "keras-tuner>=1.4.7,<2",
+        # keras-tuner imports it and does not ask for it.
+        "tensorboard>=2.18,<3",
         f"{OPENCV}>=4.10,<6",
         "scikit-image>=0.24,<0.27",
         "scikit-learn>=1.5,<2",
