@@ -10,8 +10,8 @@ from unmask.face import grow
 
 # How the two looks at a mask are joined; chosen on labelled photos.
 _SURE_IN_BOTH, _SURE_ALONE = 0.15, 0.7
-# In crop pixels. Less (8) gives the masks of 56 training photos an IoU of 0.913 instead of 0.907, but
-# leaves the rims of wide masks beside the jaw, which spoil a picture more than a few pixels of scarf.
+# In crop pixels. Less (8) gives the masks of 56 training photos an IoU of 0.913 instead of 0.907,
+# but leaves the rims of wide masks beside the jaw, which spoil a picture more than a bit of scarf.
 _OUTLINE_MARGIN = 16
 
 
