@@ -207,7 +207,7 @@ train(config, lambda line: print(line, flush=True))
 
 @pytest.mark.slow
 def test_kill_nine_loses_nothing_but_time(config, tmp_path):
-    config = replace(config, steps=40, history_steps=1, checkpoint_minutes=0.02)
+    config = replace(config, steps=40, history_steps=1, checkpoint_minutes=0.002)
     (tmp_path / "config.pickle").write_bytes(pickle.dumps(config))
     process = subprocess.Popen(
         [sys.executable, "-c", KILL_SCRIPT, str(tmp_path / "config.pickle")],
