@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this command's arguments."""
     parser.add_argument(
-        "--model", default="unet", choices=("unet", "mrcnn"),
-        help="a U-Net or a small Mask R-CNN (default: unet)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--network", default="lite", choices=("lite", "teacher"),
-        help="of unet: the small one that ships, or a decoder on a frozen ImageNet InceptionV3,"
-        " whose labels `unmask label` gives to the small one (default: lite)",
+        "--network", default="lite", choices=("lite", "teacher", "mrcnn"),
+        help="the small U-Net that ships; a decoder on a frozen ImageNet InceptionV3, whose labels"
+        " `unmask label` gives to the small one; or a small Mask R-CNN (default: lite)",
     )  # fmt: skip
     parser.add_argument(
         "--backbone", metavar="PATH|imagenet",
@@ -54,54 +51,35 @@ def main(args: argparse.Namespace) -> int:
 
     if (args.network == "teacher") != (args.backbone is not None):
         raise UnmaskError("--network teacher and --backbone go together")
-    if args.network == "teacher" and args.model != "unet":
-        raise UnmaskError(f"--network teacher is a unet. Received: --model {args.model}")
     # The scenes are made in one thread beside the training, which needs the other cores.
     cv2.setNumThreads(1)
-    path = _train_detector(args) if args.model == "mrcnn" else _train_unet(args)
+    settings: dict[str, Any] = {
+        "data": args.data,
+        "out": args.out,
+        "further": args.further,
+        "minutes": args.minutes,
+        "seed": args.seed,
+        "policy": args.policy,
+    }
+    if args.rate is not None:
+        settings["rate"] = args.rate
+    path = (
+        _train_detector(settings, args.init)
+        if args.network == "mrcnn"
+        else _train_unet(settings, args.init, args.backbone)
+    )
     print(f"best weights: {path}")
     return 0
 
 
-def _train_unet(args: argparse.Namespace) -> Path:
+def _train_unet(settings: dict[str, Any], init: Path | None, backbone: str | None) -> Path:
     from unmask.segmentation.train import TEACHER, TrainConfig, train
 
-    settings = dict(TEACHER) if args.network == "teacher" else {}
-    if args.rate is not None:
-        settings["rate"] = args.rate
-    return train(
-        TrainConfig(
-            data=args.data,
-            out=args.out,
-            further=args.further,
-            minutes=args.minutes,
-            seed=args.seed,
-            init=args.init,
-            policy=args.policy,
-            backbone=args.backbone,
-            **settings,
-        )
-    )
+    preset = TEACHER if backbone else {}
+    return train(TrainConfig(**{**preset, **settings}, init=init, backbone=backbone))
 
 
-def _train_detector(args: argparse.Namespace) -> Path:
+def _train_detector(settings: dict[str, Any], encoder: Path | None) -> Path:
     from unmask.segmentation.detector import DetectorTraining, train
 
-    return train(
-        DetectorTraining(
-            data=args.data,
-            out=args.out,
-            further=args.further,
-            minutes=args.minutes,
-            seed=args.seed,
-            encoder=args.init,
-            rate=1e-3 if args.rate is None else args.rate,
-            policy=args.policy,
-        )
-    )
-
-
-if __name__ == "__main__":
-    _parser = argparse.ArgumentParser(description=__doc__)
-    add_arguments(_parser)
-    raise SystemExit(main(_parser.parse_args()))
+    return train(DetectorTraining(**settings, encoder=encoder))
