@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from unmask.inpainting.data import Variety
+    from unmask.inpainting.networks import Networks
     from unmask.inpainting.trainer import TrainConfig
 
 
@@ -53,6 +55,12 @@ def _add_budget_arguments(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--side", type=int, default=192, help="side of the images, at most 192")
     group.add_argument("--rate", type=float, default=2e-4, help="peak learning rate (2e-4)")
     group.add_argument(
+        "--discriminator-rate", type=float, help="the discriminator's (default: the generator's)"
+    )
+    group.add_argument(
+        "--beta", type=float, help="Adam's decay of the first moment (default: as published)"
+    )
+    group.add_argument(
         "--sheet-minutes", type=float, default=10.0, help="time between sample sheets; 0: none (10)"
     )
     group.add_argument("--tensorboard", action="store_true", help="write event files too")
@@ -84,6 +92,9 @@ def _add_loss_arguments(group: argparse._ArgumentGroup) -> None:
         help=".npz of a compressed VGG-19, a file of VGG-19's weights (torchvision's .pth, Keras' "
         ".h5), or 'imagenet': Keras downloads it",
     )
+    group.add_argument(
+        "--perceptual", type=float, default=0.1, help="weight of the perceptual loss (0.1)"
+    )
     group.add_argument("--style", type=float, default=250.0, help="weight of the style loss (250)")
     group.add_argument(
         "--adversarial", type=float, default=0.01, help="its weight; 0: no discriminator (0.01)"
@@ -113,7 +124,6 @@ def main(args: argparse.Namespace) -> int:
 
 def _config(args: argparse.Namespace) -> TrainConfig:
     from unmask.inpainting.losses import LossWeights
-    from unmask.inpainting.networks import NETWORKS
     from unmask.inpainting.trainer import TrainConfig
     from unmask.weights import find
 
@@ -123,20 +133,24 @@ def _config(args: argparse.Namespace) -> TrainConfig:
         prior=args.prior or find("lite", "prior").path,
         features=args.features,
         out=args.out,
-        networks=NETWORKS[args.network],
+        networks=_networks(args),
         gender=args.gender,
         minutes=args.minutes,
         steps=args.steps,
         side=args.side,
         batch_size=args.batch_size,
         rate=args.rate,
-        discriminator_rate=args.rate,
+        discriminator_rate=_or(args.discriminator_rate, args.rate),
         init=args.init and args.init / "generator.safetensors",
         # Shipped generators come without one; it then starts anew.
         init_discriminator=discriminator if discriminator and discriminator.is_file() else None,
         average=args.average,
         weights=LossWeights(
-            style=args.style, adversarial=args.adversarial, tv=args.tv, parsing=args.parsing
+            perceptual=args.perceptual,
+            style=args.style,
+            tv=args.tv,
+            adversarial=args.adversarial,
+            parsing=args.parsing,
         ),
         parser=args.parser,
         published_targets=args.published_targets,
@@ -146,6 +160,15 @@ def _config(args: argparse.Namespace) -> TrainConfig:
         sheet_minutes=args.sheet_minutes or None,
         tensorboard=args.tensorboard,
     )
+
+
+def _networks(args: argparse.Namespace) -> Networks:
+    from unmask.inpainting.networks import NETWORKS
+
+    networks = NETWORKS[args.network]
+    if args.beta is None:
+        return networks
+    return replace(networks, betas=(args.beta, networks.betas[1]))
 
 
 def _variety(args: argparse.Namespace) -> Variety:
