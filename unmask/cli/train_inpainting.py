@@ -127,6 +127,9 @@ def _config(args: argparse.Namespace) -> TrainConfig:
     from unmask.inpainting.trainer import TrainConfig
     from unmask.weights import find
 
+    discriminator_rate = args.discriminator_rate
+    if discriminator_rate is None:
+        discriminator_rate = args.rate
     discriminator = args.init and args.init / "discriminator.safetensors"
     return TrainConfig(
         folders=args.data,
@@ -140,7 +143,7 @@ def _config(args: argparse.Namespace) -> TrainConfig:
         side=args.side,
         batch_size=args.batch_size,
         rate=args.rate,
-        discriminator_rate=_or(args.discriminator_rate, args.rate),
+        discriminator_rate=discriminator_rate,
         init=args.init and args.init / "generator.safetensors",
         # Shipped generators come without one; it then starts anew.
         init_discriminator=discriminator if discriminator and discriminator.is_file() else None,

@@ -16,7 +16,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--backbone", metavar="PATH|imagenet",
-        help='weights of the teacher\'s InceptionV3; "imagenet": Keras downloads them',
+        help='weights of InceptionV3, the teacher\'s encoder; lite learns to imitate its features'
+        ' beside its task (default: it does not); "imagenet": Keras downloads them',
     )  # fmt: skip
     parser.add_argument(
         "--data", type=Path, required=True,
@@ -49,8 +50,10 @@ def main(args: argparse.Namespace) -> int:
 
     from unmask.errors import UnmaskError
 
-    if (args.network == "teacher") != (args.backbone is not None):
-        raise UnmaskError("--network teacher and --backbone go together")
+    if args.network == "teacher" and args.backbone is None:
+        raise UnmaskError("--network teacher needs --backbone")
+    if args.network == "mrcnn" and args.backbone is not None:
+        raise UnmaskError(f"--network mrcnn has no --backbone. Received: {args.backbone}")
     # The scenes are made in one thread beside the training, which needs the other cores.
     cv2.setNumThreads(1)
     settings: dict[str, Any] = {
@@ -66,17 +69,20 @@ def main(args: argparse.Namespace) -> int:
     path = (
         _train_detector(settings, args.init)
         if args.network == "mrcnn"
-        else _train_unet(settings, args.init, args.backbone)
+        else _train_unet(settings, args)
     )
     print(f"best weights: {path}")
     return 0
 
 
-def _train_unet(settings: dict[str, Any], init: Path | None, backbone: str | None) -> Path:
-    from unmask.segmentation.train import TEACHER, TrainConfig, train
+def _train_unet(settings: dict[str, Any], args: argparse.Namespace) -> Path:
+    from unmask.segmentation.train import IMITATION, TEACHER, TrainConfig, train
 
-    preset = TEACHER if backbone else {}
-    return train(TrainConfig(**{**preset, **settings}, init=init, backbone=backbone))
+    preset: dict[str, Any] = {}
+    if args.backbone is not None:
+        preset = TEACHER if args.network == "teacher" else IMITATION
+    settings = {**preset, **settings, "init": args.init, "backbone": args.backbone}
+    return train(TrainConfig(**settings))
 
 
 def _train_detector(settings: dict[str, Any], encoder: Path | None) -> Path:

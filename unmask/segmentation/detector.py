@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,12 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from unmask.metrics import iou
 from unmask.mrcnn.callbacks import StopOnNaN
 from unmask.mrcnn.config import Config
 from unmask.mrcnn.dataset import Dataset
 from unmask.mrcnn.model import BatchLoader, MaskRCNN
 from unmask.segmentation.data import build_composer
-from unmask.segmentation.evaluate import PhotoScores, score_masks
+from unmask.segmentation.evaluate import evaluate_photos
 from unmask.segmentation.model import LITE, build_unet
 from unmask.segmentation.regions import MaskRegion, find_regions
 from unmask.segmentation.scenes import SceneComposer
@@ -284,7 +284,8 @@ class KeepBest(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Measure, and write the file when it was the best so far."""
         copy_weights(self.model, self._detector.keras_model)
-        value = evaluate_photos(self._detector, self._examples).pixels.iou
+        find = partial(find_masks, self._detector)
+        value = evaluate_photos(find, self._examples).pixels.iou
         if logs is not None:
             logs["val_iou"] = value
         if self._best < 0 and epoch > 0 and self._path.is_file():
@@ -335,20 +336,3 @@ def find_masks(detector: MaskRCNN, photo: NDArray[np.uint8]) -> list[MaskRegion]
             patch = mask[top:bottom, left:right].copy()
             regions.append(MaskRegion(box, float(score), patch, photo.shape[:2]))
     return sorted(regions, key=lambda region: -region.area)
-
-
-def evaluate_photos(detector: MaskRCNN, examples: Sequence[Example]) -> PhotoScores:
-    """Measure the detector as `evaluate.evaluate_photos` measures the U-Net.
-
-    Args:
-        detector: As `build_detector` returns it.
-        examples: Photos with one masked face each.
-    """
-    pairs, missed, alarms = [], 0, 0
-    for example in examples:
-        truth = example.mask > 0
-        masks = [region.mask for region in find_masks(detector, example.image)]
-        pairs.append((np.any(masks, axis=0) if masks else np.zeros_like(truth), truth))
-        missed += max((iou(mask, truth) for mask in masks), default=0.0) < 0.5
-        alarms += sum(not (mask & truth).any() for mask in masks)
-    return PhotoScores(score_masks(pairs), missed, alarms)

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import cv2
-import keras
 import numpy as np
 from numpy.typing import NDArray
 
 from unmask.metrics import iou
-from unmask.segmentation.predict import find_masks, segment_crops
+from unmask.mrcnn.boxes import extract_bboxes
+from unmask.mrcnn.scoring import average_precision, compute_matches
 from unmask.segmentation.regions import MaskRegion
 from unmask.segmentation.sources import Example
+
+Finder = Callable[[NDArray[np.uint8]], Sequence[MaskRegion]]
+"""From a photo, (H, W, 3) uint8 RGB, to the masks found in it. A segmenter of any kind is measured
+as one: `lambda photo: predict.find_masks(unet, photo)`, or `detector.find_masks` for Mask R-CNN."""
 
 # A border counts as met within this share of the picture's diagonal (the DAVIS benchmark's value).
 _BORDER_TOLERANCE = 0.008
@@ -46,11 +50,15 @@ class PhotoScores:
 
     Attributes:
         pixels: Pixel scores of all masks found in a photo together.
+        ap50: Average precision of the found masks, 0 to 1; one with an IoU of 0.5 is a hit.
+        ap75: The same with 0.75.
         missed: Photos in which no found mask has an IoU of 0.5 with the true one.
         false_alarms: Found masks that do not touch the true one.
     """
 
     pixels: MaskScores
+    ap50: float
+    ap75: float
     missed: int
     false_alarms: int
 
@@ -119,64 +127,102 @@ def boundary_f(
     return _harmonic(precision, recall)
 
 
-def evaluate_photos(
-    model: keras.Model, examples: Sequence[Example], **options: float
-) -> PhotoScores:
-    """Measure a segmenter on whole photos with one masked face each.
+def evaluate_photos(find: Finder, examples: Sequence[Example]) -> PhotoScores:
+    """Measure a segmenter on photos with one masked face each.
 
     Args:
-        model: A network of `build_unet`.
+        find: The segmenter.
         examples: The labelled photos.
-        **options: Passed on to `find_masks`.
 
     Returns:
         The scores.
+
+    Raises:
+        ValueError: There are no photos.
+
+    Example:
+        >>> truth = np.zeros((8, 8), np.uint8)
+        >>> truth[2:6, 2:6] = 1
+        >>> photo = Example(np.zeros((8, 8, 3), np.uint8), truth, (4.0, 4.0, 6.0))
+        >>> whole = MaskRegion((2.0, 2.0, 6.0, 6.0), 0.9, np.ones((4, 4), bool), (8, 8))
+        >>> scores = evaluate_photos(lambda pixels: [whole], [photo])
+        >>> scores.pixels.iou, scores.ap75, scores.missed
+        (1.0, 1.0, 0)
     """
+    found = [list(find(example.image)) for example in examples]
+    truths = [example.mask > 0 for example in examples]
     pairs, missed, alarms = [], 0, 0
-    for example in examples:
-        truth = example.mask > 0
-        regions = find_masks(model, example.image, **options)  # type: ignore[arg-type]
+    for regions, truth in zip(found, truths, strict=True):
         masks = [region.mask for region in regions]
-        found = np.any(masks, axis=0) if masks else np.zeros_like(truth)
-        pairs.append((found, truth))
+        pairs.append((np.any(masks, axis=0) if masks else np.zeros_like(truth), truth))
         missed += max((iou(mask, truth) for mask in masks), default=0.0) < 0.5
         alarms += sum(not (mask & truth).any() for mask in masks)
-    return PhotoScores(score_masks(pairs), missed, alarms)
+    ap50, ap75 = (instance_precision(found, truths, least) for least in (0.5, 0.75))
+    return PhotoScores(score_masks(pairs), ap50, ap75, missed, alarms)
 
 
-def evaluate_crops(
-    model: keras.Model, crops: NDArray[np.uint8], truths: NDArray[np.bool_], threshold: float = 0.5
-) -> MaskScores:
-    """Measure a segmenter on face crops.
+def instance_precision(
+    found: Sequence[Sequence[MaskRegion]],
+    truths: Sequence[NDArray[np.bool_]],
+    iou_threshold: float,
+) -> float:
+    """Return the average precision of found masks over a set of photos.
+
+    The masks of all photos are ranked together by their scores. Within a photo they are matched as
+    by `unmask.mrcnn.utils.compute_matches`, so that a second mask on the same face is wrong. What a
+    segmenter holds back, because its score is low, counts as not found.
 
     Args:
-        model: A network of `build_unet`.
-        crops: (B, S, S, 3) uint8 RGB, S a multiple of 32.
-        truths: (B, S, S) bool.
-        threshold: Probability from which on a pixel belongs to a mask.
+        found: The masks found in each photo.
+        truths: The true mask of each photo, (H, W) bool; empty where there is none.
+        iou_threshold: Least IoU of a hit.
 
     Returns:
-        The scores.
+        0 to 1; without any true mask, 1 when nothing was found and 0 otherwise.
+
+    Reference:
+        Everingham et al., "The Pascal Visual Object Classes Challenge: A Retrospective", IJCV 2015
+        (precision made monotone, area under the curve), with masks instead of boxes.
     """
-    found = segment_crops(model, crops) > threshold
-    return score_masks(zip(found, truths, strict=True))
+    scores, hits, objects = [], [], 0
+    for regions, truth in zip(found, truths, strict=True):
+        objects += int(truth.any())
+        ranked = sorted(regions, key=lambda region: -region.score)
+        scores += [region.score for region in ranked]
+        hits += _hits(ranked, truth, iou_threshold)
+    order = np.argsort(-np.asarray(scores), kind="stable")
+    value, _, _ = average_precision(np.asarray(hits, bool)[order], objects)
+    return value
 
 
-def false_alarms(
-    model: keras.Model, photos: Iterable[NDArray[np.uint8]], **options: float
-) -> list[list[MaskRegion]]:
+def false_alarms(find: Finder, photos: Iterable[NDArray[np.uint8]]) -> list[list[MaskRegion]]:
     """Look for masks where there are none.
 
     Args:
-        model: A network of `build_unet`.
+        find: The segmenter.
         photos: Photos without face masks, (H, W, 3) uint8 RGB.
-        **options: Passed on to `find_masks`.
 
     Returns:
         What was found in each photo; the share of entries that are not empty is the false alarm
         rate.
     """
-    return [find_masks(model, photo, **options) for photo in photos]  # type: ignore[arg-type]
+    return [list(find(photo)) for photo in photos]
+
+
+def _hits(
+    ranked: Sequence[MaskRegion], truth: NDArray[np.bool_], iou_threshold: float
+) -> list[bool]:
+    """Say of each mask of a photo, best first, whether it is the true one."""
+    if not ranked:
+        return []
+    masks = np.stack([region.mask for region in ranked], axis=-1)
+    true = truth[..., None] if truth.any() else np.zeros((*truth.shape, 0), bool)
+    _, match, _ = compute_matches(
+        extract_bboxes(true), np.ones(true.shape[-1], int), true,
+        extract_bboxes(masks), np.ones(len(ranked), int),
+        np.array([region.score for region in ranked]), masks, iou_threshold,
+    )  # fmt: skip
+    return [bool(m) for m in match > -1]
 
 
 def _outline(mask: NDArray[np.bool_]) -> NDArray[np.uint8]:

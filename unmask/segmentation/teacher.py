@@ -13,9 +13,9 @@ from unmask.weights import load_weights
 
 # InceptionV3 does not pad its first layers: its maps at strides 2, 4, 8 and 16 lack 3, 4, 3 and 2
 # positions, and their first one lies at this position of the grid that covers the whole photo.
-_FIRST = (1, 2, 1, 1)
-_LACKING = (3, 4, 3, 2)
-_CHANNELS = (64, 192, 288, 768)
+FIRST = (1, 2, 1, 1)
+LACKING = (3, 4, 3, 2)
+CHANNELS = (64, 192, 288, 768)
 
 # Least side whose deepest map still has some positions to look at.
 _LEAST_SIDE = 96
@@ -50,10 +50,7 @@ def build_teacher(
         Szegedy et al., "Rethinking the Inception Architecture for Computer Vision", CVPR 2016;
         Ronneberger et al., "U-Net", MICCAI 2015.
     """
-    if side < _LEAST_SIDE or side % STRIDE:
-        raise ValueError(
-            f"side must be a multiple of {STRIDE} from {_LEAST_SIDE} on. Received: side={side}"
-        )
+    check_side(side)
     encoder = build_pyramid(build_inception(side, weights))
     encoder.trainable = False
     inputs = keras.Input((side, side, 3), name="photo")
@@ -61,6 +58,14 @@ def build_teacher(
     # training=False: frozen batch statistics too, also while the decoder is being trained.
     outputs = _build_decoder(side)(encoder(x, training=False))
     return keras.Model(inputs, outputs, name=name)
+
+
+def check_side(side: int) -> None:
+    """Raise a ValueError for a side of the input at which the maps do not fit together."""
+    if side < _LEAST_SIDE or side % STRIDE:
+        raise ValueError(
+            f"side must be a multiple of {STRIDE} from {_LEAST_SIDE} on. Received: side={side}"
+        )
 
 
 def decoder_of(teacher: keras.Model) -> keras.Model:
@@ -91,8 +96,8 @@ def load_teacher(
 
 def _build_decoder(side: int) -> keras.Model:
     inputs, maps = [], []
-    for level, channels in enumerate(_CHANNELS, start=1):
-        grid, first, lacking = side // 2**level, _FIRST[level - 1], _LACKING[level - 1]
+    for level, channels in enumerate(CHANNELS, start=1):
+        grid, first, lacking = side // 2**level, FIRST[level - 1], LACKING[level - 1]
         given = keras.Input((grid - lacking,) * 2 + (channels,), name=f"map{level}")
         # Padded in the middle of what is lacking, a position means the same place of the photo
         # in every map and in what the deeper levels hand up; resized maps would be shifted by up
