@@ -113,17 +113,37 @@ def compute_ap(
         gt_boxes, gt_class_ids, gt_masks,
         pred_boxes, pred_class_ids, pred_scores, pred_masks, iou_threshold,
     )  # fmt: skip
-    if not len(gt_match):
-        value = 0.0 if len(pred_match) else 1.0
-        return value, np.array([value, 0.0]), np.array([0.0, 1.0]), overlaps
-    hits = np.cumsum(pred_match > -1)
-    precisions = np.concatenate([[0.0], hits / (np.arange(len(pred_match)) + 1), [0.0]])
-    recalls = np.concatenate([[0.0], hits / len(gt_match), [1.0]])
+    return (*average_precision(pred_match > -1, len(gt_match)), overlaps)
+
+
+def average_precision(
+    hits: Array, objects: int
+) -> tuple[float, NDArray[np.float64], NDArray[np.float64]]:
+    """Return the area under the curve of precision over recall.
+
+    Args:
+        hits: (m,) bool, whether each detection is right; best score first.
+        objects: Number of true objects.
+
+    Returns:
+        Average precision, precisions and recalls (m + 2). Without true objects the average
+        precision is 1 when nothing was detected and 0 otherwise.
+
+    Example:
+        >>> average_precision(np.array([True, False, True]), 2)[0]
+        0.8333333333333333
+    """
+    if not objects:
+        value = 0.0 if len(hits) else 1.0
+        return value, np.array([value, 0.0]), np.array([0.0, 1.0])
+    found = np.cumsum(hits)
+    precisions = np.concatenate([[0.0], found / (np.arange(len(hits)) + 1), [0.0]])
+    recalls = np.concatenate([[0.0], found / objects, [1.0]])
     # A better precision at a higher recall counts for all lower ones.
     precisions = np.maximum.accumulate(precisions[::-1])[::-1]
     steps = np.flatnonzero(recalls[:-1] != recalls[1:]) + 1
-    average = float(np.sum((recalls[steps] - recalls[steps - 1]) * precisions[steps]))
-    return average, precisions, recalls, overlaps
+    value = float(np.sum((recalls[steps] - recalls[steps - 1]) * precisions[steps]))
+    return value, precisions, recalls
 
 
 def compute_ap_range(
