@@ -29,6 +29,7 @@ from unmask.result import Face, Result
 from unmask.segmentation.predict import find_masks, segment_crops
 from unmask.segmentation.regions import MaskRegion, find_regions
 from unmask.subject import Subject, as_face, cut_subject, frame_subject, one_a_face
+from unmask.tint import match_tint
 from unmask.weights import find, load_weights
 
 if TYPE_CHECKING:
@@ -268,7 +269,8 @@ class Unmasker:
         for i, (subject, frame) in enumerate(zip(subjects, framed, strict=True)):
             # By its place in the photo, so that a photo's result does not depend on its neighbours.
             rng = np.random.default_rng([seed, len(faces[subject.photo])])
-            grained = match_grain(completed[i], frame.hole, rng)
+            toned = match_tint(completed[i], frame.hole)
+            grained = match_grain(toned, frame.hole, rng)
             image, changed = paste_back(images[subject.photo], grained, frame.hole, frame.matrix)
             images[subject.photo] = image
             faces[subject.photo].append(as_face(subject, image, changed))
