@@ -63,8 +63,19 @@ def test_views_are_drawn_once_and_the_same_for_a_seed(records, views, tmp_path):
     written = (tmp_path / "v.npy").stat().st_mtime_ns
     stored_views(records, tmp_path / "v.npy", masked=2, seed=5)
     assert (tmp_path / "v.npy").stat().st_mtime_ns == written
+
+
+def test_stored_views_of_something_else_are_refused(records, views, tmp_path):
+    path = tmp_path / "v.npy"
+    stored_views(records[:3], path, masked=1, seed=5)
+    with pytest.raises(DataError, match=r"v\.npy: was made with seed=5, wanted is 6"):
+        stored_views(records[:3], path, masked=1, seed=6)
+    # As many faces, but others.
+    with pytest.raises(DataError, match="was made with faces="):
+        stored_views(records[1:4], path, masked=1, seed=5)
+    path.with_suffix(".json").unlink()
     with pytest.raises(DataError, match="expected uint8"):
-        stored_views(records[:5], tmp_path / "v.npy", masked=2, seed=5)
+        stored_views(records[:5], path, masked=2, seed=5)
 
 
 def test_batches_are_the_same_for_a_seed_and_new_every_epoch(views):

@@ -8,7 +8,7 @@ import pytest
 
 from unmask.errors import DataError
 from unmask.gender.data import MARGIN, notebook_augmentation, stored_views, views_of_arrays
-from unmask.gender.sources import labels_of, read_faces
+from unmask.gender.sources import labels_of, lacks_landmarks, read_faces
 
 
 def write(path, grey: int) -> None:
@@ -64,6 +64,17 @@ def test_table(authors):
     table.write_text("file\na.png\n", encoding="utf-8")
     with pytest.raises(DataError, match="no column 'gender'"):
         read_faces([table], "train")
+    table.write_text("file,gender\n,male\n", encoding="utf-8")
+    with pytest.raises(DataError, match="line 2: file"):
+        read_faces([table], "train")
+    with pytest.raises(DataError, match=r"none\.csv: cannot be read"):
+        read_faces([authors / "none.csv"], "train")
+
+
+def test_which_sources_have_no_landmarks(authors, face_data):
+    assert lacks_landmarks(authors)
+    assert lacks_landmarks("faces.csv")
+    assert not lacks_landmarks(face_data)
 
 
 def test_arrays_become_views():

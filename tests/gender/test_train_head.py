@@ -108,6 +108,12 @@ def pooled(factor: float = 1.0) -> keras.Model:
     return keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(x))
 
 
+def weighted() -> keras.Model:
+    inputs = keras.Input((32, 32, 3))
+    x = keras.layers.Conv2D(3, 1)(inputs)
+    return keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(x))
+
+
 def test_features_are_those_of_the_views(views, tmp_path):
     copies = Copies(bare=1, masked=3)
     features = cached_features(pooled(), views, copies, tmp_path / "f.npy", scaling="inception")
@@ -146,8 +152,12 @@ def test_an_interrupted_computation_goes_on(views, tmp_path, monkeypatch):
     values = cached_features(pooled(), views, copies, path, faces_at_once=2).values
     np.testing.assert_array_equal(values, whole)
     assert seen[6:] == [2, 2, 3, 3, 4, 4, 5, 5]
-    with pytest.raises(DataError, match="expected float16"):
+    with pytest.raises(DataError, match=r"f\.npy: was made with bare=1, wanted is 2"):
         cached_features(pooled(), views, Copies(bare=2), path)
+    with pytest.raises(DataError, match="was made with scaling='paper', wanted is 'inception'"):
+        cached_features(pooled(), views, copies, path, scaling="inception")
+    with pytest.raises(DataError, match="was made with network="):
+        cached_features(weighted(), views, copies, path)
 
 
 def test_large_activations_stay_finite(views, tmp_path):

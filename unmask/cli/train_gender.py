@@ -22,36 +22,56 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "data",
         type=Path,
-        help="folder that holds the face folders, or Training/{female,male} and Validation/...",
+        help="folder that holds the face folders, or Training/{female,male} and Validation/..., or"
+        " a table.csv with the columns file, gender and split (train or val)",
     )
-    parser.add_argument("-o", "--out", type=Path, default=Path("runs/gender"), help="run folder")
     parser.add_argument(
-        "--network", choices=("compact", "paper"), default="compact", help="what is trained"
+        "-o", "--out", type=Path, default=Path("runs/gender"), help="run folder (%(default)s)"
     )
-    parser.add_argument("--minutes", type=float, default=12.0, help="time for the training steps")
+    parser.add_argument(
+        "--network",
+        choices=("compact", "paper"),
+        default="compact",
+        help="what is trained (%(default)s)",
+    )
+    parser.add_argument(
+        "--minutes", type=float, default=12.0, help="time for the training steps (12)"
+    )
     parser.add_argument("--batch-size", type=int, help="faces a step (compact 64, paper 256)")
     parser.add_argument(
         "--learning-rate", type=float, help="compact: peak rate (2e-3); paper: Adam's rate (1e-4)"
     )
     parser.add_argument("--init", type=Path, help="compact: weight file to start from")
     parser.add_argument(
-        "--precision", default="mixed_bfloat16", help='Keras dtype policy, e.g. "float32"'
+        "--precision",
+        default="mixed_bfloat16",
+        help='Keras dtype policy, e.g. "float32" (%(default)s)',
     )
-    parser.add_argument("--seed", type=int, default=0, help="seed of everything random")
+    parser.add_argument("--seed", type=int, default=0, help="seed of everything random (0)")
     paper = parser.add_argument_group("for --network paper")
     paper.add_argument(
         "--backbone", default="imagenet", help='"imagenet" (Keras downloads it) or a weight file'
     )
     paper.add_argument(
-        "--scaling", choices=("inception", "paper"), default="inception", help="[-1, 1] or [0, 1]"
+        "--scaling",
+        choices=("inception", "paper"),
+        default="inception",
+        help="what InceptionV3 sees: [-1, 1] or [0, 1] (%(default)s)",
     )
-    paper.add_argument("--units", type=int, default=1536, help="width of the two tuned layers")
+    paper.add_argument(
+        "--units", type=int, default=1536, help="width of the two tuned layers (1536)"
+    )
     paper.add_argument(
         "--tuned", type=Path, help="best.json of `unmask tune gender`, instead of --units"
     )
-    paper.add_argument("--epochs", type=int, default=150, help="at most so many")
+    paper.add_argument("--epochs", type=int, default=150, help="at most so many (150)")
     paper.add_argument("--faces", type=int, help="number of training faces (default: all)")
-    paper.add_argument("--masked", type=int, default=2, help="cached masked copies of each face")
+    paper.add_argument(
+        "--masked",
+        type=int,
+        default=2,
+        help="cached masked copies of each face, each augmented differently (2)",
+    )
     paper.add_argument(
         "--fine-tune", action="store_true", help="train the top two blocks of the backbone too"
     )
@@ -68,12 +88,12 @@ def main(args: argparse.Namespace) -> int:
 
 
 def _train_compact(args: argparse.Namespace) -> GenderReport:
+    from unmask.gender.sources import lacks_landmarks
     from unmask.gender.train import TrainConfig, train
 
-    authors = _is_authors_layout(args.data)
-    places: dict[str, Any] = (
-        {"folders": (".",), "folder_weights": (1.0,), "masked_views": 0} if authors else {}
-    )
+    places: dict[str, Any] = {}
+    if lacks_landmarks(args.data):
+        places = {"folders": (".",), "folder_weights": (1.0,), "masked_views": 0}
     return train(
         TrainConfig(
             **places,
@@ -90,23 +110,24 @@ def _train_compact(args: argparse.Namespace) -> GenderReport:
 
 
 def _train_paper(args: argparse.Namespace) -> GenderReport:
+    from unmask.gender.sources import lacks_landmarks
     from unmask.gender.train_head import HeadConfig, train_head
     from unmask.gender.tune import read_best
 
     tuned = asdict(read_best(args.tuned)) if args.tuned else {"units": args.units}
-    authors = _is_authors_layout(args.data)
-    places: dict[str, Any] = {"folders": (".",), "folder_weights": (1.0,)} if authors else {}
+    bare = lacks_landmarks(args.data)
+    places: dict[str, Any] = {"folders": (".",), "folder_weights": (1.0,)} if bare else {}
     return train_head(
         HeadConfig(
             **places,
-            bare=1 + args.masked if authors else 1,
+            bare=1 + args.masked if bare else 1,
             data=args.data,
             out=args.out,
             backbone=args.backbone,
             scaling=args.scaling,
             **tuned,
             faces=args.faces,
-            masked=0 if authors else args.masked,
+            masked=0 if bare else args.masked,
             minutes=args.minutes,
             epochs=args.epochs,
             batch_size=args.batch_size or 256,
@@ -116,8 +137,3 @@ def _train_paper(args: argparse.Namespace) -> GenderReport:
             seed=args.seed,
         )
     )
-
-
-def _is_authors_layout(data: Path) -> bool:
-    # Those photos come without landmarks, so no masks can be drawn on them.
-    return (data / "Training").is_dir()

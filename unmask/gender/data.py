@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from unmask.errors import DataError
 from unmask.face import CROP_SIZE
+from unmask.gender.cache import check_origin, digest
 from unmask.gender.model import VIEW
 from unmask.gender.sources import has_landmarks, labels_of
 from unmask.image import load_image
@@ -135,7 +136,7 @@ def stored_views(
 
     Args:
         records: The faces.
-        path: A `.npy` file; it is used as it is when it has the right shape.
+        path: A `.npy` file; a note of the same name, `.json`, tells what it was made of.
         masked: Number of masked views of each face.
         seed: Seed of the masks; a face's masks depend on it and on the face's position alone.
         threads: Threads that draw.
@@ -144,12 +145,13 @@ def stored_views(
         The views, memory-mapped.
 
     Raises:
-        DataError: The file holds something else, or masks are wanted on faces without landmarks.
+        DataError: The file holds other views, or masks are wanted on faces without landmarks.
     """
     if masked and not has_landmarks(records):
         raise DataError(f"{path}: masks need landmarks, which not all faces have")
     path = Path(path)
     shape = (len(records), 1 + masked, _SOURCE_SIDE, _SOURCE_SIDE, 3)
+    check_origin(path, {"masked": masked, "seed": seed, "faces": _digest_of(records)})
     if not path.is_file():
         synthesizer = MaskSynthesizer(seed)
 
@@ -167,6 +169,18 @@ def stored_views(
     if stored.shape != shape or stored.dtype != np.uint8:
         raise DataError(f"{path}: holds {stored.dtype} {stored.shape}, expected uint8 {shape}")
     return Views(stored, labels_of(records))
+
+
+def _digest_of(records: Sequence[FaceRecord]) -> str:
+    """Name some faces by their files and landmarks, wherever the data folder is."""
+    return digest(
+        part
+        for record in records
+        for part in (
+            f"{record.path.parent.name}/{record.path.name}\n".encode(),
+            np.ascontiguousarray(record.landmarks, np.float32).tobytes(),
+        )
+    )
 
 
 def _draw(

@@ -8,7 +8,7 @@ is cached several times, each time augmented differently.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.progress import track
 
 from unmask.errors import DataError
+from unmask.gender.cache import check_origin, digest
 from unmask.gender.data import Views, augment
 from unmask.gender.model import Scaling
 
@@ -89,7 +90,7 @@ def cached_features(
         network: From (B, size, size, 3) to the features; the windows are enlarged to its size.
         views: The faces.
         copies: Which copies of each face.
-        path: A `.npy` file, float16; it is used as it is when it has the right shape.
+        path: A `.npy` file, float16; a note of the same name, `.json`, tells what it was made of.
         scaling: What the network sees, as in `unmask.gender.model.build_classifier`.
         faces_at_once: Faces whose copies go through the network together.
 
@@ -97,10 +98,12 @@ def cached_features(
         The features, memory-mapped.
 
     Raises:
-        DataError: The file holds something else.
+        DataError: The file holds other features.
     """
     path = Path(path)
     shape = (len(views.labels), copies.bare + copies.masked, *network.output_shape[1:])
+    weights = digest(np.ascontiguousarray(value).tobytes() for value in network.get_weights())
+    check_origin(path, {**asdict(copies), "scaling": scaling, "network": weights})
     if not path.is_file():
         _compute(_extractor(network, views, scaling), views, copies, path, shape, faces_at_once)
     return Features(_open(path, shape, "r"), views.labels)

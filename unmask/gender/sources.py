@@ -81,23 +81,38 @@ def read_table(path: str | os.PathLike[str], split: str) -> list[FaceRecord]:
         The records in the order of the table.
 
     Raises:
-        DataError: The table lacks a column or names a gender other than "female", "male" or "".
+        DataError: The table cannot be read, lacks a column or a file's name, or has a gender other
+            than "female", "male" or "".
     """
     path = Path(path)
-    with path.open(newline="", encoding="utf-8") as handle:
-        reader = csv.DictReader(handle)
-        missing = {"file", "gender"} - set(reader.fieldnames or ())
-        if missing:
-            raise DataError(f"{path}: has no column {sorted(missing)[0]!r}")
-        rows = list(reader)
+    try:
+        with path.open(newline="", encoding="utf-8") as handle:
+            reader = csv.DictReader(handle)
+            missing = {"file", "gender"} - set(reader.fieldnames or ())
+            rows = list(reader)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path}: cannot be read ({error})") from error
+    if missing:
+        raise DataError(f"{path}: has no column {sorted(missing)[0]!r}")
     for number, row in enumerate(rows, start=2):
+        if not row["file"]:
+            raise DataError(f"{path}: line {number}: file: is empty")
         if row["gender"] not in (*GENDERS, "", None):
-            raise DataError(f"{path}: line {number}: gender. Received: {row['gender']!r}")
+            raise DataError(
+                f"{path}: line {number}: gender: must be one of {GENDERS} or empty. "
+                f"Received: {row['gender']!r}"
+            )
     return [
         FaceRecord(path.parent / row["file"], _NO_LANDMARKS, split, row["gender"])
         for row in rows
         if (row.get("split") or "train") == split
     ]
+
+
+def lacks_landmarks(source: str | os.PathLike[str]) -> bool:
+    """Tell whether a source is a table or has the authors' layout: no masks can be drawn there."""
+    path = Path(source)
+    return path.suffix.lower() == ".csv" or (path / _AUTHORS_SPLITS["train"]).is_dir()
 
 
 def has_landmarks(records: Sequence[FaceRecord]) -> bool:
