@@ -75,6 +75,7 @@ setup(
         "scikit-image>=0.24,<0.27",
         "scikit-learn>=1.5,<2",
         "scipy>=1.13,<2",
+        "threadpoolctl>=3.1,<4",
         "numpy>=1.26,<3",
         "pandas>=2.2,<4",
         "matplotlib>=3.9,<4",

@@ -66,6 +66,25 @@ def test_two_photos_of_one_name(folder, tmp_path):
     assert sorted(p.name for p in out.iterdir()) == ["wall-2.png", "wall.png"]
 
 
+def test_resume_leaves_results_alone(folder, tmp_path, capsys):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "astronaut.png").write_bytes(b"mine")
+    assert main(["run", str(folder), "-o", str(out), "--resume"]) == 0
+    printed = capsys.readouterr().out
+    assert "1 of 2 photos had their results already" in printed
+    assert "1 of 1 photos written" in printed
+    assert (out / "astronaut.png").read_bytes() == b"mine"
+    assert (out / "wall.png").is_file()
+
+
+@pytest.mark.parametrize("option", [["--workers", "0"], ["--seed", "-1"], ["--seed", "x"]])
+def test_wrong_numbers(option, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(["run", "photo.jpg", *option])
+    assert f"Received: {option[1]}" in capsys.readouterr().err
+
+
 def test_nothing_to_do(tmp_path, capsys):
     assert main(["run", str(tmp_path)]) == 2
     assert "no photos" in capsys.readouterr().err

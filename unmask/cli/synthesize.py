@@ -3,20 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from unmask.synthesis.pairs import SynthesisSettings
-
-_THREADS = (
-    "OMP_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "TF_NUM_INTRAOP_THREADS",
-    "TF_NUM_INTEROP_THREADS",
-)
 
 _DESCRIPTION = """Put drawn masks onto the faces of a folder. The face is found where no table
 says where it is, brought into the canonical crop, and masked. DST gets images/ (bare), masked/,
@@ -95,7 +87,9 @@ def _add_look(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Write the pairs; 1 where a face failed, 2 where nothing could begin."""
-    _one_thread_each()
+    from unmask.engines import one_thread_each
+
+    one_thread_each()
     from rich.console import Console
     from rich.progress import track
 
@@ -125,16 +119,6 @@ def main(args: argparse.Namespace) -> int:
         return 2
     print(f"{len(faces) - failed} of {len(faces)} faces: {args.destination}")
     return 1 if failed else 0
-
-
-def _one_thread_each() -> None:
-    """Let numerical libraries, which are loaded later, use one thread a worker.
-
-    Workers share the processors among themselves; and one thread always adds in one order, so
-    that the files do not depend on the number of workers.
-    """
-    for name in _THREADS:
-        os.environ.setdefault(name, "1")
 
 
 def _settings(args: argparse.Namespace) -> SynthesisSettings:

@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from unmask.engines import ENGINES, work_through
 from unmask.errors import DataError
 from unmask.io import atomic_path, write_text_atomic
-from unmask.synthesis.engines import ENGINES, run_local, run_ray
 from unmask.synthesis.journal import Journal
 from unmask.synthesis.sources import SourceFace
 from unmask.synthesis.worker import PairMaker, PairResult, SynthesisSettings, target_names
@@ -47,6 +47,8 @@ COLUMNS = (
 """Columns of the manifest."""
 
 _JOURNAL_FILE = "journal.jsonl"
+# Faces of one Ray task; what such a task has done is written down when it ends.
+_FACES_A_TASK = 32
 
 
 def write_pairs(
@@ -96,16 +98,18 @@ def write_pairs(
     finished = _finished(destination, journal)
     errors: dict[str, str] = {}
     open_faces = [face for face in faces if face.file not in finished]
-    maker = PairMaker(settings, destination)
     try:
         yield from (finished[face.file] for face in faces if face.file in finished)
-        results = (
-            run_local(maker, open_faces, workers)
-            if engine == "local"
-            else run_ray(maker, open_faces, workers, ray_address)
+        results = work_through(
+            PairMaker(settings, destination),
+            open_faces,
+            engine=engine,
+            workers=workers,
+            ray_address=ray_address,
+            jobs_a_task=_FACES_A_TASK,
         )
         with journal:
-            for result in results if open_faces else ():
+            for result in results:
                 if result.error is None:
                     finished[result.file] = result
                     journal.append(_entry(result))

@@ -1,0 +1,52 @@
+"""The engines: every job once, whoever does it."""
+
+from __future__ import annotations
+
+import importlib
+import math
+import sys
+
+import pytest
+
+from unmask.engines import work_through
+from unmask.errors import UnmaskError
+
+JOBS = [float(number * number) for number in range(12)]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_every_job_once(workers):
+    assert sorted(work_through(math.sqrt, JOBS, workers=workers)) == list(map(float, range(12)))
+
+
+def test_no_jobs():
+    assert list(work_through(math.sqrt, [], workers=2)) == []
+
+
+def test_an_error_of_the_work_arrives():
+    with pytest.raises(ValueError, match="math"):
+        list(work_through(math.sqrt, [1.0, -1.0], workers=2))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"), [({"workers": 0}, "workers=0"), ({"engine": "spark"}, "engine='spark'")]
+)
+def test_wrong_options(options, message):
+    with pytest.raises(ValueError, match=message):
+        work_through(math.sqrt, JOBS, **options)
+
+
+def test_without_ray_the_extra_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)  # what Python does when it is not installed
+    with pytest.raises(UnmaskError, match=r"unmask\[scale\]"):
+        list(work_through(math.sqrt, JOBS, engine="ray"))
+
+
+@pytest.mark.slow
+def test_ray():
+    pytest.importorskip("ray", reason="needs Ray: pip install 'unmask[scale]'")
+    answers = work_through(math.sqrt, JOBS, engine="ray", workers=2, jobs_a_task=5)
+    assert sorted(answers) == list(map(float, range(12)))
+    with pytest.raises(UnmaskError, match="Ray stopped"):
+        list(work_through(math.sqrt, [-1.0], engine="ray"))
+    assert not importlib.import_module("ray").is_initialized()

@@ -1,0 +1,142 @@
+"""Folders of photos: names, resuming, bad files, and the same bytes from every engine."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from unmask.demo import portraits, wear_mask
+from unmask.errors import ImageError, WeightsError
+from unmask.folders import FolderSettings, PhotoCompleter, complete_photos, plan_jobs, split_done
+from unmask.image import find_images, load_image, save_image
+from unmask.pipeline import Unmasker
+
+NO_RAY = importlib.util.find_spec("ray") is None
+
+
+@pytest.fixture(scope="module")
+def masked():
+    # About the face alone: a small photo.
+    return wear_mask(Unmasker(), portraits()[0])[:260, 90:350]
+
+
+@pytest.fixture
+def photos(tmp_path, masked):
+    folder = tmp_path / "photos"
+    save_image(folder / "astronaut.png", masked)
+    save_image(folder / "wall.png", np.full((90, 120, 3), 70, np.uint8))
+    (folder / "broken.jpg").write_bytes(b"\xff\xd8 no picture")
+    return folder
+
+
+def names(jobs):
+    return [str(job.target) for job in jobs]
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+# === Names ===
+
+
+def test_no_two_results_have_one_name():
+    photos = [Path("a.jpg"), Path("b/A.png"), Path("c/a-2.png")]
+    assert names(plan_jobs(photos, Path("out"))) == ["out/a.png", "out/A-2.png", "out/a-2-2.png"]
+
+
+def test_a_panel_takes_no_result_s_name():
+    jobs = plan_jobs([Path("a.jpg"), Path("a-panel.jpg")], Path("out"), panel=True)
+    assert names(jobs) == ["out/a.png", "out/a-panel-2.png"]
+    assert names(plan_jobs([Path("a.jpg"), Path("a-panel.jpg")], Path("out"))) == [
+        "out/a.png",
+        "out/a-panel.png",
+    ]
+
+
+def test_a_file_name_is_for_one_photo(tmp_path):
+    assert names(plan_jobs([Path("a.jpg")], Path("made.webp"))) == ["made.webp"]
+    with pytest.raises(ImageError, match=r"made\.webp.*2 photos"):
+        plan_jobs([Path("a.jpg"), Path("b.jpg")], Path("made.webp"))
+    with pytest.raises(ImageError, match=r"made\.gif.*'\.gif'"):
+        plan_jobs([Path("a.jpg")], Path("made.gif"))
+    folder = tmp_path / "results.png"
+    folder.mkdir()
+    assert names(plan_jobs([Path("a.jpg")], folder)) == [str(folder / "a.png")]
+
+
+def test_a_photo_is_never_replaced(tmp_path, photos):
+    with pytest.raises(ImageError, match=r"astronaut\.png"):
+        plan_jobs(find_images(photos), photos)
+    (tmp_path / "link").symlink_to(photos)
+    with pytest.raises(ImageError, match=r"astronaut\.png"):
+        plan_jobs(find_images(photos), tmp_path / "link")
+
+
+# === Resuming ===
+
+
+def test_what_is_there_is_done(tmp_path):
+    jobs = plan_jobs([Path("a.jpg"), Path("b.jpg")], tmp_path)
+    jobs[0].target.write_bytes(b"")
+    assert split_done(jobs, FolderSettings()) == ([jobs[0]], [jobs[1]])
+    # The table of what was found is asked for as well, and missing.
+    assert split_done(jobs, FolderSettings(json=True)) == ([], jobs)
+
+
+def test_resuming_needs_names_that_stay(tmp_path):
+    jobs = plan_jobs([Path("a.jpg"), Path("b/a.jpg")], tmp_path)
+    with pytest.raises(ImageError, match=r"b/a\.jpg.*same name as a\.jpg"):
+        split_done(jobs, FolderSettings())
+
+
+# === Completing ===
+
+
+def test_a_photo_that_breaks_the_pipeline_stays_alone(tmp_path, photos, masked):
+    class Fragile(Unmasker):
+        def __call__(self, photo, **options):
+            if any(p.pixels.shape == (90, 120, 3) for p in photo):
+                raise FloatingPointError("no wall, please")
+            return super().__call__(photo, **options)
+
+    completer = PhotoCompleter(FolderSettings())
+    completer._unmasker = Fragile()
+    reports = completer(plan_jobs(find_images(photos), tmp_path / "out"))
+    assert [report.faces for report in reports] == [1, 0, 0]
+    assert "broken.jpg" in reports[1].error
+    assert reports[2].error == f"{photos / 'wall.png'}: FloatingPointError: no wall, please"
+    assert load_image(tmp_path / "out" / "astronaut.png").shape == masked.shape
+
+
+def test_missing_weights_are_one_error(photos, tmp_path):
+    jobs = plan_jobs(find_images(photos), tmp_path)
+    with pytest.raises(WeightsError, match="paper/"):
+        next(complete_photos(jobs, FolderSettings(preset="paper")))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("engine", "workers"),
+    [
+        ("local", 2),
+        pytest.param(
+            "ray",
+            1,
+            marks=pytest.mark.skipif(NO_RAY, reason="needs Ray: pip install 'unmask[scale]'"),
+        ),
+    ],
+)
+def test_every_engine_writes_the_same_files(tmp_path, photos, engine, workers):
+    settings = FolderSettings(json=True, seed=3)
+    found = {}
+    for name, options in (("one", {}), ("other", {"engine": engine, "workers": workers})):
+        jobs = plan_jobs(find_images(photos), tmp_path / name)
+        reports = list(complete_photos(jobs, settings, **options))
+        found[name] = [(r.job.source.name, r.faces, r.error) for r in reports]
+    assert found["one"] == found["other"]
+    assert [error is None for *_, error in found["one"]] == [True, False, True]
+    assert contents(tmp_path / "one") == contents(tmp_path / "other")

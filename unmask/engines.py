@@ -1,0 +1,189 @@
+"""Who does many jobs: this process, several processes, or Ray on many machines.
+
+Every engine calls the very same object for each job; only the order of the answers differs.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import pickle
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from itertools import islice
+from multiprocessing import get_context
+from typing import Any, TypeVar, cast
+
+from unmask.errors import UnmaskError
+
+ENGINES = ("local", "ray")
+
+Job = TypeVar("Job")
+Answer = TypeVar("Answer")
+
+# Jobs that wait for each worker: enough to keep it busy, few enough for any number of jobs.
+_AHEAD = 4
+_THREADS = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "TF_NUM_INTRAOP_THREADS",
+    "TF_NUM_INTEROP_THREADS",
+)
+
+
+def work_through(
+    work: Callable[[Job], Answer],
+    jobs: Sequence[Job],
+    *,
+    engine: str = "local",
+    workers: int = 1,
+    ray_address: str | None = None,
+    jobs_a_task: int = 1,
+) -> Iterator[Answer]:
+    """Do every job once.
+
+    Args:
+        work: What to do with a job; with more than this process it must be picklable. Each worker
+            gets it once and calls it for job after job, so it may keep what was slow to load.
+        jobs: The jobs, picklable. What they name must be there on every machine (a network file
+            system).
+        engine: "local" or "ray".
+        workers: Number of processes, or of Ray actors with one processor each. A single local
+            worker is this process.
+        ray_address: Of a running cluster; Ray is started on this machine when None.
+        jobs_a_task: Jobs whose answers Ray gives together.
+
+    Yields:
+        The answers as they are finished.
+
+    Raises:
+        UnmaskError: Ray is not installed or cannot be started, or a worker was lost.
+        ValueError: The engine is unknown, or there is not a single worker.
+
+    Example:
+        >>> list(work_through(abs, [-1, 2]))
+        [1, 2]
+    """
+    if engine not in ENGINES:
+        raise ValueError(f"engine must be one of {ENGINES}. Received: engine={engine!r}")
+    if workers < 1:
+        raise ValueError(f"workers must be at least 1. Received: workers={workers}")
+    if engine == "ray":
+        return _with_ray(work, jobs, workers, ray_address, jobs_a_task)
+    return map(work, jobs) if workers == 1 else _with_processes(work, jobs, workers)
+
+
+def one_thread_each() -> None:
+    """Let numerical libraries that are loaded later use one thread a process.
+
+    Workers share the processors among themselves; and one thread always adds in one order, so
+    that results do not depend on the number of workers. Processes begun later do the same.
+    """
+    for name in _THREADS:
+        os.environ.setdefault(name, "1")
+
+
+# === Processes ===
+
+
+def _with_processes(
+    work: Callable[[Job], Answer], jobs: Sequence[Job], workers: int
+) -> Iterator[Answer]:
+    waiting = iter(jobs)
+    # TensorFlow's threads do not survive a fork: the processes start afresh.
+    with ProcessPoolExecutor(
+        workers, mp_context=get_context("spawn"), initializer=_begin, initargs=(work,)
+    ) as pool:
+        pending: set[Future[Answer]] = set()
+        try:
+            while True:
+                room = _AHEAD * workers - len(pending)
+                pending |= {pool.submit(_do, job) for job in islice(waiting, room)}
+                if not pending:
+                    return
+                done, pending = wait(pending, return_when=FIRST_COMPLETED)
+                yield from (future.result() for future in done)
+        except BrokenProcessPool as error:
+            raise UnmaskError(
+                f"a worker process was killed, perhaps for want of memory. Received: {workers=}"
+            ) from error
+        finally:
+            # After an interruption nobody waits for what has not begun.
+            pool.shutdown(cancel_futures=True)
+
+
+# The work of a worker process, which has no other place for it: a pool passes functions only.
+_given: list[Callable[[Any], Any]] = []
+
+
+def _begin(work: Callable[[Any], Any]) -> None:
+    _given[:] = [work]
+
+
+def _do(job: Any) -> Any:
+    return _given[0](job)
+
+
+# === Ray ===
+
+
+def _with_ray(
+    work: Callable[[Job], Answer],
+    jobs: Sequence[Job],
+    workers: int,
+    address: str | None,
+    jobs_a_task: int,
+) -> Iterator[Answer]:
+    try:
+        ray: Any = importlib.import_module("ray")
+        importlib.import_module("ray.data")
+    except ImportError as error:
+        raise UnmaskError(
+            f"the engine 'ray' needs Ray Data: pip install 'unmask[scale]' ({error})"
+        ) from error
+    if not jobs:
+        return
+    started = not ray.is_initialized()
+    if started:
+        # A machine of this number of processors, whatever it has: workers may share them.
+        local: dict[str, Any] = {"num_cpus": workers} if address is None else {}
+        quiet = {"include_dashboard": False, "logging_level": "ERROR", "log_to_driver": False}
+        try:
+            ray.init(address=address, **quiet, **local)
+        # Ray raises bare exceptions here: no cluster there, or a machine too busy to start one.
+        except Exception as error:
+            raise UnmaskError(f"Ray could not be started: {error}") from error
+    try:
+        ray.data.DataContext.get_current().enable_progress_bars = False
+        logging.getLogger("ray.data").setLevel(logging.WARNING)
+        rows = [{"job": pickle.dumps(job)} for job in jobs]
+        tasks = max(workers, -(-len(rows) // jobs_a_task))
+        data = ray.data.from_items(rows, override_num_blocks=min(tasks, len(rows)))
+        answers = data.map(
+            _RayWorker,
+            fn_constructor_args=(pickle.dumps(work),),
+            compute=ray.data.ActorPoolStrategy(size=workers),
+            num_cpus=1,
+        )
+        for row in answers.iter_rows():
+            yield cast(Answer, pickle.loads(row["answer"]))
+    except ray.exceptions.RayError as error:
+        raise UnmaskError(f"Ray stopped: {error}") from error
+    finally:
+        if started:
+            ray.shutdown()
+
+
+class _RayWorker:
+    """The work, whose jobs come, and whose answers go, as table rows."""
+
+    def __init__(self, work: bytes) -> None:
+        # Ray tells the libraries of OpenMP alone how many processors an actor has. It is set
+        # before the work is unpickled, and anything numerical imported with it.
+        one_thread_each()
+        self._work = pickle.loads(work)
+
+    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
+        return {"answer": pickle.dumps(self._work(pickle.loads(row["job"])))}
