@@ -9,7 +9,7 @@ import pytest
 from keras import layers
 
 from unmask.errors import WeightsError
-from unmask.mrcnn.h5 import load_h5, save_h5
+from unmask.mrcnn.h5 import load_h5, save_h5, stored_backbone
 
 
 def network(classes: int = 3, blocks: int = 6, seed: int = 0) -> keras.Model:
@@ -155,3 +155,13 @@ def test_files_that_are_no_weight_files(tmp_path: Path) -> None:
     network().save_weights(tmp_path / "keras.weights.h5")
     with pytest.raises(WeightsError, match="layout of Keras 2"):
         load_h5(network(), tmp_path / "keras.weights.h5")
+
+
+def test_a_file_says_which_resnet_it_is_for(tmp_path: Path) -> None:
+    path = tmp_path / "any.h5"
+    for blocks, name in ((6, "resnet50"), (23, "resnet101")):
+        save_h5(network(blocks=blocks), path)
+        assert stored_backbone(path) == name
+    save_h5(network(blocks=2), path)
+    with pytest.raises(WeightsError, match="no ResNet of 50 or 101 layers: 2 blocks"):
+        stored_backbone(path)

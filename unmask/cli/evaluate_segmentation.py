@@ -1,6 +1,6 @@
 """`unmask evaluate segmentation`: mask segmenters side by side, on held-out photos.
 
-Measures each weight file, of a small U-Net or of a small Mask R-CNN, on the validation split of
+Measures each weight file, of a small U-Net or of a Mask R-CNN, on the validation split of
 masks_labelme, and, where they exist, on mask_segmentation and faces_wide. Writes evaluation.json
 and evaluation.md.
 """

@@ -10,9 +10,10 @@ from typing import Any
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this command's arguments."""
     parser.add_argument(
-        "--network", default="lite", choices=("lite", "teacher", "mrcnn"),
+        "--network", default="lite", choices=("lite", "teacher", "mrcnn", "paper"),
         help="the small U-Net that ships; a decoder on a frozen ImageNet InceptionV3, whose labels"
-        " `unmask label` gives to the small one; or a small Mask R-CNN (default: lite)",
+        " `unmask label` gives to the small one; a small Mask R-CNN; or the paper's, of published"
+        " size, for 10,000 steps on real photos alone (default: lite)",
     )  # fmt: skip
     parser.add_argument(
         "--backbone", metavar="PATH|imagenet",
@@ -28,14 +29,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="more real photos: NAME.jpg with NAME.png, 2 where a mask is",
     )  # fmt: skip
     parser.add_argument("--out", type=Path, required=True, help="folder for weights and history")
-    parser.add_argument("--minutes", type=float, default=25.0, help="time budget (default: 25)")
+    parser.add_argument(
+        "--minutes", type=float, help="time budget (default: 25; paper: as long as it takes)"
+    )
     parser.add_argument(
         "--init", type=Path,
-        help="weights to start from (default: none); for mrcnn a U-Net's, whose encoder it takes",
+        help="weights to start from (default: none); for mrcnn a U-Net's, whose encoder it takes;"
+        " for paper an .h5 file such as mask_rcnn_coco.h5",
     )  # fmt: skip
     parser.add_argument(
         "--rate", type=float,
-        help="highest learning rate (default: 0.0025; teacher: 0.0015; mrcnn: 0.001)",
+        help="highest learning rate (default: 0.0025; teacher: 0.0015; mrcnn: 0.001;"
+        " paper: 0.00025)",
     )  # fmt: skip
     parser.add_argument("--seed", type=int, default=0, help="seed (default: 0)")
     parser.add_argument(
@@ -52,25 +57,21 @@ def main(args: argparse.Namespace) -> int:
 
     if args.network == "teacher" and args.backbone is None:
         raise UnmaskError("--network teacher needs --backbone")
-    if args.network == "mrcnn" and args.backbone is not None:
-        raise UnmaskError(f"--network mrcnn has no --backbone. Received: {args.backbone}")
+    if args.network in _DETECTORS and args.backbone is not None:
+        raise UnmaskError(f"--network {args.network} has no --backbone. Received: {args.backbone}")
     # The scenes are made in one thread beside the training, which needs the other cores.
     cv2.setNumThreads(1)
     settings: dict[str, Any] = {
         "data": args.data,
         "out": args.out,
         "further": args.further,
-        "minutes": args.minutes,
         "seed": args.seed,
         "policy": args.policy,
     }
-    if args.rate is not None:
-        settings["rate"] = args.rate
-    path = (
-        _train_detector(settings, args.init)
-        if args.network == "mrcnn"
-        else _train_unet(settings, args)
-    )
+    chosen = {"minutes": args.minutes, "rate": args.rate}
+    settings |= {name: value for name, value in chosen.items() if value is not None}
+    trainer = _DETECTORS.get(args.network)
+    path = trainer(settings, args.init) if trainer else _train_unet(settings, args)
     print(f"best weights: {path}")
     return 0
 
@@ -89,3 +90,12 @@ def _train_detector(settings: dict[str, Any], encoder: Path | None) -> Path:
     from unmask.segmentation.detector import DetectorTraining, train
 
     return train(DetectorTraining(**settings, encoder=encoder))
+
+
+def _train_paper(settings: dict[str, Any], init: Path | None) -> Path:
+    from unmask.segmentation.paper import PaperTraining, train
+
+    return train(PaperTraining(**settings, init=init))
+
+
+_DETECTORS = {"mrcnn": _train_detector, "paper": _train_paper}

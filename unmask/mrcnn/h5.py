@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from unmask.errors import WeightsError
 from unmask.io import atomic_path
+from unmask.mrcnn.backbone import BLOCKS
 from unmask.weights import LoadReport
 
 if TYPE_CHECKING:
@@ -28,7 +29,9 @@ if TYPE_CHECKING:
 _logger = logging.getLogger(__name__)
 
 _BACKBONE_LAYER = re.compile(r"(res|bn)\d.*|conv1|bn_conv1")
-_HEADS = "exclude=['mrcnn_class_logits', 'mrcnn_bbox_fc', 'mrcnn_bbox', 'mrcnn_mask']"
+
+CLASS_LAYERS = ("mrcnn_class_logits", "mrcnn_bbox_fc", "mrcnn_bbox", "mrcnn_mask")
+"""Layers whose size depends on the number of classes: what to exclude from a file for others."""
 
 
 def load_h5(
@@ -115,6 +118,33 @@ def save_h5(model: keras.Model, path: str | os.PathLike[str]) -> None:
                 group.create_dataset(name, data=np.asarray(weight.numpy(), np.float32))
 
 
+def stored_backbone(path: str | os.PathLike[str]) -> str:
+    """Return which ResNet a file was written for.
+
+    Args:
+        path: A `.h5` file in matterport's layout, or of a ResNet with the same names.
+
+    Returns:
+        "resnet50" or "resnet101".
+
+    Raises:
+        WeightsError: The file cannot be read, or has no such network in it.
+    """
+    import h5py
+
+    if not Path(path).is_file():
+        raise WeightsError(f"{path}: no such file")
+    try:
+        with h5py.File(path, "r") as file:
+            names = {name for name, _ in _layer_groups(file, path)}
+    except OSError as error:
+        raise WeightsError(f"{path}: not a readable HDF5 file ({error})") from error
+    found = _resnet(names)
+    if found not in BLOCKS:
+        raise WeightsError(f"{path}: holds no ResNet of 50 or 101 layers: {found}")
+    return found
+
+
 def layers_with_weights(model: keras.Model) -> Iterator[keras.layers.Layer]:
     """Yield the layers that a weight file has a group for; nested networks count as one."""
     return (layer for layer in model.layers if layer.weights)
@@ -158,7 +188,7 @@ def _pairs(
 
 def _hint(layer: str) -> str:
     if layer.startswith("mrcnn_"):
-        return f"A file for another number of classes loads with {_HEADS}"
+        return f"A file for another number of classes loads with exclude={list(CLASS_LAYERS)}"
     return f"A layer that is to be trained anew is left out with exclude=[{layer!r}]"
 
 

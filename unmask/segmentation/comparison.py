@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unmask.errors import WeightsError
-from unmask.segmentation import detector, predict
+from unmask.segmentation import detector, paper, predict
 from unmask.segmentation.evaluate import Finder, PhotoScores, evaluate_photos, false_alarms
 from unmask.segmentation.model import LITE, build_unet
 from unmask.segmentation.sources import Example, FacePool, labelme_examples, png_examples
@@ -21,6 +21,9 @@ from unmask.weights import load_arrays, load_weights
 
 SEED = 1234
 """Seed of the drawn masks, the one of the pipeline's evaluation too."""
+
+# The last block of a ResNet's fourth stage tells how deep it is.
+_LAST_BLOCKS = (("resnet101", "res4w"), ("resnet50", "res4f"))
 
 
 @dataclass(frozen=True)
@@ -84,10 +87,10 @@ class SegmenterScores:
 
 
 def load_segmenter(path: str | os.PathLike[str]) -> Segmenter:
-    """Load a small U-Net or a small Mask R-CNN; the file says which it is.
+    """Load a U-Net or a Mask R-CNN; the file says which it is.
 
     Args:
-        path: What `unmask train segmentation` has left, of `--network lite` or `mrcnn`.
+        path: What `unmask train segmentation` has left, of `--network lite`, `mrcnn` or `paper`.
 
     Returns:
         The network, with the settings that it is used with.
@@ -96,17 +99,25 @@ def load_segmenter(path: str | os.PathLike[str]) -> Segmenter:
         WeightsError: The file cannot be read, or belongs to another network.
     """
     path = Path(path)
-    arrays, _ = load_arrays(path)
-    if any(name.startswith("mrcnn_") for name in arrays):
-        finder = detector.build_detector()
-        load_weights(finder.keras_model, path)
-        count = finder.keras_model.count_params()
-        return Segmenter("Mask R-CNN", lambda photo: detector.find_masks(finder, photo), count)
+    names = set(load_arrays(path)[0])
+    if not any(name.startswith("mrcnn_") for name in names):
+        return _load_unet(path)
+    backbone = next((b for b, last in _LAST_BLOCKS if f"{last}_branch2a/kernel" in names), None)
+    mrcnn = detector.build_detector() if backbone is None else paper.build_detector(backbone)
+    load_weights(mrcnn.keras_model, path)
+    return Segmenter(
+        "Mask R-CNN" if backbone is None else f"Mask R-CNN, {backbone}",
+        lambda photo: detector.find_masks(mrcnn, photo),
+        mrcnn.keras_model.count_params(),
+    )
+
+
+def _load_unet(path: Path) -> Segmenter:
     unet = build_unet(**LITE)
     try:
         load_weights(unet, path)
     except WeightsError as error:
-        raise WeightsError(f"{error}. Neither a small Mask R-CNN nor a small U-Net") from error
+        raise WeightsError(f"{error}. Neither a Mask R-CNN nor a small U-Net") from error
     return Segmenter("U-Net", lambda photo: predict.find_masks(unet, photo), unet.count_params())
 
 

@@ -111,7 +111,7 @@ class InstanceDataset(Dataset):
         """Add one split of a Labelme folder; see `sources.labelme_examples`."""
         self._add(labelme_examples(folder, split), folder)
 
-    def add_pairs(self, folder: Path, split: str) -> None:
+    def add_pairs(self, folder: Path, split: str | None) -> None:
         """Add one split of a folder of photos with PNG labels; see `sources.png_examples`."""
         self._add(png_examples(folder, split), folder)
 
@@ -188,7 +188,7 @@ class DetectorTraining:
     data: Path
     out: Path
     further: Sequence[Path] = ()
-    minutes: float = 35.0
+    minutes: float = 25.0
     seed: int = 0
     encoder: Path | None = None
     rate: float = 1e-3
@@ -260,7 +260,7 @@ def train(config: DetectorTraining) -> Path:
         # Before the averages are swapped in, so that the training goes on with its own weights.
         keras.callbacks.BackupAndRestore(str(config.out / "backup")),
         keras.callbacks.SwapEMAWeights(swap_on_epoch=True),
-        KeepBest(best, labelme_examples(config.data / "masks_labelme", "val")),
+        KeepBest(best, labelme_examples(config.data / "masks_labelme", "val"), build_detector()),
         CsvHistory(config.out / "history.csv"),
     ]
     model.fit(loader, epochs=10_000, callbacks=callbacks, shuffle=False, verbose=2)
@@ -273,12 +273,12 @@ class KeepBest(keras.callbacks.Callback):
     Args:
         path: The safetensors file.
         examples: Labelled photos.
+        detector: A network for detecting with the layers of the trained one; it gets the weights.
     """
 
-    def __init__(self, path: Path, examples: Sequence[Example]) -> None:
+    def __init__(self, path: Path, examples: Sequence[Example], detector: MaskRCNN) -> None:
         super().__init__()
-        self._path, self._examples = path, list(examples)
-        self._detector = build_detector()
+        self._path, self._examples, self._detector = path, list(examples), detector
         self._best = -1.0
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
@@ -319,7 +319,7 @@ def find_masks(detector: MaskRCNN, photo: NDArray[np.uint8]) -> list[MaskRegion]
     """Find the face masks in a photo, as `predict.find_masks` does with the U-Net.
 
     Args:
-        detector: As `build_detector` returns it.
+        detector: As `build_detector` returns it, or another one for detecting masks.
         photo: (H, W, 3) uint8 RGB, any size.
 
     Returns:
