@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from unmask.errors import ImageError, WeightsError
 from unmask.folders import FolderSettings, PhotoCompleter, complete_photos, plan_jobs, split_done
 from unmask.image import find_images, load_image, save_image
 from unmask.pipeline import Unmasker
+from unmask.weights import default_weights_dir
 
 NO_RAY = importlib.util.find_spec("ray") is None
 
@@ -116,6 +118,14 @@ def test_missing_weights_are_one_error(photos, tmp_path):
     jobs = plan_jobs(find_images(photos), tmp_path)
     with pytest.raises(WeightsError, match="paper/"):
         next(complete_photos(jobs, FolderSettings(preset="paper")))
+    altered = tmp_path / "weights"
+    shutil.copytree(default_weights_dir(), altered)
+    with (altered / "lite" / "gender.safetensors").open("r+b") as handle:
+        handle.seek(-4, 2)
+        handle.write(b"\x00\x3c\x00\x3c")
+    with pytest.raises(WeightsError, match=r"weights/lite/gender\.safetensors: SHA-256"):
+        next(complete_photos(jobs, FolderSettings(weights_dir=altered)))
+    assert not (tmp_path / "astronaut.png").exists()
 
 
 @pytest.mark.slow

@@ -6,7 +6,9 @@ completes a photo also writes its result, so that no picture travels between pro
 
 from __future__ import annotations
 
+import contextlib
 import json
+import logging
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -38,6 +40,7 @@ class FolderSettings:
 
     Attributes:
         preset: Which weights to use.
+        weights_dir: Folder with their `manifest.toml`; the shipped one when None.
         gender: "female" or "male"; decided from each face when None.
         seed: Seed of the film grain.
         panel: Whether the steps are drawn as well, NAME-panel.png.
@@ -45,6 +48,7 @@ class FolderSettings:
     """
 
     preset: str = "lite"
+    weights_dir: Path | None = None
     gender: str | None = None
     seed: int = 0
     panel: bool = False
@@ -170,7 +174,7 @@ def complete_photos(
     """
     settings = settings or FolderSettings()
     for stage in get_preset(settings.preset).files:
-        find(settings.preset, stage)  # one error now, not one for each worker
+        find(settings.preset, stage, settings.weights_dir)  # one error now, not one for each worker
     groups = [tuple(jobs[i : i + _TOGETHER]) for i in range(0, len(jobs), _TOGETHER)]
     for reports in work_through(
         PhotoCompleter(settings),
@@ -227,16 +231,14 @@ class PhotoCompleter:
     def _unmasker(self) -> Unmasker:
         from unmask.pipeline import Unmasker
 
-        return Unmasker(self.settings.preset).load()
+        return Unmasker(self.settings.preset, self.settings.weights_dir).load()
 
     def _complete(self, photos: dict[PhotoJob, Photo]) -> list[tuple[PhotoJob, Result | Exception]]:
         if not photos:
             return []
         unmasker = self._unmasker
         try:
-            with warnings.catch_warnings():
-                # Photos without a masked face are in the report instead.
-                warnings.filterwarnings("ignore", message=".*no masked face found")
+            with _without_remarks():
                 results = unmasker(
                     list(photos.values()), gender=self.settings.gender, seed=self.settings.seed
                 )
@@ -262,6 +264,22 @@ class PhotoCompleter:
         except (ImageError, OSError) as error:
             return _failure(job, job.target, error)
         return PhotoReport(job, faces=len(outcome.faces))
+
+
+@contextlib.contextmanager
+def _without_remarks() -> Iterator[None]:
+    """Keep quiet about what is ordinary in a folder."""
+    tensorflow = logging.getLogger("tensorflow")
+    level = tensorflow.level
+    # Groups hold different numbers of faces, and TensorFlow warns of every new size of a batch.
+    tensorflow.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            # Photos without a masked face are in the report instead.
+            warnings.filterwarnings("ignore", message=".*no masked face found")
+            yield
+    finally:
+        tensorflow.setLevel(level)
 
 
 # === Names of files ===

@@ -34,14 +34,20 @@ def build_inception(size: int, weights: str | os.PathLike[str] | None = None) ->
         have the same names every time.
 
     Raises:
-        WeightsError: The file is missing, unreadable or of another network.
+        WeightsError: The file is missing, unreadable or of another network, or cannot be
+            downloaded.
     """
-    source = keras.applications.InceptionV3(
-        include_top=False,
-        pooling="avg",
-        input_shape=(size, size, 3),
-        weights="imagenet" if weights == "imagenet" else None,
-    )
+    options = {"include_top": False, "pooling": "avg", "input_shape": (size, size, 3)}
+    try:
+        source = keras.applications.InceptionV3(
+            **options, weights="imagenet" if weights == "imagenet" else None
+        )
+    except Exception as error:  # what Keras raises without a network has no class of its own
+        if weights != "imagenet" or isinstance(error, ValueError):
+            raise
+        raise WeightsError(
+            f"InceptionV3's ImageNet weights cannot be downloaded; give their file. ({error})"
+        ) from error
     if weights is not None and weights != "imagenet":
         _read_into(source, Path(weights))
     return _with_stable_names(source)

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from unmask.cli import labelme
+from unmask import cli
 from unmask.image import load_mask, save_image
 
 
 def run(*arguments: object) -> int:
-    parser = argparse.ArgumentParser()
-    labelme.add_parser(parser.add_subparsers())
-    return labelme.main(parser.parse_args(["labelme", *map(str, arguments)]))
+    return cli.main(["labelme", *map(str, arguments)])
 
 
 @pytest.fixture
@@ -49,8 +46,8 @@ def test_a_broken_file_does_not_stop_the_others(
     assert run(source, tmp_path / "out") == 1
     printed = capsys.readouterr()
     assert "1 of 3 annotations converted" in printed.out
-    assert f"error: {source / '0.json'}: shapes[0].points" in printed.err
-    assert f"error: {source / 'z.json'}: is not valid JSON" in printed.err
+    assert f"unmask: {source / '0.json'}: shapes[0].points" in printed.err
+    assert f"unmask: {source / 'z.json'}: is not valid JSON" in printed.err
     assert (tmp_path / "out" / "masks" / "a.png").is_file()
 
 
@@ -71,7 +68,7 @@ def test_line_width(source: Path, tmp_path: Path) -> None:
 
 
 def test_no_annotations(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(tmp_path, tmp_path / "out") == 1
+    assert run(tmp_path, tmp_path / "out") == 2
     assert "has no *.json file" in capsys.readouterr().err
     assert run(tmp_path / "nowhere", tmp_path / "out") == 1
     assert "cannot be read" in capsys.readouterr().err
@@ -81,5 +78,5 @@ def test_results_that_cannot_be_written(
     source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "file").touch()
-    assert run(source, tmp_path / "file") == 1
-    assert "error: " in capsys.readouterr().err
+    assert run(source, tmp_path / "file") == 2
+    assert capsys.readouterr().err.startswith(f"unmask: {tmp_path / 'file'}: cannot be written")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -100,6 +101,18 @@ def test_broken_archives_are_refused(archive, tmp_path):
         assign_folded(network, tmp_path / "c.npz")
     with pytest.raises(WeightsError, match="no such file"):
         build_inception(SIZE, tmp_path / "d.npz")
+
+
+@pytest.mark.skipif(
+    any((Path.home() / ".keras" / "models").glob("inception_v3_weights*notop.h5")),
+    reason="Keras has the weights already",
+)
+def test_weights_that_cannot_be_downloaded(monkeypatch):
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")  # nobody listens there
+    with pytest.raises(WeightsError, match="cannot be downloaded; give their file"):
+        build_inception(SIZE, "imagenet")
+    with pytest.raises(ValueError, match="at least 75"):
+        build_inception(32, "imagenet")
 
 
 def pooled(factor: float = 1.0) -> keras.Model:

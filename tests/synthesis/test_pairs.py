@@ -207,7 +207,8 @@ def test_wrong_options(source, tmp_path, options, message):
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("frame", "round"), ("image_format", "gif"), ("gender", "x"), ("size", 8)]
+    ("name", "value"),
+    [("frame", "round"), ("image_format", "gif"), ("gender", "x"), ("size", 8), ("seed", -1)],
 )
 def test_wrong_settings(name, value):
     with pytest.raises(ValueError, match=name):

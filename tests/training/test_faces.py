@@ -107,9 +107,17 @@ def test_archive_of_another_form(tmp_path: Path, content: dict):
         read_face_folder(tmp_path)
 
 
-def test_unreadable_archive(tmp_path: Path):
-    (tmp_path / "landmarks98.npz").write_bytes(b"PK no")
+@pytest.mark.parametrize("content", [b"PK no", b""])
+def test_unreadable_archive(tmp_path: Path, content: bytes):
+    (tmp_path / "landmarks98.npz").write_bytes(content)
     with pytest.raises(DataError, match=r"landmarks98\.npz"):
+        read_face_folder(tmp_path)
+
+
+def test_unreadable_labels(tmp_path: Path):
+    make_folder(tmp_path)
+    (tmp_path / "labels.csv").write_bytes(b"file,gender\nm\xe4rz.png,male\n")
+    with pytest.raises(DataError, match=r"labels\.csv: cannot be read"):
         read_face_folder(tmp_path)
 
 

@@ -16,6 +16,7 @@ _PACKAGES = (
     ("scikit-image",),
     ("numpy",),
     ("pandas",),
+    ("ray",),
     ("labelme",),
 )
 

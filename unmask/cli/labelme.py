@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -39,12 +40,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def main(args: argparse.Namespace) -> int:
     """Convert, report, and return 1 if a file or a label was of no use."""
-    from rich.console import Console
-
-    from unmask.errors import UnmaskError
+    from unmask.errors import LabelmeError
     from unmask.labelme import convert
 
-    errors = Console(stderr=True, soft_wrap=True, markup=False, highlight=False)
     try:
         report = convert(
             args.src,
@@ -54,12 +52,11 @@ def main(args: argparse.Namespace) -> int:
             line_width=args.line_width,
             progress=_progress,
         )
-    except (UnmaskError, OSError) as error:
-        errors.print(f"error: {error}")
-        return 1
+    except OSError as error:
+        raise LabelmeError(f"{args.dst}: cannot be written ({error})") from error
     problems = [*map(str, report.errors), *_unused_labels(args.labels, report)]
     for problem in problems:
-        errors.print(f"error: {problem}")
+        print(f"unmask: {problem}", file=sys.stderr)
     total = len(report.converted) + len(report.errors)
     print(f"{len(report.converted)} of {total} annotations converted to {args.dst}")
     return 1 if problems else 0
@@ -69,7 +66,10 @@ def _progress(files: list[Path]) -> Iterable[Path]:
     from rich.console import Console
     from rich.progress import track
 
-    return track(files, "Converting", console=Console(stderr=True), transient=True)
+    console = Console(stderr=True)
+    return track(
+        files, "converting", console=console, transient=True, disable=not console.is_terminal
+    )
 
 
 def _unused_labels(wanted: list[str] | None, report: Conversion) -> list[str]:

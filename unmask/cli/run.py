@@ -30,6 +30,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="folder for the results (%(default)s), or a file name for a single photo",
     )
     parser.add_argument("--preset", default="lite", help="which weights to use (%(default)s)")
+    parser.add_argument(
+        "--weights-dir", type=Path, metavar="DIR", help="folder with a manifest.toml of your own"
+    )
     parser.add_argument("--gender", choices=("female", "male"), help="do not guess the gender")
     parser.add_argument("--seed", type=at_least(0), default=0, help="seed of the film grain (0)")
     parser.add_argument("--panel", action="store_true", help="also draw the steps, NAME-panel.png")
@@ -64,13 +67,17 @@ def main(args: argparse.Namespace) -> int:
     if args.engine == "ray" or args.workers > 1:
         one_thread_each()
     settings = FolderSettings(
-        preset=args.preset, gender=args.gender, seed=args.seed, panel=args.panel, json=args.json
+        preset=args.preset,
+        weights_dir=args.weights_dir and _path(args.weights_dir, args.engine),
+        gender=args.gender,
+        seed=args.seed,
+        panel=args.panel,
+        json=args.json,
     )
-    photos = find_images(_paths(args.inputs, args.engine))
+    photos = find_images(_path(path, args.engine) for path in args.inputs)
     if not photos:
         raise ImageError(f"no photos in {', '.join(map(str, args.inputs))}")
-    (out,) = _paths([args.out], args.engine)
-    jobs = plan_jobs(photos, out, panel=args.panel)
+    jobs = plan_jobs(photos, _path(args.out, args.engine), panel=args.panel)
     done, jobs = split_done(jobs, settings) if args.resume else ([], jobs)
     reports = complete_photos(
         jobs, settings, engine=args.engine, workers=args.workers, ray_address=args.ray_address
@@ -84,10 +91,11 @@ def main(args: argparse.Namespace) -> int:
             empty += not report.faces
     if done:
         print(f"{len(done)} of {len(photos)} photos had their results already")
-    print(f"{len(jobs) - failed} of {len(jobs)} photos written, {empty} without a masked face")
+    without = f", {empty} without a masked face" if empty else ""
+    print(f"{len(jobs) - failed} of {len(jobs)} photos written{without}")
     return 1 if failed else 0
 
 
-def _paths(paths: list[Path], engine: str) -> list[Path]:
+def _path(path: Path, engine: str) -> Path:
     """Ray's workers live in folders of their own."""
-    return [path.absolute() for path in paths] if engine == "ray" else paths
+    return path.absolute() if engine == "ray" else path

@@ -113,9 +113,9 @@ def main(args: argparse.Namespace) -> int:
         for result in track(results, "masks", total=len(faces), console=console):
             if result.error:
                 failed += 1
-                console.print(f"skipped: {result.error}", style="red", markup=False)
+                console.print(f"skipped: {result.error}", style="red", markup=False, soft_wrap=True)
     except (UnmaskError, ValueError) as error:
-        print(f"unmask synthesize: {error}", file=sys.stderr)
+        print(f"unmask: {error}", file=sys.stderr)
         return 2
     print(f"{len(faces) - failed} of {len(faces)} faces: {args.destination}")
     return 1 if failed else 0

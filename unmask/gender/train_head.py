@@ -109,10 +109,10 @@ def train_head(config: HeadConfig) -> GenderReport:
         WeightsError: The backbone's file cannot be used.
     """
     keras.utils.set_random_seed(config.seed)
+    records = _records(config)  # what is missing is told before the backbone is loaded
     trunk = _trunk(config)
     gaps = empty_convolutions(trunk)
     lower, top = split_top(trunk) if gaps or config.fine_tune else (trunk, None)
-    records = _records(config)
     sets = _cached(config, lower, records, "features" if top is None else "maps")
     head = build_head(config.units, config.hidden, config.activation, config.dropout)
     model = head if top is None else _with_top(head, top, gaps, fine_tune=config.fine_tune)
@@ -144,7 +144,8 @@ def pooled_features(config: HeadConfig) -> dict[str, Features]:
         DataError: A face folder is missing or has no faces with a known gender.
         WeightsError: The backbone's file cannot be used.
     """
-    return _cached(config, _trunk(config), _records(config), "features")
+    records = _records(config)  # what is missing is told before the backbone is loaded
+    return _cached(config, _trunk(config), records, "features")
 
 
 def _trunk(config: HeadConfig) -> keras.Model:

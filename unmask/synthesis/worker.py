@@ -62,6 +62,8 @@ class SynthesisSettings:
                 raise ValueError(
                     f"{name} must be one of {known}. Received: {name}={getattr(self, name)!r}"
                 )
+        if self.seed < 0:
+            raise ValueError(f"seed must not be negative. Received: seed={self.seed}")
         if self.size < 64:
             raise ValueError(f"size must be at least 64. Received: size={self.size}")
         if not 0 <= self.val_share <= 1:

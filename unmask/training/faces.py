@@ -113,7 +113,7 @@ def _read_archive(path: Path) -> tuple[list[str], NDArray[np.float32], list[str]
             files = [str(name) for name in content["files"]]
             landmarks = content[path.stem].astype(np.float32)
             splits = [str(s) for s in content["split"]] if "split" in content.files else None
-    except (KeyError, ValueError, OSError, zipfile.BadZipFile) as error:
+    except (KeyError, ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
         raise DataError(f"{path}: cannot be read ({error})") from error
     points = int(path.stem.removeprefix("landmarks"))
     if landmarks.shape[1:] != (points, 2):
@@ -128,11 +128,15 @@ def _read_archive(path: Path) -> tuple[list[str], NDArray[np.float32], list[str]
 def _read_labels(path: Path) -> dict[str, dict[str, str]]:
     if not path.is_file():
         return {}
-    with path.open(newline="", encoding="utf-8") as handle:
-        reader = csv.DictReader(handle)
-        if "file" not in (reader.fieldnames or ()):
-            raise DataError(f"{path}: has no column 'file'")
-        return {row["file"]: row for row in reader}
+    try:
+        with path.open(newline="", encoding="utf-8") as handle:
+            reader = csv.DictReader(handle)
+            rows = list(reader)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path}: cannot be read ({error})") from error
+    if "file" not in (reader.fieldnames or ()):
+        raise DataError(f"{path}: has no column 'file'")
+    return {row["file"]: row for row in rows}
 
 
 def _record(
