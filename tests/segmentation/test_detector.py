@@ -83,3 +83,13 @@ def test_regions_lie_where_the_masks_are(detector: MaskRCNN) -> None:
 def test_the_size_fits_the_package(detector: MaskRCNN) -> None:
     # Two bytes a weight; the package has room for 25 MB.
     assert detector.keras_model.count_params() * 2 < 25e6
+
+
+@pytest.mark.slow
+def test_training_leaves_weights_for_detecting(data_folder: Path, tmp_path: Path) -> None:
+    config = stage.DetectorTraining(
+        data_folder, tmp_path / "run", minutes=0.01, steps=1, side=64, batch=1, policy="float32"
+    )
+    path = stage.train(config)
+    load_weights(stage.build_detector().keras_model, path)
+    assert "val_iou" in (tmp_path / "run" / "history.csv").read_text()
