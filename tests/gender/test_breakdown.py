@@ -54,6 +54,17 @@ def test_without_labels_there_is_no_table_of_groups():
     assert "ethnicity" not in markdown(result)
 
 
+def test_without_masks_the_bare_answers_count():
+    records = [face("male", 70, None), face("female", 70, None)]
+    result = evaluate_groups(np.array([[0.9], [0.6]]), records, 0.75)
+    (old,) = result.ages
+    assert (old.unmasked, old.masked) == (0.5, None)
+    assert old.uncertainty == pytest.approx(np.sqrt(0.5 * 0.5 / 2))
+    text = markdown(result)
+    assert "| 60 and older | 2 | 50.0% |  |" in text
+    assert "50.0% of the bare answers are uncertain; 0.0% of these are right" in text
+
+
 def test_a_calibrated_curve_lies_on_the_diagonal():
     rng = np.random.default_rng(0)
     predicted = rng.uniform(0, 1, 20_000)

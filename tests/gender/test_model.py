@@ -93,6 +93,21 @@ def test_cropped_compact_is_the_same_network(tmp_path):
     )
 
 
+def test_cropped_classifier_is_the_same_network():
+    options = {"units": 8, "hidden": 8, "size": 96, "view": VIEW}
+    whole, cropped = build_classifier(**options), build_classifier(**options, cropped=True)
+    assert [v.path for v in whole.weights] == [v.path for v in cropped.weights]
+    cropped.set_weights(whole.get_weights())
+    image = np.random.default_rng(1).uniform(0, 1, (2, 256, 256, 3)).astype(np.float32)
+    left, top, side = VIEW
+    window = image[:, top : top + side, left : left + side]
+    np.testing.assert_allclose(
+        whole.predict_on_batch(image), cropped.predict_on_batch(window), atol=1e-5
+    )
+    with pytest.raises(ValueError, match="`cropped` needs a `view`"):
+        build_classifier(cropped=True)
+
+
 def test_compact_fits_the_shipped_size():
     assert 2 * build_compact(**LITE).count_params() <= 6_000_000
 

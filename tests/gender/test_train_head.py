@@ -15,10 +15,10 @@ from unmask.gender.features import Copies, cached_features
 from unmask.gender.model import PAPER, build_classifier
 from unmask.gender.predict import predict_gender
 from unmask.gender.sources import read_faces
-from unmask.gender.train_head import HeadConfig, train_head
+from unmask.gender.train_head import HeadConfig, load_classifier, train_head
 from unmask.inception import assign_folded, build_inception, empty_convolutions, split_top
 from unmask.training.faces import load_canonical
-from unmask.weights import load_weights
+from unmask.weights import load_weights, save_arrays
 
 SIZE = 75
 MISSING = (81, 90)
@@ -178,6 +178,12 @@ def test_large_activations_stay_finite(views, tmp_path):
     assert np.isfinite(features.values).all()
 
 
+def test_weights_of_another_origin_are_refused(tmp_path):
+    save_arrays(tmp_path / "x.safetensors", {"a": np.zeros(2, np.float32)}, {"units": "8"})
+    with pytest.raises(WeightsError, match=r"x\.safetensors: metadata.*'hidden'"):
+        load_classifier(tmp_path / "x.safetensors")
+
+
 def test_copies_of_nothing_are_refused():
     with pytest.raises(ValueError, match="bare=0, masked=0"):
         Copies(bare=0, masked=0)
@@ -210,8 +216,13 @@ def figures(config):
 @pytest.mark.slow
 def test_training_fills_the_gaps_and_leaves_the_rest(config, figures, trunk, face_data):
     assert figures.masked.count == 8
+    path = config.out / "gender.safetensors"
     model = build_classifier(units=8, hidden=16, size=SIZE, **PAPER)
-    load_weights(model, config.out / "gender.safetensors")
+    load_weights(model, path)
+    crop = np.random.default_rng(0).uniform(0, 1, (1, 256, 256, 3)).astype(np.float32)
+    np.testing.assert_array_equal(
+        load_classifier(path).predict_on_batch(crop), model.predict_on_batch(crop)
+    )
     trained = model.get_layer("inception_v3")
     assert empty_convolutions(trained) == []
     changed = [

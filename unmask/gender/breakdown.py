@@ -27,14 +27,14 @@ class GroupScores:
         name: The group.
         count: Number of faces.
         unmasked: Share of right answers on bare faces.
-        masked: Share of right answers under drawn masks.
-        uncertainty: Standard error of these shares, for a group of this size.
+        masked: Share of right answers under drawn masks; None without such.
+        uncertainty: Standard error of the last share, for a group of this size.
     """
 
     name: str
     count: int
     unmasked: float
-    masked: float
+    masked: float | None
     uncertainty: float
 
 
@@ -46,7 +46,8 @@ class Evaluation:
         report: Figures on all faces.
         ages: Accuracy by age group, of the faces whose age is known.
         ethnicities: Accuracy by UTKFace's labels, of the faces that have one.
-        uncertain_share: Share of the masked faces whose answer is called uncertain.
+        uncertain_share: Share of the answers that are called uncertain: on masked faces, or on
+            bare ones where there are no others.
         uncertain_accuracy: Share of right answers among these; None if there are none.
     """
 
@@ -64,7 +65,7 @@ def evaluate_groups(
 
     Args:
         predicted: (N, 1 + masked) probabilities of "male", the bare faces first, as
-            `unmask.gender.evaluate.probabilities` returns them, with at least one mask.
+            `unmask.gender.evaluate.probabilities` returns them; masked may be 0.
         records: The N faces.
         uncertain_below: Confidence below which an answer counts as uncertain.
 
@@ -73,8 +74,8 @@ def evaluate_groups(
     """
     labels = labels_of(records)
     right = (predicted >= 0.5) == (labels[:, None] > 0.5)
-    masked = predicted[:, 1:]
-    unsure = np.maximum(masked, 1 - masked) < uncertain_below
+    judged = slice(min(1, predicted.shape[1] - 1), None)
+    unsure = np.maximum(predicted, 1 - predicted)[:, judged] < uncertain_below
     ages = [age_group(record.age) for record in records]
     races = [_ethnicity(record.race) for record in records]
     oldest_last = sorted(set(ages) - {"unknown"}, key=lambda name: int(name.split("-")[0][:2]))
@@ -83,7 +84,7 @@ def evaluate_groups(
         ages=_groups(right, ages, oldest_last),
         ethnicities=_groups(right, races, [name for name in ETHNICITIES if name in races]),
         uncertain_share=float(unsure.mean()),
-        uncertain_accuracy=float(right[:, 1:][unsure].mean()) if unsure.any() else None,
+        uncertain_accuracy=float(right[:, judged][unsure].mean()) if unsure.any() else None,
     )
 
 
@@ -96,13 +97,14 @@ def markdown(evaluation: Evaluation) -> str:
     ):
         if groups:
             rows = [
-                f"| {g.name} | {g.count} | {g.unmasked:.1%} | {g.masked:.1%} "
+                f"| {g.name} | {g.count} | {g.unmasked:.1%} | {_percent(g.masked)} "
                 f"| {g.uncertainty * 100:.0f} points |"
                 for g in groups
             ]
             head = f"| {title} | faces | bare | masked | standard error |\n|---|---|---|---|---|\n"
             parts.append(head + "\n".join(rows))
-    share = f"{evaluation.uncertain_share:.1%} of the masked answers are uncertain"
+    kind = "masked" if evaluation.report.masked else "bare"
+    share = f"{evaluation.uncertain_share:.1%} of the {kind} answers are uncertain"
     if evaluation.uncertain_accuracy is not None:
         share += f"; {evaluation.uncertain_accuracy:.1%} of these are right"
     return "\n\n".join([*parts, share + "."]) + "\n"
@@ -151,17 +153,23 @@ def _groups(
     groups = []
     for name in shown:
         chosen = right[np.array(names) == name]
-        masked = float(chosen[:, 1:].mean())
+        unmasked = float(chosen[:, 0].mean())
+        masked = float(chosen[:, 1:].mean()) if chosen.shape[1] > 1 else None
+        last = unmasked if masked is None else masked
         groups.append(
             GroupScores(
                 name=name,
                 count=len(chosen),
-                unmasked=float(chosen[:, 0].mean()),
+                unmasked=unmasked,
                 masked=masked,
-                uncertainty=float(np.sqrt(masked * (1 - masked) / len(chosen))),
+                uncertainty=float(np.sqrt(last * (1 - last) / len(chosen))),
             )
         )
     return tuple(groups)
+
+
+def _percent(share: float | None) -> str:
+    return "" if share is None else f"{share:.1%}"
 
 
 def _ethnicity(code: int | None) -> str:

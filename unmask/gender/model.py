@@ -86,6 +86,7 @@ def build_classifier(
     scaling: Scaling = "paper",
     size: int = CROP_SIZE,
     view: tuple[int, int, int] | None = None,
+    cropped: bool = False,
     name: str = "gender_classifier",
 ) -> keras.Model:
     """Builds the paper's classifier: a frozen InceptionV3 and the dense head.
@@ -105,14 +106,17 @@ def build_classifier(
         view: Window of the canonical crop that the backbone looks at, resized to `size`: left,
             top, side, in pixels of the 256x256 crop. When None, as in the paper, the backbone sees
             the whole input.
+        cropped: Whether the input is that window already and not the whole canonical crop. The
+            variables are the same in both cases.
         name: Name of the model.
 
     Returns:
-        A model from (B, size, size, 3) float32 in [0, 1], or (B, 256, 256, 3) with a `view`, to
-        (B, 1) float32, the probability of "male". Only the head is trainable.
+        A model from (B, size, size, 3) float32 in [0, 1], or with a `view` (B, 256, 256, 3), or
+        that window if `cropped`, to (B, 1) float32, the probability of "male". Only the head is
+        trainable.
 
     Raises:
-        ValueError: If the backbone or the scaling is unknown.
+        ValueError: If the backbone or the scaling is unknown, or `cropped` lacks a view.
 
     Example:
         >>> model = build_classifier(units=320)
@@ -126,14 +130,17 @@ def build_classifier(
         raise ValueError(f'`backbone` must be "inception_v3". Received: backbone={backbone!r}')
     if scaling not in ("paper", "inception"):
         raise ValueError(f'`scaling` must be "paper" or "inception". Received: scaling={scaling!r}')
-    side = size if view is None else CROP_SIZE
+    if cropped and view is None:
+        raise ValueError("`cropped` needs a `view`. Received: view=None")
+    side = size if view is None else view[2] if cropped else CROP_SIZE
     inputs = keras.Input((side, side, 3), name="image")
     trunk = build_inception(size, weights)
     trunk.trainable = False
     head = build_head(units, hidden, activation, dropout, features=trunk.output_shape[-1])
     x = inputs
     if view is not None:
-        x = keras.layers.Resizing(size, size, name="enlarge")(_window(x, view))
+        window = x if cropped else _window(x, view)
+        x = keras.layers.Resizing(size, size, name="enlarge")(window)
     if scaling == "inception":
         x = keras.layers.Rescaling(2.0, -1.0, name="scaling")(x)
     # training=False: frozen batch statistics too, also while the head is being trained.

@@ -107,11 +107,11 @@ def train(config: TrainConfig) -> GenderReport:
         DataError: A face folder is missing or has no faces with a known gender.
         WeightsError: `config.init` is not a weight file of this network.
     """
-    config.out.mkdir(parents=True, exist_ok=True)
     keras.utils.set_random_seed(config.seed)
     records, held_back = split_off_calibration(
         read_faces([config.data / name for name in config.folders], "train")
     )
+    config.out.mkdir(parents=True, exist_ok=True)
     views, calibration = (
         stored_views(
             faces, config.out / f"{name}.npy", masked=config.masked_views, seed=config.seed
