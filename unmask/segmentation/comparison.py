@@ -112,15 +112,6 @@ def load_segmenter(path: str | os.PathLike[str]) -> Segmenter:
     )
 
 
-def _load_unet(path: Path) -> Segmenter:
-    unet = build_unet(**LITE)
-    try:
-        load_weights(unet, path)
-    except WeightsError as error:
-        raise WeightsError(f"{error}. Neither a Mask R-CNN nor a small U-Net") from error
-    return Segmenter("U-Net", lambda photo: predict.find_masks(unet, photo), unet.count_params())
-
-
 def read_photos(data: Path, faces: int = 120, seed: int = SEED) -> EvaluationPhotos:
     """Read the validation splits of a data folder.
 
@@ -207,6 +198,15 @@ def markdown_table(scores: Sequence[SegmenterScores], cores: int) -> str:
     lines = [f"| {' | '.join(header)} |", "|---" * len(header) + "|"]
     lines += [f"| {' | '.join(_cells(row))} |" for row in scores]
     return "\n".join(lines) + "\n\n" + _protocol(scores[0], cores) + "\n"
+
+
+def _load_unet(path: Path) -> Segmenter:
+    unet = build_unet(**LITE)
+    try:
+        load_weights(unet, path)
+    except WeightsError as error:
+        raise WeightsError(f"{error}. Neither a Mask R-CNN nor a small U-Net") from error
+    return Segmenter("U-Net", lambda photo: predict.find_masks(unet, photo), unet.count_params())
 
 
 def _cells(row: SegmenterScores) -> Iterator[str]:
