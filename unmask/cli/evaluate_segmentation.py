@@ -16,7 +16,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder with masks_labelme")
     parser.add_argument(
         "--weights", type=Path, nargs="+", metavar="FILE",
-        help="weights of U-Nets and Mask R-CNNs; a row each, in this order (default: the shipped U-Net)",
+        help="weights of U-Nets and Mask R-CNNs; a row each, in this order (default: the shipped"
+        " U-Net)",
     )  # fmt: skip
     parser.add_argument(
         "--faces", type=int, default=120, help="faces without masks, and with drawn ones (120)"
