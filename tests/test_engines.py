@@ -29,7 +29,12 @@ def test_an_error_of_the_work_arrives():
 
 
 @pytest.mark.parametrize(
-    ("options", "message"), [({"workers": 0}, "workers=0"), ({"engine": "spark"}, "engine='spark'")]
+    ("options", "message"),
+    [
+        ({"workers": 0}, "workers=0"),
+        ({"engine": "spark"}, "engine='spark'"),
+        ({"ray_address": "here:1"}, "engine='local', ray_address='here:1'"),
+    ],
 )
 def test_wrong_options(options, message):
     with pytest.raises(ValueError, match=message):
@@ -40,6 +45,12 @@ def test_without_ray_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)  # what Python does when it is not installed
     with pytest.raises(UnmaskError, match=r"unmask\[scale\]"):
         list(work_through(math.sqrt, JOBS, engine="ray"))
+
+
+def test_no_cluster():
+    pytest.importorskip("ray", reason="needs Ray: pip install 'unmask[scale]'")
+    with pytest.raises(UnmaskError, match=r"answers at 127\.0\.0\.1:1 "):
+        list(work_through(math.sqrt, JOBS, engine="ray", ray_address="127.0.0.1:1"))
 
 
 @pytest.mark.slow

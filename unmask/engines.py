@@ -9,6 +9,7 @@ import importlib
 import logging
 import os
 import pickle
+import socket
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -60,7 +61,8 @@ def work_through(
 
     Raises:
         UnmaskError: Ray is not installed or cannot be started, or a worker was lost.
-        ValueError: The engine is unknown, or there is not a single worker.
+        ValueError: The engine is unknown, there is not a single worker, or an address is given for
+            another engine than Ray.
 
     Example:
         >>> list(work_through(abs, [-1, 2]))
@@ -70,6 +72,10 @@ def work_through(
         raise ValueError(f"engine must be one of {ENGINES}. Received: engine={engine!r}")
     if workers < 1:
         raise ValueError(f"workers must be at least 1. Received: workers={workers}")
+    if ray_address is not None and engine != "ray":
+        raise ValueError(
+            f"ray_address is for the engine 'ray'. Received: {engine=}, {ray_address=}"
+        )
     if engine == "ray":
         return _with_ray(work, jobs, workers, ray_address, jobs_a_task)
     return map(work, jobs) if workers == 1 else _with_processes(work, jobs, workers)
@@ -145,6 +151,8 @@ def _with_ray(
         ) from error
     if not jobs:
         return
+    if address is not None:
+        _require_answer(address)
     started = not ray.is_initialized()
     if started:
         # A machine of this number of processors, whatever it has: workers may share them.
@@ -158,6 +166,8 @@ def _with_ray(
     try:
         ray.data.DataContext.get_current().enable_progress_bars = False
         logging.getLogger("ray.data").setLevel(logging.WARNING)
+        # It warns that it shows no progress bars, because it was told to show none.
+        logging.getLogger("ray.data._internal.progress").setLevel(logging.ERROR)
         rows = [{"job": pickle.dumps(job)} for job in jobs]
         tasks = max(workers, -(-len(rows) // jobs_a_task))
         data = ray.data.from_items(rows, override_num_blocks=min(tasks, len(rows)))
@@ -174,6 +184,17 @@ def _with_ray(
     finally:
         if started:
             ray.shutdown()
+
+
+def _require_answer(address: str) -> None:
+    """Knock at HOST:PORT; Ray itself would go on trying for a quarter of an hour."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdigit():
+        return  # "auto" and other names that Ray knows
+    try:
+        socket.create_connection((host, int(port)), timeout=10).close()
+    except (OSError, OverflowError) as error:
+        raise UnmaskError(f"no Ray cluster answers at {address} ({error})") from error
 
 
 class _RayWorker:

@@ -85,6 +85,11 @@ def test_wrong_numbers(option, capsys):
     assert f"Received: {option[1]}" in capsys.readouterr().err
 
 
+def test_an_address_without_ray(capsys):
+    assert main(["run", "photo.jpg", "--ray-address", "here:1"]) == 2
+    assert "Received: here:1" in capsys.readouterr().err
+
+
 def test_nothing_to_do(tmp_path, capsys):
     assert main(["run", str(tmp_path)]) == 2
     assert "no photos" in capsys.readouterr().err

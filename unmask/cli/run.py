@@ -60,10 +60,12 @@ def main(args: argparse.Namespace) -> int:
     from rich.progress import track
 
     from unmask.engines import one_thread_each
-    from unmask.errors import ImageError
+    from unmask.errors import ImageError, UnmaskError
     from unmask.folders import FolderSettings, complete_photos, plan_jobs, split_done
     from unmask.image import find_images
 
+    if args.ray_address and args.engine != "ray":
+        raise UnmaskError(f"--ray-address is for --engine ray. Received: {args.ray_address}")
     if args.engine == "ray" or args.workers > 1:
         one_thread_each()
     settings = FolderSettings(
