@@ -228,7 +228,8 @@ class Unmasker:
     def _segment(self, subjects: list[Subject], given: NDArray[np.bool_] | None) -> list[Subject]:
         """Look at each mask again inside its crop, where it has more pixels."""
         if given is None and subjects:
-            crops = np.stack([s.crop for s in subjects])
+            # Black where the photo ends, as in whole photos: a mirrored face wears a mirrored mask.
+            crops = np.stack([np.where(s.valid[..., None], s.crop, np.uint8(0)) for s in subjects])
             fine = segment_crops(self.segmentation, crops)
             subjects = [
                 replace(s, mask=refine_mask(s.mask, probability, s.crop_landmarks))
