@@ -230,7 +230,7 @@ class Unmasker:
         if given is None and subjects:
             # Black where the photo ends, as in whole photos: a mirrored face wears a mirrored mask.
             crops = np.stack([np.where(s.valid[..., None], s.crop, np.uint8(0)) for s in subjects])
-            fine = segment_crops(self.segmentation, crops)
+            fine = segment_crops(self.segmentation, crops, mirror=True)
             subjects = [
                 replace(s, mask=refine_mask(s.mask, probability, s.crop_landmarks))
                 for s, probability in zip(subjects, fine, strict=True)

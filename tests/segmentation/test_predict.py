@@ -2,6 +2,7 @@ import keras
 import numpy as np
 import pytest
 
+from unmask.segmentation.model import build_unet
 from unmask.segmentation.predict import find_masks, probability_map, segment_crops
 
 
@@ -91,3 +92,19 @@ def test_wrong_arguments(blue_finder, arguments, message):
 def test_wrong_crops(blue_finder):
     with pytest.raises(ValueError, match="multiples of 32"):
         segment_crops(blue_finder, np.zeros((1, 250, 250, 3), np.uint8))
+
+
+def test_the_mean_over_the_mirror_image_is_mirrored_with_the_photo():
+    keras.utils.set_random_seed(3)
+    model = build_unet((8, 8, 8, 8, 8), (1, 1, 1, 1, 1))
+    crops = np.random.default_rng(0).integers(0, 256, (2, 64, 96, 3), np.uint8)
+    flipped = np.ascontiguousarray(crops[:, :, ::-1])
+    once = segment_crops(model, crops)
+    assert np.abs(once - segment_crops(model, flipped)[:, :, ::-1]).max() > 1e-3
+    both = segment_crops(model, crops, mirror=True)
+    np.testing.assert_allclose(
+        both, segment_crops(model, flipped, mirror=True)[:, :, ::-1], atol=1e-6
+    )
+    np.testing.assert_allclose(
+        both, (once + segment_crops(model, flipped)[:, :, ::-1]) / 2, atol=1e-6
+    )
