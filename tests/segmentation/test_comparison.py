@@ -35,6 +35,7 @@ def test_the_file_says_which_network_it_is(weight_files, tmp_path):
     assert (unet.name, mrcnn.name) == ("U-Net", "Mask R-CNN")
     assert unet.parameters == build_unet(**LITE).count_params()
     assert mrcnn.parameters > unet.parameters
+    assert load_segmenter(weight_files[0], thorough=False).name == "U-Net, one look"
     save_arrays(tmp_path / "other.safetensors", {"dense/kernel": np.zeros((2, 2), np.float32)})
     with pytest.raises(WeightsError, match="Neither a Mask R-CNN nor a small U-Net"):
         load_segmenter(tmp_path / "other.safetensors")

@@ -22,6 +22,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--faces", type=int, default=120, help="faces without masks, and with drawn ones (120)"
     )
+    parser.add_argument(
+        "--once", action="store_true",
+        help="U-Nets look once at a photo, as Mask R-CNNs do, instead of taking a mean over looks",
+    )  # fmt: skip
     parser.add_argument("--out", type=Path, required=True, help="folder for the results")
 
 
@@ -44,7 +48,7 @@ def main(args: argparse.Namespace) -> int:
     from unmask.weights import file_sha256, find
 
     files = args.weights or [find("lite", "segmentation").path]
-    segmenters = [load_segmenter(path) for path in files]
+    segmenters = [load_segmenter(path, thorough=not args.once) for path in files]
     photos = read_photos(args.data, args.faces)
     steps = track(segmenters, "networks", console=Console(stderr=True))
     scores = [measure(segmenter, photos) for segmenter in steps]

@@ -86,11 +86,13 @@ class SegmenterScores:
     processor_milliseconds: float
 
 
-def load_segmenter(path: str | os.PathLike[str]) -> Segmenter:
+def load_segmenter(path: str | os.PathLike[str], *, thorough: bool = True) -> Segmenter:
     """Load a U-Net or a Mask R-CNN; the file says which it is.
 
     Args:
         path: What `unmask train segmentation` has left, of `--network lite`, `mrcnn` or `paper`.
+        thorough: Whether a U-Net takes the mean over several looks at a photo, as it does in the
+            pipeline. A Mask R-CNN always looks once.
 
     Returns:
         The network, with the settings that it is used with.
@@ -101,7 +103,7 @@ def load_segmenter(path: str | os.PathLike[str]) -> Segmenter:
     path = Path(path)
     names = set(load_arrays(path)[0])
     if not any(name.startswith("mrcnn_") for name in names):
-        return _load_unet(path)
+        return _load_unet(path, thorough)
     backbone = next((b for b, last in _LAST_BLOCKS if f"{last}_branch2a/kernel" in names), None)
     mrcnn = detector.build_detector() if backbone is None else paper.build_detector(backbone)
     load_weights(mrcnn.keras_model, path)
@@ -200,13 +202,17 @@ def markdown_table(scores: Sequence[SegmenterScores], cores: int) -> str:
     return "\n".join(lines) + "\n\n" + _protocol(scores[0], cores) + "\n"
 
 
-def _load_unet(path: Path) -> Segmenter:
+def _load_unet(path: Path, thorough: bool) -> Segmenter:
     unet = build_unet(**LITE)
     try:
         load_weights(unet, path)
     except WeightsError as error:
         raise WeightsError(f"{error}. Neither a Mask R-CNN nor a small U-Net") from error
-    return Segmenter("U-Net", lambda photo: predict.find_masks(unet, photo), unet.count_params())
+    return Segmenter(
+        "U-Net" if thorough else "U-Net, one look",
+        lambda photo: predict.find_masks(unet, photo, thorough=thorough),
+        unet.count_params(),
+    )
 
 
 def _cells(row: SegmenterScores) -> Iterator[str]:
