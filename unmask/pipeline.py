@@ -24,7 +24,7 @@ from unmask.inpainting.predict import complete_windows
 from unmask.inpainting.prior import LinearPrior
 from unmask.landmarks.predict import locate_landmarks
 from unmask.presets import build_stage, get_preset
-from unmask.refine import refine_mask
+from unmask.refine import free_eyes, refine_mask
 from unmask.result import Face, Result
 from unmask.segmentation.predict import find_masks, segment_crops
 from unmask.segmentation.regions import MaskRegion, find_regions
@@ -236,6 +236,7 @@ class Unmasker:
                 for s, probability in zip(subjects, fine, strict=True)
             ]
             subjects = one_a_face([s for s in subjects if s.wears_mask])
+            subjects = [replace(s, mask=free_eyes(s.mask, s.crop_landmarks)) for s in subjects]
         return [s for s in subjects if s.hole_share >= _MIN_HOLE_SHARE]
 
     def _classify(self, subjects: list[Subject], gender: str | None) -> list[Subject]:

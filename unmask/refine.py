@@ -8,12 +8,15 @@ from numpy.typing import NDArray
 
 from unmask.face import grow
 
-# How the two looks at a mask are joined: a bit of cheek too much is painted anew and not seen, a bit
-# of mask left over is. On 57 validation photos 0.4 leaves 0.8 % of the mask and 0.7 leaves 1.5 %.
-_SURE_IN_BOTH, _SURE_ALONE = 0.05, 0.4
+# How the two looks at a mask are joined: a bit of cheek too much is painted anew and not seen, a
+# bit of mask left over is. Near the coarse mask (in crop pixels) the closer look is trusted sooner:
+# it halves what is left of the masks of 57 validation photos.
+_SURE_IN_BOTH, _SURE_NEAR, _SURE_ALONE = 0.05, 0.4, 0.7
+_NEAR = 14
 # In crop pixels. Less (16) gives the masks of 57 validation photos an IoU of 0.917, not 0.915, but
 # leaves the rims of wide masks beside the jaw, which spoil a picture more than a bit of scarf.
-_OUTLINE_MARGIN = 28
+_OUTLINE_MARGIN = 24
+_EYE_MARGIN = 4
 
 
 def refine_mask(
@@ -35,6 +38,7 @@ def refine_mask(
         (256, 256) bool: the pieces that touch the coarse mask, smoothed, holes filled.
     """
     joined = (coarse & (probability > _SURE_IN_BOTH)) | (probability > _SURE_ALONE)
+    joined |= grow(coarse, _NEAR) & (probability > _SURE_NEAR)
     if landmarks is not None:
         joined &= _face_outline(landmarks, joined.shape)
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (5, 5))
@@ -45,6 +49,24 @@ def refine_mask(
     kept = np.isin(labels, touching[touching > 0]).astype(np.uint8)
     outlines, _ = cv2.findContours(kept, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     return cv2.drawContours(np.zeros_like(kept), outlines, -1, 1, cv2.FILLED) > 0
+
+
+def free_eyes(mask: NDArray[np.bool_], landmarks: NDArray[np.floating]) -> NDArray[np.bool_]:
+    """Take the eyes out of a mask: no face mask covers them, and nothing can paint them as well.
+
+    Args:
+        mask: (256, 256) bool, a mask in the crop.
+        landmarks: (98, 2) or (68, 2) points in crop pixels.
+
+    Returns:
+        (256, 256) bool.
+    """
+    starts, count = ((60, 68), 8) if len(landmarks) == 98 else ((36, 42), 6)
+    eyes = np.zeros(mask.shape, np.uint8)
+    for start in starts:
+        outline = cv2.convexHull(np.rint(landmarks[start : start + count]).astype(np.int32))
+        cv2.fillConvexPoly(eyes, outline, 1)
+    return mask & ~grow(eyes > 0, _EYE_MARGIN)
 
 
 def _face_outline(landmarks: NDArray[np.floating], shape: tuple[int, ...]) -> NDArray[np.bool_]:
