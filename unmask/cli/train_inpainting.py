@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, nargs="+", required=True, help="face folders")
     parser.add_argument("--out", type=Path, required=True, help="folder for the results")
     parser.add_argument("--gender", choices=("male", "female"), help="faces to train on")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=0, help="seed of weights and samples (0)")
     _add_network_arguments(parser.add_argument_group("networks"))
     _add_budget_arguments(parser.add_argument_group("budget"))
     _add_sample_arguments(parser.add_argument_group("samples"))
