@@ -5,6 +5,8 @@
 # The environment is built once, in .venv; another Python: make PYTHON=python3.12 ...
 
 PYTHON ?= python3
+# Processes of `make test`; each needs up to 4 GB.
+WORKERS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check install --quiet
@@ -31,7 +33,7 @@ demo: $(VENV)/.installed
 	$(BIN)/unmask demo --out out
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

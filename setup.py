@@ -97,7 +97,7 @@ setup(
         # Synthetic sets and folders of photos on several machines.
         "scale": ["ray[data]>=2.40"],
         "app": ["gradio>=5"],
-        "dev": ["pytest>=8.3", "ruff>=0.9", "mypy>=1.14", "jax>=0.4.38"],
+        "dev": ["pytest>=8.3", "pytest-xdist>=3.6", "ruff>=0.9", "mypy>=1.14", "jax>=0.4.38"],
     },
     zip_safe=False,
 )
