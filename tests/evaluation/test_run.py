@@ -83,7 +83,8 @@ def test_it_goes_on_where_it_stopped(finished, faces, tmp_path):
 
 
 def test_a_bad_picture_is_reported(faces, tmp_path, capsys):
-    folder = tmp_path / "faces"
+    # Longer than a line of a terminal: names must not be broken.
+    folder = tmp_path / ("faces" + 100 * "s")
     shutil.copytree(faces, folder)
     for name in ("a.png", "b.png"):
         (folder / name).write_bytes(b"broken")

@@ -57,7 +57,9 @@ def main(args: argparse.Namespace) -> int:
         for outcome in track(evaluation, "faces", total=len(evaluation), console=console):
             if outcome.error:
                 failed += 1
-                console.print(f"skipped: {outcome.error}", style="red", markup=False)
+                console.print(
+                    f"skipped: {outcome.error}", style="red", markup=False, soft_wrap=True
+                )
         evaluation.write()
     except UnmaskError as error:
         print(f"unmask evaluate pipeline: {error}", file=sys.stderr)
