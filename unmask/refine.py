@@ -9,12 +9,11 @@ from numpy.typing import NDArray
 from unmask.face import grow
 
 # How the two looks at a mask are joined: a bit of cheek too much is painted anew and not seen, a
-# bit of mask left over is. Near the coarse mask (in crop pixels) the closer look is trusted sooner:
-# it halves what is left of the masks of 57 validation photos.
+# bit of mask left over is. Near the coarse mask (in crop pixels) the closer look is trusted sooner.
 _SURE_IN_BOTH, _SURE_NEAR, _SURE_ALONE = 0.05, 0.4, 0.7
 _NEAR = 14
-# In crop pixels. Less (16) gives the masks of 57 validation photos an IoU of 0.917, not 0.915, but
-# leaves the rims of wide masks beside the jaw, which spoil a picture more than a bit of scarf.
+# In crop pixels. Between 16 and 32 the IoU on 57 validation photos falls by 0.002 only, and a wide
+# margin leaves no rims of masks beside the jaw, which spoil a picture more than a bit of scarf.
 _OUTLINE_MARGIN = 24
 _EYE_MARGIN = 4
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from unmask.segmentation.data import build_composer
+from unmask.segmentation.data import MaskDataset, build_composer
 from unmask.segmentation.imitation import (
     DIFFERENCE,
     MASK,
@@ -101,7 +101,8 @@ def test_a_backbone_has_one_side(data_folder, tmp_path):
 
 
 def test_targets_are_masks_and_zeros(data_folder):
-    images, targets = ImitationDataset(build_composer(data_folder, 0), 1, ((SIDE, 2),))[0]
+    scenes = MaskDataset(build_composer(data_folder, 0), 1, ((SIDE, 2),))
+    images, targets = ImitationDataset(scenes)[0]
     assert images.shape == (2, SIDE, SIDE, 3)
     assert targets[MASK].shape == (2, SIDE, SIDE, 1)
     assert not targets[DIFFERENCE].any()

@@ -22,7 +22,7 @@ from unmask.mrcnn.dataset import Dataset
 from unmask.mrcnn.model import BatchLoader, MaskRCNN
 from unmask.segmentation.data import build_composer
 from unmask.segmentation.evaluate import evaluate_photos
-from unmask.segmentation.model import LITE, build_unet
+from unmask.segmentation.model import LITE, build_unet, encoder_maps
 from unmask.segmentation.regions import MaskRegion, find_regions
 from unmask.segmentation.scenes import SceneComposer
 from unmask.segmentation.sources import Example, labelme_examples, png_examples
@@ -52,10 +52,7 @@ def unet_encoder(image: Any, stage5: bool = True, train_bn: bool | None = False)
         Five feature maps at 1/2 to 1/32 of the resolution.
     """
     unet = build_unet(**LITE)
-    maps = [
-        unet.get_layer(f"down{i}_block{n}_relu").output for i, n in enumerate(LITE["blocks"], 1)
-    ]
-    encoder = keras.Model(unet.input, maps, name=ENCODER)
+    encoder = keras.Model(unet.input, encoder_maps(unet), name=ENCODER)
     photo = keras.layers.Rescaling(1 / 255, offset=0.5, name="photo_range")(image)
     return list(encoder(photo))
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from unmask.inception import build_inception, build_pyramid
 from unmask.segmentation.data import MaskDataset
+from unmask.segmentation.model import encoder_maps
 from unmask.segmentation.teacher import CHANNELS, FIRST, LACKING, check_side
 
 # Levels whose features are compared: 1/8 for parts, 1/16 for things. The first two levels see
@@ -65,7 +66,8 @@ def build_imitator(
     wanted = pyramid(
         keras.layers.Rescaling(2.0, offset=-1.0, name="rescale")(photo), training=False
     )
-    taps = [_last_layer(student, level).output for level in _LEVELS]
+    maps = encoder_maps(student)
+    taps = [maps[level - 1] for level in _LEVELS]
     tapped = keras.Model(student.input, [student.output, *taps], name="student")
     probability, *features = tapped(photo)
     distances = [
@@ -75,18 +77,28 @@ def build_imitator(
     return keras.Model(photo, {MASK: probability, DIFFERENCE: difference}, name=name)
 
 
-class ImitationDataset(MaskDataset):
-    """The same scenes with targets for both outputs of `build_imitator`: the difference is to be 0.
+class ImitationDataset(keras.utils.PyDataset):
+    """The scenes of another data set with targets for both outputs of `build_imitator`.
 
-    See `MaskDataset` for the arguments.
+    Args:
+        scenes: Gives images and masks. The difference's target is 0.
     """
 
-    def __getitem__(  # type: ignore[override]
-        self, index: int
-    ) -> tuple[NDArray[np.float32], dict[str, NDArray[np.float32]]]:
+    def __init__(self, scenes: MaskDataset) -> None:
+        super().__init__(workers=1, use_multiprocessing=False, max_queue_size=12)
+        self._scenes = scenes
+
+    def __len__(self) -> int:
+        return len(self._scenes)
+
+    def __getitem__(self, index: int) -> tuple[NDArray[np.float32], dict[str, NDArray[np.float32]]]:
         """Return images (B, S, S, 3) in [0, 1], and masks (B, S, S, 1) with zeros (B,)."""
-        images, masks = super().__getitem__(index)
+        images, masks = self._scenes[index]
         return images, {MASK: masks, DIFFERENCE: np.zeros(len(images), np.float32)}
+
+    def on_epoch_end(self) -> None:
+        """Go on to the next scenes."""
+        self._scenes.on_epoch_end()
 
 
 class CosineDistance(keras.layers.Layer):
@@ -111,9 +123,3 @@ def _difference(x: keras.KerasTensor, wanted: keras.KerasTensor, level: int) -> 
         momentum=0.97, center=False, scale=False, name=f"standardise{level}"
     )(wanted)
     return CosineDistance(name=f"distance{level}")((x, wanted))
-
-
-def _last_layer(student: keras.Model, level: int) -> keras.layers.Layer:
-    prefix = f"down{level}_block"
-    names = [layer.name for layer in student.layers if layer.name.startswith(prefix)]
-    return student.get_layer(max(n for n in names if n.endswith("_relu") and n.count("_") == 2))

@@ -136,9 +136,7 @@ def mirrored_probability(
     Returns:
         (H, W) float32 at the photo's size, the probability that a pixel belongs to a mask.
     """
-    plain = probability_map(model, photo, side, square=True)
-    mirrored = probability_map(model, np.ascontiguousarray(photo[:, ::-1]), side, square=True)
-    mean = (plain + mirrored[:, ::-1]) / 2
+    mean = probability_map(model, photo, side, square=True, mirror=True)
     return np.asarray(cv2.resize(mean, (photo.shape[1], photo.shape[0])), np.float32)
 
 

@@ -40,7 +40,7 @@ def build_unet(
 
     Example:
         >>> model = build_unet(**LITE)
-        >>> model(keras.ops.zeros((1, 64, 96, 3))).shape[1:]
+        >>> tuple(model(keras.ops.zeros((1, 64, 96, 3))).shape[1:])
         (64, 96, 1)
 
     Reference:
@@ -65,6 +65,23 @@ def build_unet(
     x = keras.layers.Conv2DTranspose(1, 4, strides=2, padding="same", name="logit")(x)
     outputs = keras.layers.Activation("sigmoid", dtype="float32", name="probability")(x)
     return keras.Model(inputs, outputs, name=name)
+
+
+def encoder_maps(unet: keras.Model) -> list[keras.KerasTensor]:
+    """Return the last map of each of the five levels on the way down, as the way up takes them.
+
+    Args:
+        unet: A network of `build_unet`.
+
+    Returns:
+        Five symbolic tensors, at 1/2 to 1/32 of the resolution.
+
+    Example:
+        >>> [x.shape[-1] for x in encoder_maps(build_unet(**LITE))]
+        [16, 32, 64, 128, 160]
+    """
+    skips = [unet.get_layer(f"up{level}_join").input[1] for level in range(1, 5)]
+    return [*skips, unet.get_layer("up4_resize").input]
 
 
 def _conv(

@@ -151,9 +151,8 @@ def train(config: TrainConfig) -> Path:
     )  # fmt: skip
     budget = StopAfterMinutes(config.minutes, config.out / "clock.json")
     composer = build_composer(config.data, config.seed, further=config.further, mix=config.mix)
-    dataset = (ImitationDataset if imitating else MaskDataset)(
-        composer, config.steps, config.shapes, budget.epochs
-    )
+    scenes = MaskDataset(composer, config.steps, config.shapes, budget.epochs)
+    dataset = ImitationDataset(scenes) if imitating else scenes
     photos = labelme_examples(config.data / "masks_labelme", "val")
     callbacks = [
         budget,
