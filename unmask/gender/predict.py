@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unmask.face import CROP_SIZE
+from unmask.inference import forward
 
 
 def predict_gender(
@@ -39,6 +40,6 @@ def predict_gender(
         )
     parts = [np.zeros(0, np.float32)]
     for start in range(0, len(crops), batch_size):
-        batch = crops[start : start + batch_size].astype(np.float32) / 255.0
-        parts.append(np.asarray(model.predict_on_batch(batch), np.float32)[:, 0])
+        batch = crops[start : start + batch_size].astype(np.float32) / np.float32(255)
+        parts.append(forward(model, batch)[:, 0])
     return np.concatenate(parts)

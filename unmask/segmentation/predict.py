@@ -9,6 +9,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from unmask.inference import forward
 from unmask.segmentation.model import STRIDE
 from unmask.segmentation.regions import MaskRegion, find_regions, overlap
 
@@ -61,11 +62,7 @@ def segment_crops(
         flipped = segment_crops(model, np.ascontiguousarray(crops[:, :, ::-1]), batch_size)
         return (segment_crops(model, crops, batch_size) + flipped[:, :, ::-1]) / np.float32(2)
     parts = [
-        np.asarray(
-            keras.ops.convert_to_numpy(
-                model(crops[i : i + batch_size].astype(np.float32) / 255.0, training=False)
-            )
-        )[..., 0]
+        forward(model, crops[i : i + batch_size].astype(np.float32) / np.float32(255))[..., 0]
         for i in range(0, len(crops), batch_size)
     ]
     return np.concatenate(parts) if parts else np.zeros(crops.shape[:3], np.float32)

@@ -1,0 +1,54 @@
+"""Running a network on images of any size and number without compiling it again for each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+_ATTRIBUTE = "_unmask_forward"
+
+
+def forward(model: keras.Model, *inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Compute a network's output at inference.
+
+    On TensorFlow the network is compiled once, for every size: half the time of calling the model
+    layer by layer, and no further compilation for the next photo, which Keras' `predict_on_batch`
+    would begin with. Other backends go through `predict_on_batch`.
+
+    Args:
+        model: A network with one output.
+        *inputs: One float32 array for each of its inputs.
+
+    Returns:
+        The output as a float32 array.
+
+    Example:
+        >>> x = keras.Input((None, None, 3))
+        >>> model = keras.Model(x, keras.layers.Conv2D(1, 1, kernel_initializer="ones")(x))
+        >>> forward(model, np.ones((2, 4, 6, 3), np.float32))[0, 0, 0]
+        array([3.], dtype=float32)
+    """
+    if keras.backend.backend() != "tensorflow":
+        given = list(inputs) if len(inputs) > 1 else inputs[0]
+        return np.asarray(model.predict_on_batch(given), np.float32)
+    function = getattr(model, _ATTRIBUTE, None)
+    if function is None:
+        function = _compile(model)
+        # On the model itself: it lives as long, and changes of the weights are seen.
+        object.__setattr__(model, _ATTRIBUTE, function)
+    return np.asarray(function(*inputs), np.float32)
+
+
+def _compile(model: keras.Model) -> Callable[..., Any]:
+    import tensorflow as tf
+
+    signature = [tf.TensorSpec(x.shape, x.dtype) for x in model.inputs]
+
+    def call(*inputs: Any) -> Any:
+        return model(list(inputs) if len(inputs) > 1 else inputs[0], training=False)
+
+    return tf.function(call, input_signature=signature, autograph=False)
