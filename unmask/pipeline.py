@@ -26,7 +26,7 @@ from unmask.landmarks.predict import locate_landmarks
 from unmask.presets import build_stage, get_preset
 from unmask.refine import free_eyes, refine_mask
 from unmask.result import Face, Result
-from unmask.segmentation.predict import find_masks, segment_crops
+from unmask.segmentation.finder import MaskFinder, load_finder
 from unmask.segmentation.regions import MaskRegion, find_regions
 from unmask.subject import Subject, as_face, cut_subject, frame_subject, one_a_face
 from unmask.tint import match_tint
@@ -54,6 +54,8 @@ class Unmasker:
     Args:
         preset: "lite" (ships with the package) or "paper" (the paper's sizes; weights to bring).
         weights_dir: Folder with `manifest.toml`; the shipped one when None.
+        finder: What finds the masks instead of the preset's network: a file for
+            `unmask.segmentation.finder.load_finder`, or an object with the methods of `MaskFinder`.
 
     Raises:
         WeightsError: The preset is unknown.
@@ -62,13 +64,19 @@ class Unmasker:
         >>> unmasker = Unmasker()
         >>> result = unmasker(np.zeros((64, 64, 3), np.uint8))  # doctest: +SKIP
         >>> results = unmasker(["one.jpg", "two.jpg"])          # doctest: +SKIP
+        >>> unmasker = Unmasker(finder="RUN/detector.safetensors")
     """
 
     def __init__(
-        self, preset: str = "lite", weights_dir: str | os.PathLike[str] | None = None
+        self,
+        preset: str = "lite",
+        weights_dir: str | os.PathLike[str] | None = None,
+        *,
+        finder: MaskFinder | str | os.PathLike[str] | None = None,
     ) -> None:
         self.preset = get_preset(preset).name
         self.weights_dir = weights_dir
+        self._finder = finder
 
     @overload
     def __call__(
@@ -134,9 +142,13 @@ class Unmasker:
         return self
 
     @cached_property
-    def segmentation(self) -> keras.Model:
-        """The network that finds masks."""
-        return self._network("segmentation")
+    def segmentation(self) -> MaskFinder:
+        """What finds masks: of any kind, as its file says."""
+        if self._finder is None:
+            return load_finder(find(self.preset, "segmentation", self.weights_dir).path)
+        if isinstance(self._finder, (str, os.PathLike)):
+            return load_finder(self._finder)
+        return self._finder
 
     @cached_property
     def landmarks(self) -> keras.Model:
@@ -198,7 +210,7 @@ class Unmasker:
         if mask is not None:
             regions = find_regions(mask.astype(np.float32), mask.shape, min_pixels=16)
         else:
-            regions = find_masks(self.segmentation, photo.pixels, min_score=_MIN_MASK_SCORE)
+            regions = self.segmentation.find(photo.pixels, min_score=_MIN_MASK_SCORE)
         if landmarks is None or len(regions) < 2:
             return regions
         # Landmarks describe one face: the one whose mask lies nearest to them.
@@ -229,7 +241,7 @@ class Unmasker:
         if given is None and subjects:
             # Black where the photo ends, as in whole photos: a mirrored face wears a mirrored mask.
             crops = np.stack([np.where(s.valid[..., None], s.crop, np.uint8(0)) for s in subjects])
-            fine = segment_crops(self.segmentation, crops, mirror=True)
+            fine = self.segmentation.segment(crops)
             subjects = [
                 replace(s, mask=refine_mask(s.mask, probability, s.crop_landmarks))
                 for s, probability in zip(subjects, fine, strict=True)

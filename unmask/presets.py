@@ -76,12 +76,11 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
             },
             "prior",
         ),
-        # The build functions' own defaults are the published sizes. The paper segments with Mask
-        # R-CNN; a larger U-Net keeps its place until that network is here.
+        # The build functions' own defaults are the published sizes.
         "paper": _preset(
             "paper",
             {
-                "segmentation": Builder(_SEGMENTATION, "build_unet", {}),
+                "segmentation": Builder("unmask.segmentation.finder", "build_mask_rcnn", {}),
                 "landmarks": Builder(_LANDMARKS, "build_fan", {}),
                 "gender": Builder(_GENDER, "build_classifier", {}),
                 "inpainting_female": Builder(_INPAINTING, "build_generator", "PAPER"),
