@@ -61,4 +61,5 @@ def test_one_output_as_float32():
     image = keras.Input((4, 4, 3))
     model = keras.Model(image, keras.layers.Flatten()(image))
     result = forward(model, np.ones((2, 4, 4, 3), np.float32))
-    assert result.shape == (2, 48) and result.dtype == np.float32
+    assert result.shape == (2, 48)
+    assert result.dtype == np.float32

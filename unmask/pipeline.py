@@ -20,8 +20,9 @@ from unmask.face import canonical_matrix, matrix_from_mask_box, paste_back
 from unmask.gender.predict import predict_gender
 from unmask.grain import match_grain
 from unmask.image import ImageSource, Photo, load_mask, load_photo
+from unmask.inpainting.coarse import load_first_guess
 from unmask.inpainting.predict import complete_windows
-from unmask.inpainting.prior import LinearPrior
+from unmask.inpainting.prior import FirstGuess
 from unmask.landmarks.predict import locate_landmarks
 from unmask.presets import build_stage, get_preset
 from unmask.refine import free_eyes, refine_mask
@@ -166,11 +167,14 @@ class Unmasker:
         return {gender: self._network(f"inpainting_{gender}") for gender in GENDERS}
 
     @cached_property
-    def prior(self) -> LinearPrior | None:
-        """The linear model of the first guess, if the preset has one."""
+    def prior(self) -> FirstGuess | None:
+        """What makes the first guess, if the preset has one."""
         if "prior" not in get_preset(self.preset).files:
             return None
-        return LinearPrior.load(find(self.preset, "prior", self.weights_dir).path)
+        linear, network = (
+            find(self.preset, stage, self.weights_dir).path for stage in ("prior", "coarse")
+        )
+        return load_first_guess(linear, network)
 
     def _network(self, stage: str) -> keras.Model:
         entry = find(self.preset, stage, self.weights_dir)
@@ -271,7 +275,7 @@ class Unmasker:
             if chosen:
                 filled = complete_windows(
                     self.generators[gender],
-                    self.prior,
+                    None if self.prior is None else self.prior.for_gender(gender),
                     np.stack([framed[i].image for i in chosen]),
                     np.stack([framed[i].hole for i in chosen]),
                     np.stack([framed[i].landmarks for i in chosen]),

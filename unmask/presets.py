@@ -71,6 +71,7 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
                 "segmentation": Builder(_SEGMENTATION, "build_unet", "LITE"),
                 "landmarks": Builder(_LANDMARKS, "build_fan", "LITE"),
                 "gender": Builder(_GENDER, "build_compact", "LITE"),
+                "coarse": Builder("unmask.inpainting.coarse", "build_coarse", "COARSE"),
                 "inpainting_female": Builder(_INPAINTING, "build_generator", "LITE"),
                 "inpainting_male": Builder(_INPAINTING, "build_generator", "LITE"),
             },
@@ -114,7 +115,8 @@ def build_stage(preset: str, stage: str) -> keras.Model:
 
     Args:
         preset: Name of the preset.
-        stage: "segmentation", "landmarks", "gender", "inpainting_female" or "inpainting_male".
+        stage: "segmentation", "landmarks", "gender", "coarse", "inpainting_female" or
+            "inpainting_male".
 
     Returns:
         The network, float32 unless a Keras dtype policy says otherwise.

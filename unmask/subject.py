@@ -21,7 +21,7 @@ from unmask.face import (
 )
 from unmask.image import Photo
 from unmask.inpainting.framing import HOLE_GROWTH, WINDOW_SIDE, window_matrix
-from unmask.inpainting.prior import LinearPrior
+from unmask.inpainting.prior import FirstGuess
 from unmask.result import Face
 from unmask.segmentation.regions import MaskRegion
 
@@ -123,7 +123,7 @@ class Frame:
     matrix: NDArray[np.float64]
 
 
-def frame_subject(subject: Subject, photo: Photo, prior: LinearPrior | None) -> Frame:
+def frame_subject(subject: Subject, photo: Photo, prior: FirstGuess | None) -> Frame:
     """Cut the generator's window, wide enough for the whole hole."""
     hole = grow(subject.mask, HOLE_GROWTH)
     to_window = window_matrix(hole)
@@ -133,8 +133,7 @@ def frame_subject(subject: Subject, photo: Photo, prior: LinearPrior | None) -> 
     valid = coverage(photo.pixels.shape, matrix, WINDOW_SIDE)
     points = transform_points(subject.landmarks, matrix)
     if prior is not None:
-        guided = points if len(points) == 98 else None
-        image = prior.fill_outside(image, window_hole, valid, guided)
+        image = prior.fill_outside(image, window_hole, valid, points)
     return Frame(image, window_hole, points, matrix)
 
 

@@ -34,7 +34,7 @@ def test_options_reach_the_settings(required, tmp_path):
     args = parse(
         train_inpainting, *required, "--network", "aot-gan", "--steps", "7", "--policy", "float32",
         "--strokes", "0.2", "--blocks", "0.1", "--style", "10", "--sheet-minutes", "0",
-        "--published-targets", "--init", str(tmp_path),
+        "--published-targets", "--schedule", "alternating", "--init", str(tmp_path),
     )  # fmt: skip
     config = train_inpainting._config(args)
     assert config.networks.generator().name == "aot_generator"
@@ -42,6 +42,7 @@ def test_options_reach_the_settings(required, tmp_path):
     assert (config.variety.strokes, config.variety.blocks) == (0.2, 0.1)
     assert config.weights.style == 10
     assert config.published_targets
+    assert config.schedule == "alternating"
     assert config.init == tmp_path / "generator.safetensors"
     assert config.init_discriminator == tmp_path / "discriminator.safetensors"
 

@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
     from unmask.inpainting.data import LandmarkPredictor
     from unmask.inpainting.evaluate import Cases, Method
-    from unmask.inpainting.prior import LinearPrior
+    from unmask.inpainting.prior import FirstGuess
 
 # The methods that landmarks make a difference to.
-_GUIDED = ("linear prior", "generator")
+_GUIDED = ("linear prior", "coarse network", "generator")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,6 +26,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--male", type=Path, help="generator's weights (default: the shipped)")
     parser.add_argument("--female", type=Path, help="generator's weights (default: the shipped)")
     parser.add_argument("--prior", type=Path, help="linear prior (default: the shipped one)")
+    parser.add_argument(
+        "--coarse",
+        type=Path,
+        help="weights of the network that corrects the linear prior's guess (default: the shipped)",
+    )
+    parser.add_argument(
+        "--linear", action="store_true", help="paint on the linear prior's guess as it is"
+    )
     parser.add_argument(
         "--network",
         default="lite",
@@ -81,35 +89,41 @@ def _complete(args: argparse.Namespace) -> tuple[Cases, dict[str, NDArray[np.uin
     from rich.console import Console
     from rich.progress import track
 
+    from unmask.inpainting.coarse import load_first_guess
     from unmask.inpainting.evaluate import choose_faces, make_cases
-    from unmask.inpainting.prior import LinearPrior
     from unmask.training.faces import read_face_folder
     from unmask.weights import find
 
-    prior = LinearPrior.load(args.prior or find("lite", "prior").path)
+    coarse = None if args.linear else args.coarse or find("lite", "coarse").path
+    prior = load_first_guess(args.prior or find("lite", "prior").path, coarse)
     methods = _methods(args, prior)
     records = [r for folder in args.data for r in read_face_folder(folder, split=args.split)]
     cases = make_cases(choose_faces(records, args.count), prior)
     work = [(name, method, cases) for name, method in methods.items()]
+    guidable = [name for name in _GUIDED if name in methods]
     if args.landmarks:
         guided = cases.guided_by(landmark_predictor(args.landmarks), prior)
-        work += [(f"{name}, predicted landmarks", methods[name], guided) for name in _GUIDED]
+        work += [(f"{n}, predicted landmarks", methods[n], guided) for n in guidable]
     if args.without_landmarks:
         unguided = cases.without_landmarks(prior)
-        work += [(f"{name}, no landmarks", methods[name], unguided) for name in _GUIDED]
+        work += [(f"{n}, no landmarks", methods[n], unguided) for n in guidable]
     steps = track(work, "methods", console=Console(stderr=True))
     return cases, {name: method(faces) for name, method, faces in steps}
 
 
-def _methods(args: argparse.Namespace, prior: LinearPrior) -> dict[str, Method]:
-    from unmask.inpainting.evaluate import baselines, generator_method
+def _methods(args: argparse.Namespace, prior: FirstGuess) -> dict[str, Method]:
+    from unmask.inpainting.coarse import CoarsePrior
+    from unmask.inpainting.evaluate import baselines, first_guess_method, generator_method
+    from unmask.inpainting.prior import LinearPrior
     from unmask.weights import find
 
     models = {}
     for gender in ("male", "female"):
         path = getattr(args, gender) or find("lite", f"inpainting_{gender}").path
         models[gender] = _load(path, args.network)
-    methods = baselines(prior)
+    methods = baselines(LinearPrior.load(args.prior or find("lite", "prior").path))
+    if isinstance(prior, CoarsePrior):
+        methods["coarse network"] = first_guess_method(prior)
     if args.aot:
         aot = _load(args.aot, "aot-gan")
         methods["AOT-GAN without landmarks"] = generator_method({"male": aot, "female": aot}, prior)

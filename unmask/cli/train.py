@@ -9,6 +9,7 @@ _STAGES = {
     "gender": "the gender classifier",
     "landmarks": "the landmark network",
     "segmentation": "the mask segmentation network",
+    "coarse": "the network that corrects the linear first guess",
     "inpainting": "the landmark-guided generator",
 }
 

@@ -69,6 +69,15 @@ def _add_budget_arguments(group: argparse._ArgumentGroup) -> None:
 def _add_sample_arguments(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--prior", type=Path, help="linear prior (default: the shipped one)")
     group.add_argument(
+        "--coarse",
+        type=Path,
+        help="weights of the network that corrects the linear prior's guess, for the lite networks "
+        "(default: the shipped ones)",
+    )
+    group.add_argument(
+        "--linear", action="store_true", help="paint on the linear prior's guess as it is"
+    )
+    group.add_argument(
         "--strokes", type=float, default=0.0, help="share of samples with irregular holes (0)"
     )
     group.add_argument(
@@ -134,6 +143,7 @@ def _config(args: argparse.Namespace) -> TrainConfig:
     return TrainConfig(
         folders=args.data,
         prior=args.prior or find("lite", "prior").path,
+        coarse=_coarse(args),
         features=args.features,
         out=args.out,
         networks=_networks(args),
@@ -163,6 +173,15 @@ def _config(args: argparse.Namespace) -> TrainConfig:
         sheet_minutes=args.sheet_minutes or None,
         tensorboard=args.tensorboard,
     )
+
+
+def _coarse(args: argparse.Namespace) -> Path | None:
+    from unmask.weights import find
+
+    # The other networks see no first guess: it only fills what lies outside a photo for them.
+    if args.linear or not args.network.startswith("lite"):
+        return None
+    return args.coarse or find("lite", "coarse").path
 
 
 def _networks(args: argparse.Namespace) -> Networks:

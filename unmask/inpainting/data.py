@@ -25,7 +25,7 @@ from unmask.face import (
 from unmask.image import load_image
 from unmask.inpainting.framing import HOLE_GROWTH, WINDOW_LEFT, WINDOW_SIDE, WINDOW_TOP, window
 from unmask.inpainting.holes import block_hole, stroke_hole
-from unmask.inpainting.prior import LinearPrior
+from unmask.inpainting.prior import FirstGuess
 from unmask.landmark_layout import flip_landmarks
 from unmask.synthesis import MaskSynthesizer
 from unmask.training.faces import FaceRecord
@@ -77,7 +77,7 @@ class InpaintingBatch:
         image: (B, S, S, 3) float32 in [0, 1], what the generator may look at outside the hole.
         mask: (B, S, S, 1) float32, 1 in the hole.
         landmark_map: (B, S, S, 1) float32, 1 at each landmark.
-        coarse: (B, S, S, 3) float32, the linear first guess.
+        coarse: (B, S, S, 3) float32, the first guess.
         truth: (B, S, S, 3) float32, the face.
         valid: (B, S, S, 1) float32, 1 where the truth is known (0 on padding).
     """
@@ -120,7 +120,7 @@ class InpaintingData:
 
     Args:
         records: The faces; all images are kept in memory as they are.
-        prior: The linear model for the first guess.
+        prior: Makes the first guess, and fills what lies outside a photo.
         seed: Seed of order, augmentation and masks.
         augment: Whether to turn, shift, scale, mirror and recolour; without it each face is
             framed exactly and its mask depends on its place in the list alone.
@@ -133,7 +133,7 @@ class InpaintingData:
     def __init__(
         self,
         records: Sequence[FaceRecord],
-        prior: LinearPrior,
+        prior: FirstGuess,
         *,
         seed: int,
         augment: bool = True,
@@ -182,9 +182,8 @@ class InpaintingData:
         if self._whole:
             truth, valid, image, hole = (window(array) for array in (truth, valid, image, hole))
             guided = guided - _CORNER
-        coarse = self._prior.complete(image, hole | ~valid, guided)
-        # As `LinearPrior.fill_outside` does for `run`, by the same guess.
-        image = np.where(valid[..., None], image, coarse)
+        image = self._prior.fill_outside(image, hole, valid, guided)
+        coarse = self._prior.complete(image, hole, guided)
         return _assemble(image, hole, guided, coarse, truth, valid, side)
 
     def batches(

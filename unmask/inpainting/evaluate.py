@@ -26,7 +26,7 @@ from unmask.inpainting.data import LandmarkPredictor
 from unmask.inpainting.framing import HOLE_GROWTH, WINDOW_LEFT, WINDOW_TOP, window
 from unmask.inpainting.losses import FeatureNetwork
 from unmask.inpainting.predict import complete_windows, guess_windows
-from unmask.inpainting.prior import LinearPrior
+from unmask.inpainting.prior import FirstGuess, LinearPrior
 from unmask.metrics import image_quality, psnr_hole
 from unmask.synthesis import MaskSynthesizer
 from unmask.training.faces import FaceRecord, load_canonical
@@ -73,7 +73,7 @@ class Cases:
         """(N, 192, 192) bool, the part of the hole where the truth is known."""
         return self.holes & self.valid
 
-    def guided_by(self, predictor: LandmarkPredictor, prior: LinearPrior) -> Cases:
+    def guided_by(self, predictor: LandmarkPredictor, prior: FirstGuess) -> Cases:
         """Return the same cases with landmarks found on the masked faces.
 
         The framing stays that of the true landmarks, so that results compare pixel by pixel.
@@ -82,7 +82,7 @@ class Cases:
         images = _fill_outside(prior, self.crops, self.holes, self.valid, landmarks)
         return replace(self, images=images, landmarks=landmarks)
 
-    def without_landmarks(self, prior: LinearPrior) -> Cases:
+    def without_landmarks(self, prior: FirstGuess) -> Cases:
         """Return the same cases for methods that know no landmarks: every map is empty."""
         # The linear prior takes its guess from pixels alone when there are not 98 points.
         landmarks = np.full((len(self), 68, 2), _NOWHERE, np.float32)
@@ -96,13 +96,13 @@ class Cases:
 
 
 def make_cases(
-    records: Sequence[FaceRecord], prior: LinearPrior, *, seed: int = EVALUATION_SEED
+    records: Sequence[FaceRecord], prior: FirstGuess, *, seed: int = EVALUATION_SEED
 ) -> Cases:
     """Put a mask on each face; the same seed and records give the same cases.
 
     Args:
         records: Faces with 98 landmarks.
-        prior: The linear model that fills what lies outside the photo.
+        prior: Fills what lies outside the photo.
         seed: Seed of the masks.
 
     Returns:
@@ -132,7 +132,7 @@ def make_cases(
 
 
 def _fill_outside(
-    prior: LinearPrior,
+    prior: FirstGuess,
     crops: NDArray[np.uint8],
     holes: NDArray[np.bool_],
     valid: NDArray[np.bool_],
@@ -180,15 +180,29 @@ def baselines(prior: LinearPrior) -> dict[str, Method]:
     }
 
 
+def first_guess_method(prior: FirstGuess) -> Method:
+    """Return the method that stops at the first guess for each face's gender."""
+
+    def complete(cases: Cases) -> NDArray[np.uint8]:
+        result = cases.images.copy()
+        for gender in np.unique(cases.genders):
+            rows = cases.genders == gender
+            inputs = cases.images[rows], cases.holes[rows], cases.landmarks[rows]
+            result[rows] = guess_windows(prior.for_gender(str(gender) or None), *inputs)
+        return result
+
+    return complete
+
+
 def generator_method(
-    models: Mapping[str, keras.Model], prior: LinearPrior | None, *, swapped: bool = False
+    models: Mapping[str, keras.Model], prior: FirstGuess | None, *, swapped: bool = False
 ) -> Method:
     """Return the method that completes each face with its gender's generator.
 
     Args:
         models: Generators by gender, "male" and "female".
-        prior: The linear model for the first guess.
-        swapped: Take the other gender's generator instead.
+        prior: Makes the first guess.
+        swapped: Take the other gender's generator, and first guess, instead.
     """
 
     def complete(cases: Cases) -> NDArray[np.uint8]:
@@ -196,7 +210,9 @@ def generator_method(
         for gender, other in (("male", "female"), ("female", "male")):
             rows = cases.genders == gender
             inputs = cases.images[rows], cases.holes[rows], cases.landmarks[rows]
-            result[rows] = complete_windows(models[other if swapped else gender], prior, *inputs)
+            chosen = other if swapped else gender
+            guess = None if prior is None else prior.for_gender(chosen)
+            result[rows] = complete_windows(models[chosen], guess, *inputs)
         return result
 
     return complete

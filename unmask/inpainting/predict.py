@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from unmask.inference import forward
 from unmask.inpainting.data import draw_landmark_map
 from unmask.inpainting.framing import WINDOW_SIDE
-from unmask.inpainting.prior import LinearPrior
+from unmask.inpainting.prior import FirstGuess
 
 # Period, in pixels, of the pattern that the generator's two upsampling layers can leave.
 _GRID = 4
@@ -25,7 +25,7 @@ _NOISE = 0.6
 
 def complete_windows(
     model: keras.Model,
-    prior: LinearPrior | None,
+    prior: FirstGuess | None,
     images: NDArray[np.uint8],
     holes: NDArray[np.bool_],
     landmarks: NDArray[np.floating],
@@ -36,13 +36,13 @@ def complete_windows(
 
     Args:
         model: A generator of `unmask.inpainting.generator`.
-        prior: The linear model for the first guess; needed by generators with a coarse input,
-            left alone by others.
+        prior: Makes the first guess; needed by generators with a coarse input, left alone by
+            others.
         images: (B, 192, 192, 3) uint8 RGB windows of canonical crops; B may be 0. What they show
             inside the hole has no influence.
         holes: (B, 192, 192) bool, True where a face is to be completed.
         landmarks: (B, 98, 2) or (B, 68, 2) points in window pixels, those in the hole included;
-            the first guess is made from pixels alone when there are 68.
+            the linear part of the first guess is made from pixels alone when there are 68.
         batch_size: Faces that go through the network at once.
 
     Returns:
@@ -62,7 +62,7 @@ def complete_windows(
     _check(images, holes, landmarks)
     guided = len(model.inputs) == 4
     if guided and prior is None:
-        raise ValueError("this generator paints on a linear first guess. Received: prior=None")
+        raise ValueError("this generator paints on a first guess. Received: prior=None")
     parts = [images[:0]]
     for start in range(0, len(images), batch_size):
         rows = slice(start, start + batch_size)
@@ -73,16 +73,14 @@ def complete_windows(
 
 
 def guess_windows(
-    prior: LinearPrior,
+    prior: FirstGuess,
     images: NDArray[np.uint8],
     holes: NDArray[np.bool_],
     landmarks: NDArray[np.floating],
 ) -> NDArray[np.uint8]:
-    """Complete faces by the linear model alone; arguments and result as `complete_windows`."""
+    """Complete faces by the first guess alone; arguments and result as `complete_windows`."""
     faces = zip(images, holes, landmarks, strict=True)
-    return np.stack(
-        [prior.complete(image, hole, p if len(p) == 98 else None) for image, hole, p in faces]
-    )
+    return np.stack([prior.complete(*face) for face in faces])
 
 
 def _paint(

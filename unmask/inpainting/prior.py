@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 import cv2
 import numpy as np
@@ -25,6 +26,30 @@ _POINTS = 98
 # Pixels are in [0, 1]; this makes a landmark one canonical pixel off weigh like a grey level of
 # about 1/64, so that neither kind of measurement drowns the other.
 _LANDMARK_SCALE = 1.0 / 64.0
+
+
+class FirstGuess(Protocol):
+    """Whatever completes an aligned face roughly, for a generator to paint on."""
+
+    def complete(
+        self,
+        image: NDArray[np.uint8],
+        hole: NDArray[np.bool_],
+        landmarks: NDArray[np.floating] | None = None,
+    ) -> NDArray[np.uint8]:
+        """Guess the pixels in the hole; see `LinearPrior.complete`."""
+
+    def fill_outside(
+        self,
+        image: NDArray[np.uint8],
+        hole: NDArray[np.bool_],
+        valid: NDArray[np.bool_],
+        landmarks: NDArray[np.floating] | None = None,
+    ) -> NDArray[np.uint8]:
+        """Guess what lies beyond the photo's edge; see `LinearPrior.fill_outside`."""
+
+    def for_gender(self, gender: str | None) -> FirstGuess:
+        """Return what guesses faces of one gender ("male", "female"), or of any for None."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +83,7 @@ class LinearPrior:
         Args:
             image: (side, side, 3) uint8 RGB window of the canonical crop.
             hole: (side, side) bool, True where the pixels are unknown.
-            landmarks: (98, 2) points in window pixels, if known.
+            landmarks: (98, 2) points in window pixels, if known; other layouts are not used.
             shrinkage: How much less than independent measurements the known pixels count, because
                 neighbouring pixels err together; larger pulls the guess to the mean face.
 
@@ -77,6 +102,8 @@ class LinearPrior:
         # A cell that the hole only touches mixes in mask colour, and the one beside it may still
         # hold a rim of the mask that the segmentation missed: both count as unknown.
         known = cv2.dilate(small_hole, np.ones((3, 3), np.uint8)) < 0.02
+        if landmarks is not None and len(landmarks) != _POINTS:
+            landmarks = None
         guess = self._guess(pixels, known, landmarks, shrinkage)
         guess = _follow_border(guess, pixels, known)
         large = cv2.resize(guess, (self.side, self.side), interpolation=cv2.INTER_CUBIC)
@@ -98,7 +125,7 @@ class LinearPrior:
             image: (side, side, 3) uint8 RGB window of the canonical crop.
             hole: (side, side) bool, unknown too, but not to be filled here.
             valid: (side, side) bool, True where the pixel comes from the photo.
-            landmarks: (98, 2) points in window pixels, if known.
+            landmarks: As for `complete`.
 
         Returns:
             (side, side, 3) uint8: the image with its invalid pixels replaced.
@@ -107,6 +134,10 @@ class LinearPrior:
             return image
         guess = self.complete(image, hole | ~valid, landmarks)
         return np.where(valid[..., None], image, guess)
+
+    def for_gender(self, gender: str | None) -> LinearPrior:
+        """Return this model, which does not tell genders apart."""
+        return self
 
     def save(self, path: str | os.PathLike[str], metadata: Mapping[str, str] | None = None) -> None:
         """Write the model to a safetensors file."""

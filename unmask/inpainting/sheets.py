@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from unmask.inpainting.data import InpaintingData
 from unmask.inpainting.framing import WINDOW_SIDE
-from unmask.inpainting.prior import LinearPrior
+from unmask.inpainting.prior import FirstGuess
 from unmask.training.faces import FaceRecord
 
 _SEED = 4321
@@ -22,7 +22,7 @@ class SampleSheet:
 
     Args:
         records: Faces with 98 landmarks; the first `rows` are shown.
-        prior: The linear model for the first guess.
+        prior: Makes the first guess.
         side: Side of the pictures in pixels, at most 192.
         rows: Number of faces.
     """
@@ -30,7 +30,7 @@ class SampleSheet:
     def __init__(
         self,
         records: Sequence[FaceRecord],
-        prior: LinearPrior,
+        prior: FirstGuess,
         *,
         side: int = WINDOW_SIDE,
         rows: int = 6,

@@ -11,9 +11,10 @@ from pathlib import Path
 
 from unmask.errors import DataError
 from unmask.image import save_image
+from unmask.inpainting.coarse import load_first_guess
 from unmask.inpainting.data import InpaintingData
 from unmask.inpainting.history import Board, History
-from unmask.inpainting.prior import LinearPrior
+from unmask.inpainting.prior import FirstGuess
 from unmask.inpainting.sheets import SampleSheet
 from unmask.inpainting.trainer import TrainConfig, Trainer
 from unmask.io import write_text_atomic
@@ -59,7 +60,7 @@ def train(config: TrainConfig, report: Callable[[str], None] = _LOG.info) -> Pat
         DataError: No face is left to train on.
         WeightsError: A weight file, or the checkpoint in `out`, does not fit the settings.
     """
-    prior = LinearPrior.load(config.prior)
+    prior = load_first_guess(config.prior, config.coarse).for_gender(config.gender)
     records = load_records(config.folders, "train", config.gender)
     data = InpaintingData(records, prior, seed=config.seed, variety=config.variety)
     trainer = Trainer(config)
@@ -151,7 +152,7 @@ def _used(config: TrainConfig, trainer: Trainer) -> float:
 
 
 def _sheet(
-    config: TrainConfig, records: Sequence[FaceRecord], prior: LinearPrior
+    config: TrainConfig, records: Sequence[FaceRecord], prior: FirstGuess
 ) -> SampleSheet | None:
     """Faces of the validation split where there are some, from all over the folders."""
     if config.sheet_minutes is None:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import keras
 import numpy as np
@@ -23,6 +23,8 @@ from unmask.training.gradients import GradientStep
 from unmask.training.precision import precision
 from unmask.weights import load_arrays, load_weights, save_arrays
 
+Schedule = Literal["joint", "alternating"]
+
 
 @dataclass(frozen=True)
 class TrainConfig:
@@ -31,6 +33,8 @@ class TrainConfig:
     Attributes:
         folders: Face folders as `read_face_folder` takes them.
         prior: File of the linear prior.
+        coarse: File of the network that corrects the prior's guess; None to train on the linear
+            guess alone.
         features: Feature network for the losses, as `load_features` takes it.
         out: Folder for checkpoints, history, sample sheets and the weights.
         networks: The pair of networks to train.
@@ -50,6 +54,11 @@ class TrainConfig:
         parser: Keras file of a frozen face-parsing network, from images in [0, 1] to class
             probabilities (B, h, w, K); needed for a `weights.parsing` above 0.
         published_targets: See `discriminator_loss`.
+        schedule: "joint": each network learns from the other as it was before the step, as in
+            LaFIn's and AOT-GAN's codes, which compute both losses before they update anything.
+            "alternating": the discriminator learns first, and the generator from the updated one
+            (Goodfellow et al., 2014, Algorithm 1), which costs one more forward pass of the
+            generator. Without an adversarial loss there is nothing to schedule.
         variety: Holes other than masks, and predicted landmarks.
         policy: Keras dtype policy of the two networks.
         seed: Seed of initialisation and data.
@@ -77,7 +86,9 @@ class TrainConfig:
     weights: LossWeights = field(default_factory=LossWeights)
     parser: Path | None = None
     published_targets: bool = False
+    schedule: Schedule = "joint"
     variety: Variety = field(default_factory=Variety)
+    coarse: Path | None = None
     policy: str = "mixed_bfloat16"
     seed: int = 0
     checkpoint_minutes: float = 4.0
@@ -89,7 +100,6 @@ class TrainConfig:
 class Trainer:
     """The two networks, their optimisers and the averaged weights of one training.
 
-    Both networks' steps are joint: each uses the other as it was before the step, as in LaFIn.
     Nothing in a step is random; samples depend on the seed and the number of the step, so the
     step is all the random state that a checkpoint needs.
 
@@ -102,11 +112,16 @@ class Trainer:
         recent: What a `History` keeps between two of its rows; stored along.
 
     Raises:
-        ValueError: The parsing loss has a weight but no parser is given.
+        ValueError: The schedule is unknown, or the parsing loss has a weight but no parser is
+            given.
         WeightsError: A file of weights is missing or does not fit.
     """
 
     def __init__(self, config: TrainConfig) -> None:
+        if config.schedule not in get_args(Schedule):
+            raise ValueError(
+                f"schedule must be 'joint' or 'alternating'. Received: schedule={config.schedule!r}"
+            )
         keras.utils.set_random_seed(config.seed)
         self.config, self.step, self.seconds = config, 0, 0.0
         self.recent: list[dict[str, float]] = []
@@ -129,14 +144,15 @@ class Trainer:
             keras.optimizers.Adam(config.rate, beta_1=beta_1, beta_2=beta_2),
         )  # fmt: skip
         self._discriminator_step = GradientStep(
-            self._discriminator_loss, self.discriminator.trainable_weights, state,
+            self._discriminator_loss if config.schedule == "joint" else self._opening_loss,
+            self.discriminator.trainable_weights, state,
             keras.optimizers.Adam(config.discriminator_rate, beta_1=beta_1, beta_2=beta_2),
         )  # fmt: skip
         self._averaged_generator: keras.Model | None = None
         self.averaged = [np.array(v.numpy(), np.float32) for v in self.generator.weights]
 
     def train_step(self, batch: tuple[Any, ...], rate_share: float) -> dict[str, float]:
-        """Update the generator, the discriminator, and the running average.
+        """Update the two networks, in the order of the schedule, and the running average.
 
         Args:
             batch: Arrays of an `InpaintingBatch`.
@@ -149,9 +165,11 @@ class Trainer:
         self._discriminator_step.optimizer.learning_rate = (
             self.config.discriminator_rate * rate_share
         )
-        _, (terms, completed) = self._generator_step(*batch)
         scores: dict[str, Any] = {}
-        if self._adversarial:
+        if self._adversarial and self.config.schedule == "alternating":
+            _, scores = self._discriminator_step(*batch)
+        _, (terms, completed) = self._generator_step(*batch)
+        if self._adversarial and self.config.schedule == "joint":
             _, scores = self._discriminator_step(completed, *batch)
         self.step += 1
         self._average()
@@ -204,10 +222,8 @@ class Trainer:
     def _generator_loss(
         self, image: Any, mask: Any, landmark_map: Any, coarse: Any, truth: Any, valid: Any
     ) -> tuple[Any, Any]:
-        inputs = [image, mask, landmark_map, coarse][: len(self.generator.inputs)]
-        output = self.generator(inputs, training=True)
-        scored = mask * valid
-        completed = losses.composite(output, truth, scored)
+        batch = (image, mask, landmark_map, coarse, truth, valid)
+        completed, scored = self._complete(*batch, training=True), mask * valid
         perceived, _ = self.features(completed)
         wanted, _ = self.features(truth)
         _, output_styles = self.features(completed * scored)
@@ -226,6 +242,20 @@ class Trainer:
             seen = self.parser(completed, training=False)
             terms["parsing"] = losses.parsing_loss(seen, self.parser(truth, training=False))
         return losses.total_loss(terms, self.config.weights), (terms, completed)
+
+    def _complete(
+        self, image: Any, mask: Any, landmark_map: Any, coarse: Any, truth: Any, valid: Any,
+        *, training: bool,
+    ) -> Any:  # fmt: skip
+        inputs = [image, mask, landmark_map, coarse][: len(self.generator.inputs)]
+        output = self.generator(inputs, training=training)
+        return losses.composite(output, truth, mask * valid)
+
+    def _opening_loss(self, *batch: Any) -> tuple[Any, Any]:
+        """Return the discriminator's loss where it learns first: no completion is there yet."""
+        # Not training: the generator's singular vectors move in its own update only.
+        completed = self._complete(*batch, training=False)
+        return self._discriminator_loss(completed, *batch)
 
     def _discriminator_loss(
         self, completed: Any, image: Any, mask: Any, landmark_map: Any, coarse: Any, truth: Any,
