@@ -116,6 +116,13 @@ def _add_loss_arguments(group: argparse._ArgumentGroup) -> None:
         action="store_true",
         help="the discriminator's targets of AOT-GAN's code instead of those of its paper",
     )
+    group.add_argument(
+        "--schedule",
+        choices=("joint", "alternating"),
+        default="joint",
+        help="joint: both networks learn from each other's state before the step; alternating: "
+        "the discriminator first, the generator from the updated one (joint)",
+    )
 
 
 def main(args: argparse.Namespace) -> int:
@@ -167,6 +174,7 @@ def _config(args: argparse.Namespace) -> TrainConfig:
         ),
         parser=args.parser,
         published_targets=args.published_targets,
+        schedule=args.schedule,
         variety=_variety(args),
         policy=args.policy,
         seed=args.seed,
