@@ -130,6 +130,24 @@ def test_what_is_in_the_hole_has_no_influence(prior, image, hole):
     )
 
 
+class Grey:
+    """A first guess that mirrors exactly, unlike the fitted one."""
+
+    def complete(self, image, hole, landmarks=None):
+        return np.where(hole[..., None], np.uint8(128), image)
+
+
+def test_a_mirrored_face_is_completed_mirrored(image, hole):
+    keras.utils.set_random_seed(0)
+    coarse = CoarsePrior(Grey(), build_coarse(**SMALL), "male")
+    where = np.rint(points())
+    straight = coarse.complete(image, hole, where).astype(int)
+    flipped = where * (-1, 1) + (191, 0)
+    mirrored = coarse.complete(image[:, ::-1].copy(), hole[:, ::-1], flipped).astype(int)
+    assert np.abs(straight - 128)[hole].max() > 1
+    assert np.abs(straight - mirrored[:, ::-1]).max() <= 1
+
+
 def test_takes_68_points_and_none(prior, image, hole):
     coarse = CoarsePrior(prior, network(), "male")
     blind = coarse.complete(image, hole)

@@ -22,7 +22,7 @@ from unmask.segmentation.regions import MaskRegion
 from unmask.weights import file_sha256, read_manifest, save_arrays, save_weights
 
 # Top, left, bottom and right of a mask in a portrait, as shares of its sides.
-PLACE = (0.56, 0.28, 0.96, 0.74)
+PLACE = (0.58, 0.33, 0.87, 0.70)
 SCORE = 0.9
 
 
@@ -194,6 +194,7 @@ def test_the_file_says_which_network_it_is(one_proposal, weight_file, portrait, 
         load_finder(tmp_path / "unet.safetensors").segment(crops), UNetFinder(unet).segment(crops)
     )
     assert_sees_the_place(load_finder(weight_file), portrait)
+    assert_sees_the_place(Unmasker(finder=weight_file).segmentation, portrait)
 
 
 def test_other_files_are_refused(tmp_path):
@@ -216,14 +217,15 @@ def test_the_papers_network_from_both_kinds_of_files(one_proposal, monkeypatch, 
         monkeypatch.setattr(paper.PaperConfig, name, value)
     model = paper.build_detector()
     see_a_mask_at(model.keras_model, PLACE, SCORE)
-    save_weights(model.keras_model, tmp_path / "detector.safetensors")
-    model.save_weights(tmp_path / "mask_rcnn_masks_0020.h5")
-    for name in ("detector.safetensors", "mask_rcnn_masks_0020.h5"):
-        finder = load_finder(tmp_path / name)
-        assert finder.detector.config.BACKBONE == "resnet50"
-        assert_sees_the_place(finder, portrait)
-        found = finder.detector.keras_model.get_layer("conv1").get_weights()[0]
-        expected = model.keras_model.get_layer("conv1").get_weights()[0]
+    published, converted = tmp_path / "mask_rcnn_masks_0020.h5", tmp_path / "paper.safetensors"
+    model.save_weights(published)
+    finder = load_finder(published)
+    save_weights(finder.detector.keras_model, converted)
+    expected = model.keras_model.get_layer("conv1").get_weights()[0]
+    for loaded in (finder, load_finder(converted)):
+        assert loaded.detector.config.BACKBONE == "resnet50"
+        assert_sees_the_place(loaded, portrait)
+        found = loaded.detector.keras_model.get_layer("conv1").get_weights()[0]
         np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
@@ -261,7 +263,7 @@ def weights_dir(monkeypatch, weight_file, tmp_path) -> Path:
     return tmp_path
 
 
-def test_the_paper_preset_runs_with_a_mask_rcnn(one_proposal, weights_dir, weight_file, portrait):
+def test_the_paper_preset_runs_with_a_mask_rcnn(one_proposal, weights_dir, portrait):
     result = Unmasker("paper", weights_dir).load()(portrait)
     (face,) = result.faces
     assert face.score == pytest.approx(SCORE, abs=1e-3)
@@ -271,23 +273,11 @@ def test_the_paper_preset_runs_with_a_mask_rcnn(one_proposal, weights_dir, weigh
     seen[top:bottom, left:right] = True
     near = np.zeros((side, side), bool)
     near[top - 25 : bottom + 25, left - 25 : right + 25] = True
-    print(
-        (face.mask & seen).sum() / seen.sum(),
-        np.argwhere(face.mask).min(0),
-        np.argwhere(face.mask).max(0),
-        top,
-        left,
-        bottom,
-        right,
-    )
     assert not (face.mask & ~near).any()
     # What lies beside the jaw is no mask, so that the corners stay.
     assert (face.mask & seen).sum() / seen.sum() > 0.7
     np.testing.assert_array_equal(result.image[~face.mask], portrait[~face.mask])
     assert np.abs(result.image[face.mask].astype(int) - portrait[face.mask]).mean() > 10
-
-    same = Unmasker(finder=weight_file)(portrait)
-    np.testing.assert_array_equal(same.image, result.image)
 
 
 def test_an_altered_file_of_the_paper_preset_is_refused(weights_dir, portrait):
