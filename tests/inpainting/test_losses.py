@@ -159,3 +159,8 @@ def test_the_total_weighs_each_term_by_its_name():
     assert weights.parsing == 0
     with pytest.raises(AttributeError, match="unheard"):
         losses.total_loss({"unheard": 1.0}, weights)
+
+
+def test_a_term_without_weight_has_no_say_in_the_total():
+    terms = {"pixel": 2.0, "tv": float("inf"), "parsing": float("nan")}
+    assert losses.total_loss(terms, LossWeights(tv=0)) == 2.0

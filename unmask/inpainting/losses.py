@@ -105,11 +105,14 @@ def parsing_loss(probabilities: Any, wanted: Any) -> Any:
 def total_loss(terms: Mapping[str, Any], weights: LossWeights) -> Any:
     """Return the weighted sum of the terms, which are named as the weights are.
 
+    Terms of weight 0 are left out, so that nothing is spent on their gradients.
+
     Example:
         >>> total_loss({"pixel": 2.0, "adversarial": 1.0}, LossWeights())
         2.01
     """
-    return sum(getattr(weights, name) * value for name, value in terms.items())
+    weighed = ((getattr(weights, name), value) for name, value in terms.items())
+    return sum(weight * value for weight, value in weighed if weight != 0)
 
 
 # === Adversarial terms ===
