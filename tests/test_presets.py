@@ -39,7 +39,8 @@ def test_paper_weights_do_not_ship_and_the_error_says_what_to_do():
 
 
 @pytest.mark.parametrize(
-    ("stage", "count"), [("landmarks", 24_153_036), ("inpainting_male", 11_734_981)]
+    ("stage", "count"),
+    [("landmarks", 24_153_036), ("segmentation", 44_603_678), ("inpainting_male", 11_734_981)],
 )
 def test_the_papers_sizes(stage: str, count: int):
     model = build_stage("paper", stage)

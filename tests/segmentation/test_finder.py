@@ -13,6 +13,7 @@ import pytest
 from unmask import Unmasker, presets
 from unmask.demo import portraits, wear_mask
 from unmask.errors import WeightsError
+from unmask.metrics import iou
 from unmask.mrcnn.model import MaskRCNN
 from unmask.presets import PRESETS, Preset
 from unmask.segmentation import detector, paper
@@ -22,7 +23,7 @@ from unmask.segmentation.regions import MaskRegion
 from unmask.weights import file_sha256, read_manifest, save_arrays, save_weights
 
 # Top, left, bottom and right of a mask in a portrait, as shares of its sides.
-PLACE = (0.58, 0.33, 0.87, 0.70)
+PLACE = (0.60, 0.28, 0.92, 0.72)
 SCORE = 0.9
 
 
@@ -76,10 +77,8 @@ def weight_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def portrait() -> np.ndarray:
-    """A square photo of a face in a drawn mask."""
-    face = portraits()[0]
-    (x, y), half = face.center, int(face.side) // 2
-    return wear_mask(Unmasker(), face)[y - half : y + half, x - half : x + half]
+    """A face in a drawn mask, framed like a crop, so that `PLACE` is the same in both."""
+    return wear_mask(Unmasker(), portraits()[0])[20:184, 143:307]
 
 
 @pytest.fixture
@@ -271,11 +270,9 @@ def test_the_paper_preset_runs_with_a_mask_rcnn(one_proposal, weights_dir, portr
     top, left, bottom, right = (round(share * side) for share in PLACE)
     seen = np.zeros((side, side), bool)
     seen[top:bottom, left:right] = True
-    near = np.zeros((side, side), bool)
-    near[top - 25 : bottom + 25, left - 25 : right + 25] = True
-    assert not (face.mask & ~near).any()
-    # What lies beside the jaw is no mask, so that the corners stay.
-    assert (face.mask & seen).sum() / seen.sum() > 0.7
+    # The hole is the outline of both looks, grown and feathered, without what lies beside the jaw.
+    assert (face.mask & seen).sum() / seen.sum() > 0.85
+    assert iou(face.mask, seen) > 0.5
     np.testing.assert_array_equal(result.image[~face.mask], portrait[~face.mask])
     assert np.abs(result.image[face.mask].astype(int) - portrait[face.mask]).mean() > 10
 
@@ -306,9 +303,9 @@ class Pointed:
 
 
 def test_a_finder_of_ones_own(portrait):
-    (face,) = Unmasker(finder=Pointed((70.0, 125.0, 150.0, 195.0), 0.8))(portrait).faces
+    (face,) = Unmasker(finder=Pointed((47.0, 100.0, 119.0, 152.0), 0.8))(portrait).faces
     assert face.score == 0.8
-    assert face.mask[135:165, 90:135].all()
+    assert face.mask[110:140, 65:100].all()
     with pytest.warns(UserWarning, match="no masked face"):
-        unsure = Unmasker(finder=Pointed((70.0, 125.0, 150.0, 195.0), 0.7))(portrait)
+        unsure = Unmasker(finder=Pointed((47.0, 100.0, 119.0, 152.0), 0.7))(portrait)
     assert unsure.faces == []
