@@ -118,6 +118,8 @@ def test_missing_weights_are_one_error(photos, tmp_path):
     jobs = plan_jobs(find_images(photos), tmp_path)
     with pytest.raises(WeightsError, match="paper/"):
         next(complete_photos(jobs, FolderSettings(preset="paper")))
+    with pytest.raises(WeightsError, match=r"none\.safetensors: no such file"):
+        next(complete_photos(jobs, FolderSettings(finder=tmp_path / "none.safetensors")))
     altered = tmp_path / "weights"
     shutil.copytree(default_weights_dir(), altered)
     with (altered / "lite" / "gender.safetensors").open("r+b") as handle:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unmask.engines import work_through
-from unmask.errors import ImageError, UnmaskError
+from unmask.errors import ImageError, UnmaskError, WeightsError
 from unmask.image import IMAGE_SUFFIXES, Photo, load_photo
 from unmask.io import atomic_path, write_text_atomic
 from unmask.presets import get_preset
@@ -41,6 +41,8 @@ class FolderSettings:
     Attributes:
         preset: Which weights to use.
         weights_dir: Folder with their `manifest.toml`; the shipped one when None.
+        finder: Weights of another network that finds the masks, see
+            `unmask.segmentation.finder.load_finder`; the preset's when None.
         gender: "female" or "male"; decided from each face when None.
         seed: Seed of the film grain.
         panel: Whether the steps are drawn as well, NAME-panel.png.
@@ -49,6 +51,7 @@ class FolderSettings:
 
     preset: str = "lite"
     weights_dir: Path | None = None
+    finder: Path | None = None
     gender: str | None = None
     seed: int = 0
     panel: bool = False
@@ -175,6 +178,8 @@ def complete_photos(
     settings = settings or FolderSettings()
     for stage in get_preset(settings.preset).files:
         find(settings.preset, stage, settings.weights_dir)  # one error now, not one for each worker
+    if settings.finder is not None and not settings.finder.is_file():
+        raise WeightsError(f"{settings.finder}: no such file")
     groups = [tuple(jobs[i : i + _TOGETHER]) for i in range(0, len(jobs), _TOGETHER)]
     for reports in work_through(
         PhotoCompleter(settings),
@@ -231,7 +236,8 @@ class PhotoCompleter:
     def _unmasker(self) -> Unmasker:
         from unmask.pipeline import Unmasker
 
-        return Unmasker(self.settings.preset, self.settings.weights_dir).load()
+        settings = self.settings
+        return Unmasker(settings.preset, settings.weights_dir, finder=settings.finder).load()
 
     def _complete(self, photos: dict[PhotoJob, Photo]) -> list[tuple[PhotoJob, Result | Exception]]:
         if not photos:

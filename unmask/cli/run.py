@@ -33,6 +33,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--weights-dir", type=Path, metavar="DIR", help="folder with a manifest.toml of your own"
     )
+    parser.add_argument(
+        "--finder",
+        type=Path,
+        metavar="FILE",
+        help="weights of another network that finds the masks, such as a trained Mask R-CNN",
+    )
     parser.add_argument("--gender", choices=("female", "male"), help="do not guess the gender")
     parser.add_argument("--seed", type=at_least(0), default=0, help="seed of the film grain (0)")
     parser.add_argument("--panel", action="store_true", help="also draw the steps, NAME-panel.png")
@@ -71,6 +77,7 @@ def main(args: argparse.Namespace) -> int:
     settings = FolderSettings(
         preset=args.preset,
         weights_dir=args.weights_dir and _path(args.weights_dir, args.engine),
+        finder=args.finder and _path(args.finder, args.engine),
         gender=args.gender,
         seed=args.seed,
         panel=args.panel,

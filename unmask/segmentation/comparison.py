@@ -11,19 +11,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from unmask.errors import WeightsError
-from unmask.segmentation import detector, paper, predict
+from unmask.segmentation import detector, predict
 from unmask.segmentation.evaluate import Finder, PhotoScores, evaluate_photos, false_alarms
-from unmask.segmentation.model import LITE, build_unet
+from unmask.segmentation.finder import UNetFinder, load_finder
 from unmask.segmentation.sources import Example, FacePool, labelme_examples, png_examples
 from unmask.training.faces import read_face_folder
-from unmask.weights import load_arrays, load_weights
 
 SEED = 1234
 """Seed of the drawn masks, the one of the pipeline's evaluation too."""
-
-# The last block of a ResNet's fourth stage tells how deep it is.
-_LAST_BLOCKS = (("resnet101", "res4w"), ("resnet50", "res4f"))
 
 
 @dataclass(frozen=True)
@@ -90,7 +85,7 @@ def load_segmenter(path: str | os.PathLike[str], *, thorough: bool = True) -> Se
     """Load a U-Net or a Mask R-CNN; the file says which it is.
 
     Args:
-        path: What `unmask train segmentation` has left, of `--network lite`, `mrcnn` or `paper`.
+        path: A file for `finder.load_finder`.
         thorough: Whether a U-Net takes the mean over several looks at a photo, as it does in the
             pipeline. A Mask R-CNN always looks once.
 
@@ -100,15 +95,18 @@ def load_segmenter(path: str | os.PathLike[str], *, thorough: bool = True) -> Se
     Raises:
         WeightsError: The file cannot be read, or belongs to another network.
     """
-    path = Path(path)
-    names = set(load_arrays(path)[0])
-    if not any(name.startswith("mrcnn_") for name in names):
-        return _load_unet(path, thorough)
-    backbone = next((b for b, last in _LAST_BLOCKS if f"{last}_branch2a/kernel" in names), None)
-    mrcnn = detector.build_detector() if backbone is None else paper.build_detector(backbone)
-    load_weights(mrcnn.keras_model, path)
+    finder = load_finder(path)
+    if isinstance(finder, UNetFinder):
+        network = finder.network
+        return Segmenter(
+            "U-Net" if thorough else "U-Net, one look",
+            lambda photo: predict.find_masks(network, photo, thorough=thorough),
+            network.count_params(),
+        )
+    mrcnn = finder.detector
+    backbone = mrcnn.config.BACKBONE
     return Segmenter(
-        "Mask R-CNN" if backbone is None else f"Mask R-CNN, {backbone}",
+        f"Mask R-CNN, {backbone}" if isinstance(backbone, str) else "Mask R-CNN",
         lambda photo: detector.find_masks(mrcnn, photo),
         mrcnn.keras_model.count_params(),
     )
@@ -200,19 +198,6 @@ def markdown_table(scores: Sequence[SegmenterScores], cores: int) -> str:
     lines = [f"| {' | '.join(header)} |", "|---" * len(header) + "|"]
     lines += [f"| {' | '.join(_cells(row))} |" for row in scores]
     return "\n".join(lines) + "\n\n" + _protocol(scores[0], cores) + "\n"
-
-
-def _load_unet(path: Path, thorough: bool) -> Segmenter:
-    unet = build_unet(**LITE)
-    try:
-        load_weights(unet, path)
-    except WeightsError as error:
-        raise WeightsError(f"{error}. Neither a Mask R-CNN nor a small U-Net") from error
-    return Segmenter(
-        "U-Net" if thorough else "U-Net, one look",
-        lambda photo: predict.find_masks(unet, photo, thorough=thorough),
-        unet.count_params(),
-    )
 
 
 def _cells(row: SegmenterScores) -> Iterator[str]:
