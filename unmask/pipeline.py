@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unmask.face import canonical_matrix, matrix_from_mask_box, paste_back
+from unmask.gender.files import load_gender
 from unmask.gender.predict import predict_gender
 from unmask.grain import match_grain
 from unmask.image import ImageSource, Photo, load_mask, load_photo
@@ -158,8 +159,8 @@ class Unmasker:
 
     @cached_property
     def gender(self) -> keras.Model:
-        """The network that tells which generator to use."""
-        return self._network("gender")
+        """The network that tells which generator to use: of any kind, as its file says."""
+        return load_gender(find(self.preset, "gender", self.weights_dir).path)
 
     @cached_property
     def generators(self) -> dict[str, keras.Model]:

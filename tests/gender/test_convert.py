@@ -11,6 +11,7 @@ import pytest
 
 from unmask.errors import WeightsError
 from unmask.gender.convert import load_published
+from unmask.gender.files import load_gender
 from unmask.inception import in_order_of_creation
 
 SIZE, HIDDEN, UNITS, FEATURES = 75, 12, 7, 2048
@@ -109,6 +110,22 @@ def test_the_whole_file_arrives(tmp_path, head_layers):
     np.testing.assert_allclose(
         model.predict_on_batch(image), by_hand(features, head_layers), rtol=1e-3, atol=1e-4
     )
+
+
+def test_the_file_may_stay_as_it_is(tmp_path, head_layers):
+    backbone = backbone_tensors(np.random.default_rng(1), 0)
+    path = write(tmp_path / "kt.hdf5", {"inception_v3": backbone, **head_layers})
+    whole, viewed = load_gender(path), load_gender(path, cropped=True)
+    assert whole.input_shape == (None, 256, 256, 3)
+    # A stored view with all of its margin is enlarged; nothing is cut off.
+    assert viewed.input_shape == (None, 208, 208, 3)
+    grey = np.full((1, 256, 256, 3), 0.4, np.float32)
+    np.testing.assert_allclose(
+        viewed.predict_on_batch(grey[:, :208, :208]), whole.predict_on_batch(grey), atol=1e-5
+    )
+    alone = write(tmp_path / "head.hdf5", head_layers)
+    with pytest.raises(WeightsError, match=r"head\.hdf5: holds the head alone"):
+        load_gender(alone)
 
 
 def by_hand(x: np.ndarray, layers: dict[str, dict[str, np.ndarray]]) -> np.ndarray:

@@ -25,7 +25,7 @@ def test_coordinates_are_those_of_pixel_areas():
 
 @pytest.mark.parametrize("decode", [decode_local, decode_mean])
 def test_round_trip_stays_within_half_an_image_pixel(decode):
-    points = random_points(low=8, high=247)
+    points = random_points(count=2000)
     maps = draw_heatmaps(to_heatmap(points))[None]
     assert np.abs(to_image(decode(maps))[0] - points).max() < 0.5
 

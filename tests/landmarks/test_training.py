@@ -1,6 +1,7 @@
 """Augmentation, data, prediction, evaluation and a short training on one face."""
 
 import csv
+from dataclasses import replace
 
 import keras
 import numpy as np
@@ -288,6 +289,24 @@ def test_training_writes_weights_and_history_that_can_be_used(face_dir, tmp_path
     assert scores.unmasked.count == scores.masked.count == 1
     guess = invert(ASTRONAUT_FROM_CANONICAL)
     assert locate_landmarks(model, astronaut(), guess).points.shape == (1, 98, 2)
+
+
+def test_training_goes_on_where_it_was_stopped(face_dir, tmp_path):
+    config = TrainConfig(
+        data=face_dir, out=tmp_path, minutes=0.02, batch_size=2, steps=2, policy="float32",
+        network=TINY, validation=1,
+    )  # fmt: skip
+    train(config)
+    stopped = epochs(tmp_path)
+    train(replace(config, minutes=config.minutes + 0.02))
+    assert epochs(tmp_path)[: len(stopped)] == stopped
+    assert epochs(tmp_path) == list(range(1, len(epochs(tmp_path)) + 1))
+    assert len(epochs(tmp_path)) > len(stopped)
+
+
+def epochs(folder):
+    with (folder / "history.csv").open() as handle:
+        return [int(row["epoch"]) for row in csv.DictReader(handle)]
 
 
 def test_loss_can_be_stored():

@@ -19,12 +19,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data", type=Path, nargs="+", required=True, help="as for `unmask train gender`"
     )
-    parser.add_argument("--weights", type=Path, help="weight file (default: the shipped one)")
+    parser.add_argument(
+        "--weights",
+        type=Path,
+        help="weight file of either network, or the authors' .hdf5 (default: the preset's)",
+    )
     parser.add_argument(
         "--network",
         choices=("compact", "paper"),
         default="compact",
-        help="whose weights: of `unmask train gender --network` (%(default)s)",
+        help="whose weights to take without --weights: the shipped compact ones, or those of the"
+        " preset paper (%(default)s)",
     )
     parser.add_argument("--split", default="val", help="split of the faces (val)")
     parser.add_argument(
@@ -67,12 +72,8 @@ def main(args: argparse.Namespace) -> int:
 
 
 def _network(args: argparse.Namespace) -> keras.Model:
-    from unmask.gender.model import LITE, build_compact
-    from unmask.gender.train_head import load_classifier
-    from unmask.weights import find, load_weights
+    from unmask.gender.files import load_gender
+    from unmask.weights import find
 
-    if args.network == "paper":
-        return load_classifier(args.weights or find("paper", "gender").path, cropped=True)
-    model = build_compact(**LITE, cropped=True)
-    load_weights(model, args.weights or find("lite", "gender").path)
-    return model
+    preset = "paper" if args.network == "paper" else "lite"
+    return load_gender(args.weights or find(preset, "gender").path, cropped=True)

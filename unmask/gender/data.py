@@ -22,15 +22,14 @@ from numpy.typing import NDArray
 from unmask.errors import DataError
 from unmask.face import CROP_SIZE
 from unmask.gender.cache import check_origin, digest
-from unmask.gender.model import VIEW
+from unmask.gender.model import MARGIN, VIEW
 from unmask.gender.sources import has_landmarks, labels_of
 from unmask.image import load_image
 from unmask.io import atomic_path
 from unmask.synthesis import MaskSynthesizer
 from unmask.training.faces import FaceRecord, load_canonical
 
-# Pixels kept around the network's window, so that a turned or shifted window finds real ones.
-MARGIN = 24
+# With a margin, so that a turned or shifted window finds real pixels.
 _SOURCE_SIDE = VIEW[2] + 2 * MARGIN
 _CALIBRATION_STEP = 16
 _AGE_LIMITS = (4, 13, 20, 30, 45, 60)
@@ -55,12 +54,20 @@ class Views:
         """Return one view without its margin, as the network sees it at run time."""
         return self.pixels[index, variant, MARGIN:-MARGIN, MARGIN:-MARGIN]
 
-    def batches(self, variant: int, size: int = 64) -> Iterator[NDArray[np.float32]]:
-        """Yield one variant of all faces in order, as float32 batches in [0, 1]."""
+    def batches(
+        self, variant: int, size: int = 64, *, whole: bool = False
+    ) -> Iterator[NDArray[np.float32]]:
+        """Yield one variant of all faces in order, as float32 batches in [0, 1].
+
+        Args:
+            variant: 0 for the bare faces, 1 and more for the masked ones.
+            size: Faces a batch.
+            whole: With the margin; else the window that our networks see.
+        """
         for start in range(0, len(self.labels), size):
-            stop = min(start + size, len(self.labels))
-            windows = [self.window(i, variant) for i in range(start, stop)]
-            yield np.stack(windows).astype(np.float32) / 255.0
+            chosen = range(start, min(start + size, len(self.labels)))
+            seen = [self.pixels[i, variant] if whole else self.window(i, variant) for i in chosen]
+            yield np.stack(seen).astype(np.float32) / 255.0
 
 
 def split_off_calibration(

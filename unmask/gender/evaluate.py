@@ -66,11 +66,15 @@ def probabilities(model: keras.Model, views: Views) -> NDArray[np.float32]:
     """Return the probability of "male" of every view, (N, 1 + masked) float32.
 
     Args:
-        model: A network for windows, as `build_compact(..., cropped=True)` makes it.
+        model: A network for windows, as `build_compact(..., cropped=True)` makes it, or for views
+            with their margin (`unmask.gender.files.load_gender(..., cropped=True)` makes either).
         views: The faces.
     """
+    whole = model.input_shape[1] == views.pixels.shape[2]
     columns = [
-        np.concatenate([model.predict_on_batch(batch)[:, 0] for batch in views.batches(variant)])
+        np.concatenate(
+            [model.predict_on_batch(b)[:, 0] for b in views.batches(variant, whole=whole)]
+        )
         for variant in range(views.pixels.shape[1])
     ]
     return np.stack(columns, axis=1)

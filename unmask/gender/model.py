@@ -20,8 +20,11 @@ LITE: dict[str, Any] = {"widths": (32, 64, 128, 256), "blocks": (1, 1, 1, 1), "d
 # the 256x256 crop. Tight face photos cover about this much of the crop; the rest would be fill.
 VIEW = (48, 66, 160)
 
+# Pixels that stored views (`unmask.gender.data`) have around that window.
+MARGIN = 24
+
 # Arguments of `build_classifier` for what `unmask.gender.train_head` trains. The authors' own
-# weight file wants the function's defaults instead.
+# weight file wants the function's defaults instead; `unmask.gender.files` tells them apart.
 PAPER: dict[str, Any] = {"scaling": "inception", "view": VIEW}
 
 

@@ -7,13 +7,11 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import cast
 
 import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from unmask.errors import WeightsError
 from unmask.face import CROP_SIZE
 from unmask.gender.data import Views, fair_weights, split_off_calibration, stored_views
 from unmask.gender.evaluate import (
@@ -32,7 +30,7 @@ from unmask.io import write_text_atomic
 from unmask.training.callbacks import CsvHistory, SaveBest, StopAfterMinutes
 from unmask.training.faces import FaceRecord
 from unmask.training.precision import precision
-from unmask.weights import load_arrays, load_weights, save_weights
+from unmask.weights import load_weights, save_weights
 
 _PLACES = ("data", "out", "backbone")
 
@@ -148,36 +146,6 @@ def pooled_features(config: HeadConfig) -> dict[str, Features]:
     """
     records = _records(config)  # what is missing is told before the backbone is loaded
     return _cached(config, _trunk(config), records, "features")
-
-
-def load_classifier(path: str | Path, *, cropped: bool = False) -> keras.Model:
-    """Build the classifier that `train_head` saved; its metadata tell the head that was searched.
-
-    Args:
-        path: `gender.safetensors` of a training.
-        cropped: See `unmask.gender.model.build_classifier`.
-
-    Returns:
-        The network, with its weights.
-
-    Raises:
-        WeightsError: The file is missing, unreadable, or not of such a training.
-    """
-    metadata = load_arrays(path)[1]
-    try:
-        model = build_classifier(
-            units=int(metadata["units"]),
-            hidden=int(metadata["hidden"]),
-            activation=metadata["activation"],
-            scaling=cast(Scaling, metadata["scaling"]),
-            size=int(metadata["size"]),
-            view=VIEW,
-            cropped=cropped,
-        )
-    except (KeyError, ValueError) as error:
-        raise WeightsError(f"{path}: metadata: not of `unmask train gender` ({error!r})") from error
-    load_weights(model, path)
-    return model
 
 
 def _trunk(config: HeadConfig) -> keras.Model:

@@ -99,10 +99,7 @@ def _paint(
         inputs.append(guesses.astype(np.float32) / 255.0)
     output = forward(model, *inputs)
     if guesses is not None:
-        # The mirrored face errs differently: the mean of both answers is nearer to the truth.
-        mirrored = forward(model, *(x[:, :, ::-1] for x in inputs))
-        mean = ((output + mirrored[:, :, ::-1]) / 2).astype(np.float32)
-        output = _without_grid(mean, inputs[-1], holes)
+        output = _without_grid(output, inputs[-1], holes)
     painted = (np.clip(output, 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8)
     return np.where(holes[..., None], painted, images)
 
