@@ -120,9 +120,7 @@ def test_the_file_may_stay_as_it_is(tmp_path, head_layers):
     # A stored view with all of its margin is enlarged; nothing is cut off.
     assert viewed.input_shape == (None, 208, 208, 3)
     grey = np.full((1, 256, 256, 3), 0.4, np.float32)
-    np.testing.assert_allclose(
-        viewed.predict_on_batch(grey[:, :208, :208]), whole.predict_on_batch(grey), atol=1e-5
-    )
+    np.testing.assert_allclose(viewed(grey[:, :208, :208]), whole(grey), atol=1e-5)
     alone = write(tmp_path / "head.hdf5", head_layers)
     with pytest.raises(WeightsError, match=r"head\.hdf5: holds the head alone"):
         load_gender(alone)
