@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--network",
         default="lite",
-        choices=("lite", "lite-aot", "paper", "paper-aot"),
+        choices=("lite", "lite-aot", "lite-plain", "paper", "paper-aot"),
         help="what --male and --female hold the weights of (lite)",
     )
     parser.add_argument(

@@ -30,9 +30,9 @@ def _add_network_arguments(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--network",
         default="lite",
-        choices=("lite", "lite-aot", "paper", "paper-aot", "aot-gan"),
-        help="lite: width 32 on the linear first guess; paper: as published; -aot: with AOT "
-        "blocks; aot-gan: the plain network, which ignores landmarks (lite)",
+        choices=("lite", "lite-aot", "lite-plain", "paper", "paper-aot", "aot-gan"),
+        help="lite: width 32 on the first guess; -plain: without the guess; paper: as published; "
+        "-aot: with AOT blocks; aot-gan: the plain network, which ignores landmarks (lite)",
     )
     group.add_argument(
         "--init",
@@ -187,7 +187,7 @@ def _coarse(args: argparse.Namespace) -> Path | None:
     from unmask.weights import find
 
     # The other networks see no first guess: it only fills what lies outside a photo for them.
-    if args.linear or not args.network.startswith("lite"):
+    if args.linear or args.network not in ("lite", "lite-aot"):
         return None
     return args.coarse or find("lite", "coarse").path
 
