@@ -35,6 +35,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="inception",
         help="what InceptionV3 sees: [-1, 1] or [0, 1] (%(default)s)",
     )
+    parser.add_argument(
+        "--precision",
+        default="mixed_bfloat16",
+        help='Keras dtype policy of the heads, e.g. "float32" (%(default)s)',
+    )
     parser.add_argument("--faces", type=int, default=4000, help="training faces (4000)")
     parser.add_argument("--seed", type=int, default=0, help="seed of everything random (0)")
 
@@ -69,6 +74,7 @@ def main(args: argparse.Namespace) -> int:
             trials=args.trials,
             executions=args.executions,
             epochs=args.epochs,
+            dtype_policy=args.precision,
             seed=args.seed,
         ),
     )

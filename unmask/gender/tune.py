@@ -20,6 +20,7 @@ from unmask.errors import DataError
 from unmask.gender.features import Features
 from unmask.gender.model import build_head
 from unmask.io import atomic_path, write_text_atomic
+from unmask.training.precision import precision
 
 ACTIVATIONS = ("relu", "tanh", "sigmoid")
 
@@ -41,6 +42,7 @@ class TuneConfig:
         hidden: Width of the first layer, which is not tuned.
         min_units: Smallest width of the two tuned layers.
         max_units: Largest width.
+        dtype_policy: Keras policy of the heads.
         seed: Seed of the search.
     """
 
@@ -55,6 +57,7 @@ class TuneConfig:
     hidden: int = 2048
     min_units: int = 32
     max_units: int = 2048
+    dtype_policy: str = "mixed_bfloat16"
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -121,13 +124,14 @@ def tune(training: Features, validation: Features, config: TuneConfig) -> list[T
     width = training.values.shape[2]
 
     def build(space: Any) -> keras.Model:
-        head = build_head(
-            units=space.Int("units", config.min_units, config.max_units, step=32),
-            hidden=config.hidden,
-            activation=space.Choice("activation", list(ACTIVATIONS)),
-            dropout=space.Float("dropout", 0.0, 0.1, step=0.01),
-            features=width,
-        )
+        with precision(config.dtype_policy):
+            head = build_head(
+                units=space.Int("units", config.min_units, config.max_units, step=32),
+                hidden=config.hidden,
+                activation=space.Choice("activation", list(ACTIVATIONS)),
+                dropout=space.Float("dropout", 0.0, 0.1, step=0.01),
+                features=width,
+            )
         head.compile(
             optimizer=keras.optimizers.Adam(config.learning_rate),
             loss="binary_crossentropy",
