@@ -41,6 +41,46 @@ def test_two_masks_of_similar_size_stay_two():
     assert regions[0].area > regions[1].area
 
 
+def ellipse(centre, radii, shape=(80, 160)):
+    rows, columns = np.indices(shape)
+    return ((columns - centre[0]) / radii[0]) ** 2 + ((rows - centre[1]) / radii[1]) ** 2 <= 1
+
+
+def found(mask):
+    return find_regions(np.where(mask, 0.9, 0.1).astype(np.float32), mask.shape)
+
+
+def test_masks_that_touch_are_two():
+    left, right = ellipse((40, 40), (25, 20)), ellipse((86, 46), (25, 20))
+    regions = found(left | right)
+    assert len(regions) == 2
+    for region, own, other in zip(
+        sorted(regions, key=lambda r: r.box[0]), (left, right), (right, left), strict=True
+    ):
+        assert (region.mask & own).sum() > 0.97 * own.sum()
+        assert (region.mask & other & ~own).sum() < 0.03 * other.sum()
+
+
+def test_three_masks_in_a_row_are_three_whatever_their_necks():
+    row = [ellipse((x, 40), (21, 24)) for x in (30, 66, 107)]
+    regions = found(row[0] | row[1] | row[2])
+    assert [round(np.mean(r.box[::2]) / 10) for r in sorted(regions, key=lambda r: r.box)] == [
+        3,
+        7,
+        11,
+    ]
+
+
+def test_one_mask_with_loops_a_valve_and_a_waist_stays_one():
+    mask = ellipse((80, 40), (40, 25))
+    mask[38:41, 10:45] = True  # a loop
+    mask &= ~ellipse((95, 42), (6, 6))
+    assert len(found(mask)) == 1
+    # Two thirds of the width is a shape that masks have; the chin below the nose, for one.
+    waist = ellipse((60, 40), (30, 28)) | ellipse((92, 40), (30, 28))
+    assert len(found(waist)) == 1
+
+
 @pytest.mark.parametrize(
     "field", [probability((3, 3, 6, 6)), probability((8, 8, 40, 40), value=0.55), probability()]
 )

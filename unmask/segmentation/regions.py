@@ -9,8 +9,16 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
+from skimage.segmentation import watershed
 
 Box = tuple[float, float, float, float]
+
+# Two masks touch where a region's half width falls below this share of both lobes' half widths:
+# none of 176 single masks drawn by hand is narrower than 0.76, of such masks put together at
+# random nine in ten are narrower than 0.7.
+_NECK = 0.65
+# A lobe that is thinner than this share of the thickest is a loop or a string.
+_LOBE = 0.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +63,8 @@ def find_regions(
 ) -> list[MaskRegion]:
     """Split a probability map into masks.
 
-    Connected pixels above the threshold are a piece. A piece that lies near a piece at least three
+    Connected pixels above the threshold are a piece, or several where they are joined by narrow
+    necks only, as faces side by side are. A piece that lies near a piece at least three
     times as large belongs to it (prints, valves and fingers divide masks); two pieces of similar
     size are two faces. Holes are filled, and what is tiny or unsure is dropped.
 
@@ -76,7 +85,7 @@ def find_regions(
         >>> [region.box for region in find_regions(probability, (64, 64))]
         [(8.0, 16.0, 56.0, 40.0)]
     """
-    labels, count = ndimage.label(probability > threshold, np.ones((3, 3)))
+    labels, count = _pieces(probability > threshold)
     if not count:
         return []
     areas = np.bincount(labels.ravel(), minlength=count + 1)
@@ -102,6 +111,43 @@ def overlap(first: MaskRegion, second: MaskRegion) -> float:
         return 0.0
     common = width * height
     return common / (_box_area(a) + _box_area(b) - common)
+
+
+def _pieces(above: NDArray[np.bool_]) -> tuple[NDArray[np.intp], int]:
+    """Number connected pixels, those of touching masks apart."""
+    connected, count = ndimage.label(above, np.ones((3, 3)))
+    labels, last = np.zeros(above.shape, np.intp), 0
+    for place, number in zip(ndimage.find_objects(connected), range(1, count + 1), strict=True):
+        own = connected[place] == number
+        # Beside a hole (a valve, a print) a mask is narrow, which is no neck.
+        lobes = _lobes(ndimage.binary_fill_holes(np.pad(own, 1))[1:-1, 1:-1])
+        labels[place][own] = lobes[own] + last
+        last += int(lobes.max())
+    return labels, last
+
+
+def _lobes(region: NDArray[np.bool_]) -> NDArray[np.intp]:
+    """Number the parts of a region that only narrow necks join."""
+    width = cv2.distanceTransform(np.pad(region, 1).astype(np.uint8), cv2.DIST_L2, 5)[1:-1, 1:-1]
+    widest = float(width.max())
+    for neck in np.linspace(0.1, _NECK, 12) * widest:
+        cores, count = ndimage.label(width > neck)
+        if count < 2:
+            continue
+        peaks = ndimage.maximum(width, cores, np.arange(1, count + 1))
+        lobes = np.flatnonzero(peaks >= max(_LOBE * widest, neck / _NECK)) + 1
+        if len(lobes) < 2:
+            continue
+        markers = np.where(np.isin(cores, lobes), cores, 0)
+        halves = watershed(-width, markers, connectivity=2, mask=region)
+        parts, last = np.zeros(region.shape, np.intp), 0
+        for lobe in lobes:
+            # A row of three falls apart at its narrowest neck first.
+            part = np.where(halves == lobe, _lobes(halves == lobe), 0)
+            parts[part > 0] = part[part > 0] + last
+            last += int(part.max())
+        return parts
+    return region.astype(np.intp)
 
 
 def _groups(
