@@ -103,6 +103,15 @@ def test_refining_drops_what_the_crop_denies():
     assert not refined[:, 133:].any()
 
 
+def test_refining_takes_the_suspected_rim_along():
+    probability = np.where(_disc(256, 60), 0.9, 0.0).astype(np.float32)
+    sharp = refine_mask(_disc(256, 60), probability)
+    probability[_disc(256, 68) & ~_disc(256, 60)] = 0.3
+    refined = refine_mask(_disc(256, 60), probability)
+    radii = [np.sqrt(mask.sum() / np.pi) for mask in (sharp, refined)]
+    assert radii[1] - radii[0] == pytest.approx(4, abs=0.7)
+
+
 @pytest.mark.parametrize(("count", "jaw", "bridge"), [(98, 33, 51), (68, 17, 27)])
 def test_refining_stays_near_the_face(count, jaw, bridge):
     angle = np.linspace(np.pi, 0, jaw)
