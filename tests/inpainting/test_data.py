@@ -9,6 +9,7 @@ from unmask.errors import DataError
 from unmask.inpainting.data import InpaintingData, Variety, draw_landmark_map
 from unmask.inpainting.holes import block_hole, stroke_hole
 from unmask.training.faces import read_face_folder
+from unmask.training.pose import is_turned
 
 
 @pytest.fixture(scope="module")
@@ -191,6 +192,34 @@ def test_some_landmarks_come_from_the_predictor(records, prior):
     assert 1 <= len(calls) <= 12  # a quarter of them: strokes have no masked face
 
 
+def test_loose_holes_reach_past_the_mask_and_leave_the_other_samples_alone(records, prior):
+    plain = InpaintingData(records, prior, seed=3)
+    loose = InpaintingData(records, prior, seed=3, variety=Variety(loose=0.5))
+    grown = 0
+    for number in range(24):
+        a, b = plain.sample(number), loose.sample(number)
+        np.testing.assert_array_equal(a.truth, b.truth)
+        np.testing.assert_array_equal(a.landmark_map, b.landmark_map)
+        assert (b.mask >= a.mask).all()
+        grown += int((b.mask > a.mask).any())
+    assert 6 <= grown <= 18
+
+
+def test_turned_heads_are_shown_more_often(records, prior):
+    # The nose tip near one cheek.
+    points = records[1].landmarks.copy()
+    points[54] = 0.9 * points[4] + 0.1 * points[28]
+    faces = [records[0], replace(records[1], landmarks=points)]
+    assert [is_turned(face.landmarks) for face in faces] == [False, True]
+    data = InpaintingData(faces, prior, seed=1, augment=False, variety=Variety(turned=3))
+    truths = [data.sample(number).truth for number in range(len(data))]
+    assert len(truths) == 4
+    for again in truths[2:]:
+        np.testing.assert_array_equal(again, truths[1])
+    assert np.abs(truths[0] - truths[1]).max() > 0.1
+    assert len(InpaintingData(faces, prior, seed=1)) == 2
+
+
 def test_variety_that_cannot_be_is_refused(records, prior):
     with pytest.raises(ValueError, match=r"strokes=0\.7, blocks=0\.6"):
         Variety(strokes=0.7, blocks=0.6)
@@ -198,6 +227,10 @@ def test_variety_that_cannot_be_is_refused(records, prior):
         Variety(predicted=2)
     with pytest.raises(ValueError, match="a predictor is needed"):
         Variety(predicted=0.5)
+    with pytest.raises(ValueError, match=r"loose=-1"):
+        Variety(loose=-1)
+    with pytest.raises(ValueError, match="turned=0"):
+        Variety(turned=0)
     variety = Variety(predicted=1.0, predictor=lambda crops: np.zeros((1, 68, 2)))
     data = InpaintingData(records, prior, seed=3, variety=variety)
     with pytest.raises(ValueError, match=r"shape=\(1, 68, 2\)"):

@@ -5,14 +5,17 @@ import numpy as np
 import pytest
 from keras import ops
 
+from unmask.inference import forward
 from unmask.inpainting.layers import (
     AlignedUpSampling2D,
-    InstanceNormalization,
+    NarrowConv2D,
     NormalisedGate,
     ReflectionPadding2D,
     ShrinkMask,
     SpectralConv2D,
 )
+from unmask.inpainting.normalisation import InstanceNormalization
+from unmask.training.gradients import GradientStep
 
 
 def numbers(*shape, seed=0):
@@ -21,6 +24,15 @@ def numbers(*shape, seed=0):
 
 def array(tensor):
     return ops.convert_to_numpy(tensor)
+
+
+def gradient(function, values):
+    variable = keras.Variable(values)
+    step = GradientStep(
+        lambda: (function(variable), {}), [variable], [variable], keras.optimizers.SGD(1.0)
+    )
+    step()
+    return values - array(variable)
 
 
 def spectral_matrix(layer):
@@ -53,6 +65,51 @@ def test_instance_normalisation_keeps_float32_sums_in_bfloat16():
     seen = array(ops.cast(ops.cast(values, "bfloat16"), "float32"))
     expected = (seen - seen.mean()) / np.sqrt(seen.var() + 1e-5)
     np.testing.assert_allclose(result, expected, atol=0.02)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16", "float64"])
+def test_instance_normalisation_does_not_care_how_many_images_there_are(dtype):
+    values = 2 + 3 * numbers(3, 6, 10, 5)
+    layer = InstanceNormalization(dtype=dtype)
+    single = [array(ops.cast(layer(image[None]), "float32"))[0] for image in values]
+    together = array(ops.cast(layer(values), "float32"))
+    np.testing.assert_allclose(together, single, atol=1e-5)
+    # The symbolic network knows no batch size.
+    symbolic = keras.Input((None, None, 5))
+    model = keras.Model(symbolic, layer(symbolic))
+    np.testing.assert_allclose(forward(model, values), single, atol=1e-5)
+
+
+def test_instance_normalisation_has_the_gradient_of_its_formula():
+    values, direction, step = 1 + 2 * numbers(2, 4, 5, 3), numbers(2, 4, 5, 3, seed=1), 1e-2
+    weights = numbers(2, 4, 5, 3, seed=2)
+    layer = InstanceNormalization()
+
+    def total(x):
+        return ops.sum(weights * layer(x))
+
+    found = float(np.sum(gradient(total, values) * direction))
+    ahead, behind = (float(total(values + sign * step * direction)) for sign in (1, -1))
+    assert found == pytest.approx((ahead - behind) / (2 * step), rel=2e-2, abs=1e-3)
+
+
+@pytest.mark.parametrize("size", [3, 7])
+def test_narrow_convolution_is_the_plain_one(size):
+    layer = NarrowConv2D(3, size, bias_initializer="normal", activation="relu")
+    values = numbers(2, size + 7, size + 11, 5)
+    plain = keras.layers.Conv2D(3, size, activation="relu")
+    for each in (layer, plain):
+        each.build(values.shape)
+    plain.set_weights([array(weight) for weight in layer.weights])
+    assert layer(values).shape == (2, 8, 12, 3)
+    np.testing.assert_allclose(array(layer(values)), array(plain(values)), atol=1e-5)
+
+
+def test_narrow_convolution_refuses_what_it_cannot_do():
+    with pytest.raises(ValueError, match="same"):
+        NarrowConv2D(3, 7, padding="same")
+    with pytest.raises(ValueError, match=r"even.*9"):
+        NarrowConv2D(3, 3)(numbers(1, 9, 8, 2))
 
 
 def test_spectral_convolution_divides_by_the_largest_singular_value():
@@ -121,6 +178,7 @@ def test_the_gate_equals_its_formula():
     [
         ReflectionPadding2D(3),
         InstanceNormalization(1e-3),
+        NarrowConv2D(3, 3),
         SpectralConv2D(4, 3, strides=2),
         AlignedUpSampling2D(),
         ShrinkMask(4),

@@ -61,10 +61,18 @@ def test_the_guided_aot_generator_differs_from_the_paper_in_its_blocks_only():
         build_generator(blocks="round")
 
 
-def test_attention_can_be_left_out():
+def test_without_attention_the_generator_is_the_one_whose_attention_is_off():
+    whole = build_generator(width=8, depth=1)
     model = build_generator(width=8, depth=1, attention=False)
-    assert not any("attention" in v.path for v in model.weights)
-    assert call(model, inputs(64, 64)).shape == (1, 64, 64, 3)
+    assert not any(v.path.startswith("attention/") for v in model.weights)
+    values = {v.path: v for v in whole.weights}
+    for variable in model.weights:
+        variable.assign(values[variable.path])
+    # The scales of attention are 0 at first.
+    given = inputs(64, 64)
+    np.testing.assert_allclose(call(model, given), call(whole, given), atol=1e-5)
+    whole.get_layer("attention").alpha.assign([1.0])
+    assert np.abs(call(model, given) - call(whole, given)).max() > 1e-4
 
 
 @pytest.mark.parametrize("build", [

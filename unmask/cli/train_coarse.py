@@ -26,6 +26,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--landmarks", type=Path, help="weights for --predicted (default: the shipped ones)"
     )
+    parser.add_argument(
+        "--loose",
+        type=float,
+        default=0.4,
+        help="share of samples whose hole reaches past the jaw, as masks that stand off do (0.4)",
+    )
+    parser.add_argument(
+        "--turned", type=int, default=3, help="turned heads for each frontal one's showing (3)"
+    )
     parser.add_argument("--seed", type=int, default=0, help="seed (0)")
     parser.add_argument(
         "--policy", default="mixed_bfloat16", help="Keras dtype policy (mixed_bfloat16)"
@@ -53,7 +62,12 @@ def main(args: argparse.Namespace) -> int:
             batch_size=args.batch_size,
             rate=args.rate,
             init=args.init,
-            variety=Variety(predicted=args.predicted, predictor=predictor),
+            variety=Variety(
+                predicted=args.predicted,
+                predictor=predictor,
+                loose=args.loose,
+                turned=args.turned,
+            ),
             policy=args.policy,
             seed=args.seed,
         )

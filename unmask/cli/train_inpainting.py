@@ -92,6 +92,18 @@ def _add_sample_arguments(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--landmarks", type=Path, help="weights for --predicted (default: the shipped ones)"
     )
+    group.add_argument(
+        "--loose",
+        type=float,
+        default=0.0,
+        help="share of masked samples whose hole reaches past the jaw, as real masks do (0)",
+    )
+    group.add_argument(
+        "--turned",
+        type=int,
+        default=1,
+        help="how often a turned head is shown to a frontal one (1)",
+    )
 
 
 def _add_loss_arguments(group: argparse._ArgumentGroup) -> None:
@@ -211,5 +223,10 @@ def _variety(args: argparse.Namespace) -> Variety:
 
         predictor = landmark_predictor(args.landmarks or find("lite", "landmarks").path)
     return Variety(
-        strokes=args.strokes, blocks=args.blocks, predicted=args.predicted, predictor=predictor
+        strokes=args.strokes,
+        blocks=args.blocks,
+        predicted=args.predicted,
+        predictor=predictor,
+        loose=args.loose,
+        turned=args.turned,
     )

@@ -12,19 +12,18 @@ from keras import layers
 
 from unmask.inpainting.attention import LongShortAttention
 from unmask.inpainting.layers import (
-    InstanceNormalization,
+    NarrowConv2D,
     NormalisedGate,
     ReflectionPadding2D,
     SpectralConv2D,
 )
+from unmask.inpainting.normalisation import InstanceNormalization
 
 # Dilation of the four branches of an AOT block.
 AOT_RATES = (1, 2, 4, 8)
 
 
-def convolve(
-    x: Any, filters: int, size: int, name: str, *, pad: int, dilation: int = 1, spread: float = 0.02
-) -> Any:
+def convolve(x: Any, filters: int, size: int, name: str, *, pad: int, dilation: int = 1) -> Any:
     """Pad by reflection, then convolve.
 
     Args:
@@ -34,19 +33,19 @@ def convolve(
         name: The convolution's name.
         pad: Pixels to add on every side.
         dilation: Dilation of the kernel.
-        spread: Standard deviation of the initial kernel.
     """
     x = ReflectionPadding2D(pad, name=f"{name}_pad")(x)
     return layers.Conv2D(
-        filters, size, dilation_rate=dilation, kernel_initializer=_initializer(spread), name=name
+        filters, size, dilation_rate=dilation, kernel_initializer=_initializer(), name=name
     )(x)
 
 
 def shrink(x: Any, filters: int, name: str) -> Any:
-    """Halve the size by a 4x4 convolution of stride 2."""
-    # One zero on every side, explicitly: "same" would be uneven.
-    x = layers.ZeroPadding2D(1, name=f"{name}_pad")(x)
-    return layers.Conv2D(filters, 4, strides=2, kernel_initializer=_initializer(), name=name)(x)
+    """Halve the even size by a 4x4 convolution of stride 2."""
+    # With even sides "same" is one zero on every side, without a padded copy.
+    return layers.Conv2D(
+        filters, 4, strides=2, padding="same", kernel_initializer=_initializer(), name=name
+    )(x)
 
 
 def enlarge(x: Any, filters: int, name: str) -> Any:
@@ -86,10 +85,24 @@ def aot_block(x: Any, name: str) -> Any:
     return NormalisedGate(name=f"{name}_mix")([x, fused, gate])
 
 
-def attention_block(x: Any, encoded: Any, mask: Any) -> Any:
-    """Long-short attention, then a residual block with spectral norm back to the trunk's width."""
+def paint(x: Any, name: str, *, spread: float = 0.02) -> Any:
+    """Pad by reflection and convolve, 7x7, to the three colours."""
+    x = ReflectionPadding2D(3, name=f"{name}_pad")(x)
+    return NarrowConv2D(3, 7, kernel_initializer=_initializer(spread), name=name)(x)
+
+
+def attention_block(x: Any, encoded: Any, mask: Any, *, attention: bool = True) -> Any:
+    """Join trunk and encoder, then a residual block with spectral norm to the trunk's width.
+
+    With attention both borrow from other positions before; without it the encoder's features are
+    only closed inside the hole.
+    """
     filters = x.shape[-1]
-    joined = LongShortAttention(filters // 4, name="attention")([x, encoded, mask])
+    if attention:
+        joined = LongShortAttention(filters // 4, name="attention")([x, encoded, mask])
+    else:
+        known = layers.Multiply(name="attention_mask")([encoded, 1.0 - mask])
+        joined = layers.Concatenate(name="attention_join")([x, known])
     y = layers.LeakyReLU(0.01, name="attention_leaky1")(joined)
     y = _spectral(filters, 3, "attention_conv1")(y)
     y = layers.LeakyReLU(0.01, name="attention_leaky2")(y)

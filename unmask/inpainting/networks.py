@@ -39,9 +39,7 @@ _ALL = (
     Networks(
         "lite-aot", partial(build_generator, **{**LITE, "blocks": "aot"}), _LITE_DISCRIMINATOR
     ),
-    Networks(
-        "lite-plain", partial(build_generator, **{**LITE, "coarse": False}), _LITE_DISCRIMINATOR
-    ),
+    Networks("lite-plain", partial(build_generator, **{**PAPER, "width": 32}), _LITE_DISCRIMINATOR),
     Networks("paper", partial(build_generator, **PAPER), build_discriminator),
     Networks(
         "paper-aot", partial(build_generator, **{**PAPER, "blocks": "aot"}), build_discriminator
@@ -50,6 +48,6 @@ _ALL = (
 )
 
 NETWORKS: Mapping[str, Networks] = MappingProxyType({pair.name: pair for pair in _ALL})
-"""`lite` and `lite-aot` (width 32, painting on the first guess), `lite-plain` (without it, as
-published but for the width), `paper` and `paper-aot` (as published, and with AOT blocks), `aot-gan`
-(the plain network, which ignores landmarks)."""
+"""`lite` and `lite-aot` (width 32, three blocks, painting on the first guess), `lite-plain` (as
+published but for the width of 32, without a guess), `paper` and `paper-aot` (as published, and with
+AOT blocks), `aot-gan` (the plain network, which ignores landmarks)."""
