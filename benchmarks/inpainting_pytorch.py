@@ -4,7 +4,7 @@
 
 Random weights, float32, one image, evaluation mode, PyTorch with its default memory layout (it was
 faster than channels-last here). Spectral normalisation is left out of the PyTorch networks, which
-favours them. Needs PyTorch: `pip install 'unmask[convert]'`. Each library runs in its own process,
+favours them. Needs PyTorch (`pip install torch`). Each library runs in its own process,
 one after the other, three times in turn; the fastest of all repeats counts.
 """
 
