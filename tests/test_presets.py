@@ -16,8 +16,8 @@ def test_both_presets_have_every_network():
     names = {"segmentation", "landmarks", "gender", "inpainting_female", "inpainting_male"}
     # The first guess of the small generators is not in the paper.
     assert set(get_preset("paper").networks) == set(get_preset("paper").files) == names
-    assert set(get_preset("lite").networks) == names | {"coarse"}
-    assert set(get_preset("lite").files) == names | {"coarse", "prior"}
+    assert set(get_preset("lite").networks) == names | {"verifier", "coarse"}
+    assert set(get_preset("lite").files) == names | {"verifier", "coarse", "prior"}
 
 
 def test_presets_cannot_be_changed():

@@ -105,6 +105,30 @@ def split_top(trunk: keras.Model) -> tuple[keras.Model, keras.Model]:
     )
 
 
+def train_after(trunk: keras.Model, name: str) -> None:
+    """Make the convolutions after a layer trainable, and nothing else.
+
+    Batch statistics stay as they are: call the trunk with `training=False`.
+
+    Args:
+        trunk: What `build_inception` returned; changed in place.
+        name: The last layer that stays frozen, e.g. "mixed2".
+
+    Raises:
+        ValueError: The trunk has no such layer.
+
+    Example:
+        >>> trunk = build_inception(75)
+        >>> train_after(trunk, "mixed9")
+        >>> len(trunk.trainable_weights)
+        9
+    """
+    below = {layer.name for layer in keras.Model(trunk.input, trunk.get_layer(name).output).layers}
+    trunk.trainable = True
+    for layer in trunk.layers:
+        layer.trainable = isinstance(layer, keras.layers.Conv2D) and layer.name not in below
+
+
 def build_pyramid(trunk: keras.Model) -> keras.Model:
     """Cut the feature network down to the maps that a decoder needs.
 

@@ -147,7 +147,12 @@ class Unmasker:
     def segmentation(self) -> MaskFinder:
         """What finds masks: of any kind, as its file says."""
         if self._finder is None:
-            return load_finder(find(self.preset, "segmentation", self.weights_dir).path)
+            judged = "verifier" in get_preset(self.preset).files
+            segmenter, *verifier = (
+                find(self.preset, stage, self.weights_dir).path
+                for stage in ("segmentation", *(["verifier"] if judged else []))
+            )
+            return load_finder(segmenter, *verifier)
         if isinstance(self._finder, (str, os.PathLike)):
             return load_finder(self._finder)
         return self._finder

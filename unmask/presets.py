@@ -69,6 +69,7 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
             "lite",
             {
                 "segmentation": Builder(_SEGMENTATION, "build_unet", "LITE"),
+                "verifier": Builder("unmask.segmentation.verifier", "build_verifier", "VERIFIER"),
                 "landmarks": Builder(_LANDMARKS, "build_fan", "LITE"),
                 "gender": Builder(_GENDER, "build_compact", "LITE"),
                 "coarse": Builder("unmask.inpainting.coarse", "build_coarse", "COARSE"),
@@ -115,7 +116,7 @@ def build_stage(preset: str, stage: str) -> keras.Model:
 
     Args:
         preset: Name of the preset.
-        stage: "segmentation", "landmarks", "gender", "coarse", "inpainting_female" or
+        stage: "segmentation", "verifier", "landmarks", "gender", "coarse", "inpainting_female" or
             "inpainting_male".
 
     Returns:

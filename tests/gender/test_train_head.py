@@ -21,10 +21,17 @@ from unmask.gender.files import load_gender
 from unmask.gender.model import PAPER, build_classifier
 from unmask.gender.predict import predict_gender
 from unmask.gender.sources import read_faces
+from unmask.gender.train import TrainConfig, train
 from unmask.gender.train_head import HeadConfig, train_head
-from unmask.inception import assign_folded, build_inception, empty_convolutions, split_top
+from unmask.inception import (
+    assign_folded,
+    build_inception,
+    empty_convolutions,
+    split_top,
+    train_after,
+)
 from unmask.training.faces import load_canonical
-from unmask.weights import load_weights
+from unmask.weights import load_arrays, load_weights
 
 SIZE = 75
 MISSING = (81, 90)
@@ -304,3 +311,54 @@ def test_fine_tuning_changes_the_top_blocks_alone(config, figures, trunk, tmp_pa
     top = split_top(trunk)[1].layers
     assert changed > set(empty_convolutions(trunk))
     assert changed <= {layer.name for layer in top if isinstance(layer, keras.layers.Conv2D)}
+
+
+@pytest.mark.slow
+def test_training_from_end_to_end_changes_what_is_not_frozen(config, figures, trunk, tmp_path):
+    start = config.out / "gender.safetensors"
+    settings = TrainConfig(
+        data=config.data,
+        out=tmp_path,
+        classifier=start,
+        frozen_until="mixed9",
+        folders=("faces",),
+        folder_weights=(1.0,),
+        minutes=1e-4,
+        batch_size=8,
+        steps_per_epoch=1,
+        learning_rate=1e-2,
+        ema=0.0,
+        masked_views=1,
+        dtype_policy="float32",
+    )
+    assert train(settings).masked.count == 8
+    before, after = (load_gender(p) for p in (start, tmp_path / "gender.safetensors"))
+    layers = zip(
+        before.get_layer("inception_v3").layers,
+        after.get_layer("inception_v3").layers,
+        strict=True,
+    )
+    changed = {
+        layer.name
+        for layer, other in layers
+        for ours, theirs in zip(layer.get_weights(), other.get_weights(), strict=True)
+        if not np.allclose(ours, theirs, atol=1e-3)
+    }
+    below = keras.Model(trunk.input, trunk.get_layer("mixed9").output).layers
+    assert changed
+    assert not changed & {layer.name for layer in below}
+    assert all(isinstance(trunk.get_layer(name), keras.layers.Conv2D) for name in changed)
+    # What is saved says how it is to be used.
+    assert after.get_layer("view").output.shape[1:3] == (160, 160)
+    _, metadata = load_arrays(tmp_path / "gender.safetensors")
+    assert metadata["size"] == str(SIZE)
+
+
+def test_training_starts_from_one_file_only(tmp_path):
+    with pytest.raises(ValueError, match="only one of init and classifier"):
+        TrainConfig(data=tmp_path, out=tmp_path, init=tmp_path, classifier=tmp_path)
+
+
+def test_an_unknown_layer_is_refused(trunk):
+    with pytest.raises(ValueError, match="mixed11"):
+        train_after(trunk, "mixed11")

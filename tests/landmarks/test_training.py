@@ -15,6 +15,7 @@ from unmask.landmark_layout import MIRROR_98, POINTS_98_TO_68, flip_landmarks
 from unmask.landmarks.augment import Augmentation, jitter_matrix, mirror_matrix, vary_pixels
 from unmask.landmarks.data import (
     EXCLUDED_SOURCES,
+    FaceGroup,
     LandmarkDataset,
     make_targets,
     read_groups,
@@ -27,6 +28,7 @@ from unmask.landmarks.model import build_fan
 from unmask.landmarks.occlusion import add_hand
 from unmask.landmarks.predict import locate_landmarks, predict_landmarks
 from unmask.landmarks.train import LandmarkLoss, TrainConfig, train
+from unmask.training.pose import is_turned
 from unmask.weights import load_weights, save_weights
 
 
@@ -210,6 +212,26 @@ def test_batches_are_reproducible_and_complete(face_dir):
     assert not np.array_equal(images, one[1][0])
     resumed = LandmarkDataset(groups, batch_size=3, steps=2, first_epoch=1)
     np.testing.assert_array_equal(resumed[1][0], one[1][0])
+
+
+def test_turned_heads_are_shown_more_often(face_dir):
+    (group,) = read_groups(face_dir, "train")[:1]
+    # The nose tip near one cheek.
+    points = group.records[0].landmarks.copy()
+    points[54] = 0.9 * points[4] + 0.1 * points[28]
+    faces = (replace(group.records[0], landmarks=points), group.records[0])
+    plain = Augmentation(masked=0, blocked=0, hands=0, degraded=0)
+
+    def share_of_turned(times):
+        dataset = LandmarkDataset(
+            [FaceGroup(faces, 1.0)], batch_size=1, steps=1, augmentation=plain, turned=times
+        )
+        return np.mean([is_turned(dataset.face(i)[1]) for i in range(60)])
+
+    assert share_of_turned(1) == pytest.approx(0.5, abs=0.2)
+    assert share_of_turned(5) > 0.7
+    with pytest.raises(ValueError, match="turned=0"):
+        LandmarkDataset([group], batch_size=1, steps=1, turned=0)
 
 
 def test_validation_faces_keep_the_truth_under_the_mask(face_dir):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from unmask.landmark_layout import flip_landmarks
+from unmask.landmark_layout import POINTS_98_TO_68, flip_landmarks
 from unmask.training.pose import TURNED, head_turn, is_turned
 
 
@@ -32,7 +32,13 @@ def test_a_mirrored_head_is_turned_to_the_other_side():
     assert head_turn(flip_landmarks(points, 256)) == pytest.approx(-head_turn(points), abs=1e-6)
 
 
+def test_the_turn_is_the_same_in_the_other_layout():
+    points = face(70)
+    points[62] = 30, 18  # inside the outer corners in either layout
+    assert head_turn(points[POINTS_98_TO_68]) == pytest.approx(head_turn(points))
+
+
 def test_points_of_no_face_have_a_finite_turn_and_other_layouts_are_refused():
     assert head_turn(np.zeros((98, 2))) == 0.0
-    with pytest.raises(ValueError, match=r"\(68, 2\)"):
-        head_turn(np.zeros((68, 2)))
+    with pytest.raises(ValueError, match=r"shape=\(66, 2\)"):
+        head_turn(np.zeros((66, 2)))

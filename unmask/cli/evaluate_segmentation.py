@@ -17,7 +17,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--weights", type=Path, nargs="+", metavar="FILE",
         help="weights of U-Nets and Mask R-CNNs; a row each, in this order (default: the shipped"
-        " U-Net)",
+        " U-Net with the shipped verifier)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--verifier", type=Path, metavar="FILE",
+        help="network that judges what the U-Nets find (default with --weights: none)",
     )  # fmt: skip
     parser.add_argument(
         "--faces", type=int, default=120, help="faces without masks, and with drawn ones (120)"
@@ -47,8 +51,11 @@ def main(args: argparse.Namespace) -> int:
     )
     from unmask.weights import file_sha256, find
 
-    files = args.weights or [find("lite", "segmentation").path]
-    segmenters = [load_segmenter(path, thorough=not args.once) for path in files]
+    files, verifier = args.weights, args.verifier
+    if files is None:
+        files = [find("lite", "segmentation").path]
+        verifier = verifier or find("lite", "verifier").path
+    segmenters = [load_segmenter(path, verifier, thorough=not args.once) for path in files]
     photos = read_photos(args.data, args.faces)
     steps = track(segmenters, "networks", console=Console(stderr=True))
     scores = [measure(segmenter, photos) for segmenter in steps]

@@ -3,7 +3,7 @@
 The folders have landmarks, on which masks are drawn, or are laid out as the authors' are.
 
 The compact network is trained from scratch, end to end. The paper's is a dense head on cached
-features of InceptionV3.
+features of InceptionV3; `--end-to-end` then trains most of InceptionV3 with it, on images.
 """
 
 from __future__ import annotations
@@ -75,41 +75,55 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     paper.add_argument(
         "--fine-tune", action="store_true", help="train the top two blocks of the backbone too"
     )
+    paper.add_argument(
+        "--end-to-end",
+        type=Path,
+        metavar="FILE",
+        help="train on the classifier of an earlier run, on images: the head and InceptionV3 after"
+        " --frozen-until (batch size 32, rate 1e-4)",
+    )
+    paper.add_argument(
+        "--frozen-until", default="mixed2", help="last frozen layer then (%(default)s)"
+    )
 
 
 def main(args: argparse.Namespace) -> int:
     """Train, print the figures, return the exit status."""
     from unmask.gender.evaluate import describe
 
-    figures = _train_paper(args) if args.network == "paper" else _train_compact(args)
+    on_features = args.network == "paper" and args.end_to_end is None
+    figures = _train_head(args) if on_features else _train_on_images(args)
     print(describe(figures))
     print(f"weights: {args.out / 'gender.safetensors'}")
     return 0
 
 
-def _train_compact(args: argparse.Namespace) -> GenderReport:
+def _train_on_images(args: argparse.Namespace) -> GenderReport:
     from unmask.gender.sources import lacks_landmarks
     from unmask.gender.train import TrainConfig, train
 
     places: dict[str, Any] = {}
     if lacks_landmarks(args.data):
         places = {"folders": (".",), "folder_weights": (1.0,), "masked_views": 0}
+    compact = args.network == "compact"
     return train(
         TrainConfig(
             **places,
             data=args.data,
             out=args.out,
             init=args.init,
+            classifier=None if compact else args.end_to_end,
+            frozen_until=args.frozen_until,
             minutes=args.minutes,
-            batch_size=args.batch_size or 64,
-            learning_rate=args.learning_rate or 2e-3,
+            batch_size=args.batch_size or (64 if compact else 32),
+            learning_rate=args.learning_rate or (2e-3 if compact else 1e-4),
             dtype_policy=args.precision,
             seed=args.seed,
         )
     )
 
 
-def _train_paper(args: argparse.Namespace) -> GenderReport:
+def _train_head(args: argparse.Namespace) -> GenderReport:
     from unmask.gender.sources import lacks_landmarks
     from unmask.gender.train_head import HeadConfig, train_head
     from unmask.gender.tune import read_best

@@ -20,6 +20,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--rate", type=float, default=1.2e-3, help="highest learning rate (1.2e-3)")
     parser.add_argument("--init", type=Path, help="weights to start from (default: random ones)")
+    parser.add_argument(
+        "--turned", type=int, default=1,
+        help="how often a turned head is shown to a frontal one (default: 1)",
+    )  # fmt: skip
     parser.add_argument("--seed", type=int, default=0, help="seed (default: 0)")
     parser.add_argument(
         "--policy", default="mixed_bfloat16", choices=("mixed_bfloat16", "float32"),
@@ -34,7 +38,8 @@ def main(args: argparse.Namespace) -> int:
     best = train(
         TrainConfig(
             data=args.data, out=args.out, minutes=args.minutes, batch_size=args.batch_size,
-            steps=args.steps, rate=args.rate, init=args.init, seed=args.seed, policy=args.policy,
+            steps=args.steps, rate=args.rate, init=args.init, turned=args.turned, seed=args.seed,
+            policy=args.policy,
         )
     )  # fmt: skip
     print(f"weights: {best}")

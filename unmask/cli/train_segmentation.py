@@ -10,10 +10,11 @@ from typing import Any
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this command's arguments."""
     parser.add_argument(
-        "--network", default="lite", choices=("lite", "teacher", "mrcnn", "paper"),
+        "--network", default="lite", choices=("lite", "teacher", "verifier", "mrcnn", "paper"),
         help="the small U-Net that ships; a decoder on a frozen ImageNet InceptionV3, whose labels"
-        " `unmask label` gives to the small one; a small Mask R-CNN; or the paper's, of published"
-        " size, for 10,000 steps on real photos alone (default: lite)",
+        " `unmask label` gives to the small one; what judges the small one's findings; a small Mask"
+        " R-CNN; or the paper's, of published size, for 10,000 steps on real photos alone (default:"
+        " lite)",
     )  # fmt: skip
     parser.add_argument(
         "--backbone", metavar="PATH|imagenet",
@@ -30,18 +31,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--out", type=Path, required=True, help="folder for weights and history")
     parser.add_argument(
-        "--minutes", type=float, help="time budget (default: 25; paper: as long as it takes)"
-    )
+        "--minutes", type=float,
+        help="time budget (default: 25; verifier: 10; paper: as long as it takes)",
+    )  # fmt: skip
     parser.add_argument(
         "--init", type=Path,
         help="weights to start from (default: none); for mrcnn a U-Net's, whose encoder it takes;"
+        " for verifier the U-Net's that it is to judge (default: the shipped one's);"
         " for paper an .h5 file such as mask_rcnn_coco.h5",
     )  # fmt: skip
     parser.add_argument(
         "--rate", type=float,
-        help="highest learning rate (default: 0.0025; teacher: 0.0015; mrcnn: 0.001;"
-        " paper: 0.00025)",
+        help="highest learning rate (default: 0.0025; teacher: 0.0015; verifier: 0.002;"
+        " mrcnn: 0.001; paper: 0.00025)",
     )  # fmt: skip
+    parser.add_argument(
+        "--scenes", type=int, help="composed scenes that a verifier learns from (default: 5000)"
+    )
     parser.add_argument("--seed", type=int, default=0, help="seed (default: 0)")
     parser.add_argument(
         "--policy", default="mixed_bfloat16", choices=("mixed_bfloat16", "float32"),
@@ -57,7 +63,7 @@ def main(args: argparse.Namespace) -> int:
 
     if args.network == "teacher" and args.backbone is None:
         raise UnmaskError("--network teacher needs --backbone")
-    if args.network in _DETECTORS and args.backbone is not None:
+    if args.network in _OTHERS and args.backbone is not None:
         raise UnmaskError(f"--network {args.network} has no --backbone. Received: {args.backbone}")
     # The scenes are made in one thread beside the training, which needs the other cores.
     cv2.setNumThreads(1)
@@ -70,7 +76,11 @@ def main(args: argparse.Namespace) -> int:
     }
     chosen = {"minutes": args.minutes, "rate": args.rate}
     settings |= {name: value for name, value in chosen.items() if value is not None}
-    trainer = _DETECTORS.get(args.network)
+    if args.scenes is not None:
+        if args.network != "verifier":
+            raise UnmaskError(f"--network {args.network} has no --scenes. Received: {args.scenes}")
+        settings["scenes"] = args.scenes
+    trainer = _OTHERS.get(args.network)
     path = trainer(settings, args.init) if trainer else _train_unet(settings, args)
     print(f"best weights: {path}")
     return 0
@@ -98,4 +108,12 @@ def _train_paper(settings: dict[str, Any], init: Path | None) -> Path:
     return train(PaperTraining(**settings, init=init))
 
 
-_DETECTORS = {"mrcnn": _train_detector, "paper": _train_paper}
+def _train_verifier(settings: dict[str, Any], segmenter: Path | None) -> Path:
+    from unmask.segmentation.verifier_train import VerifierTraining, train
+    from unmask.weights import find
+
+    judged = segmenter or find("lite", "segmentation").path
+    return train(VerifierTraining(**settings, segmenter=judged))
+
+
+_OTHERS = {"verifier": _train_verifier, "mrcnn": _train_detector, "paper": _train_paper}

@@ -1,4 +1,4 @@
-"""Training of the compact gender network."""
+"""Training on augmented images: the compact gender network, or the paper's from end to end."""
 
 from __future__ import annotations
 
@@ -27,26 +27,33 @@ from unmask.gender.evaluate import (
     quality,
     report,
 )
+from unmask.gender.files import load_classifier
 from unmask.gender.model import LITE, build_compact
 from unmask.gender.sources import read_faces
+from unmask.inception import train_after
 from unmask.io import write_text_atomic
 from unmask.training.callbacks import CosineByTime, CsvHistory, StopAfterMinutes
 from unmask.training.precision import precision
-from unmask.weights import load_weights, save_weights
+from unmask.weights import load_arrays, load_weights, save_weights
 
 _UNTIL_THE_CLOCK_ENDS_IT = 1_000_000
-_PLACES = ("data", "out", "init")
+_PLACES = ("data", "out", "init", "classifier")
+# What `load_classifier` must know of a classifier.
+_FORM = ("scaling", "activation", "size")
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """How the compact network is trained.
+    """How a network is trained on augmented images.
 
     Attributes:
         data: Folder that holds the face folders.
         out: Folder for the weights, the history and what is needed to go on after a stop.
         network: Arguments of `build_compact`; the shipped ones by default.
-        init: Weight file to start from; random weights when None.
+        init: Weight file of the compact network to start from; random weights when None.
+        classifier: File of the paper's classifier, as `unmask.gender.train_head` writes it, which
+            is trained on in place of the compact network.
+        frozen_until: Layer of its InceptionV3 after which all convolutions are trained.
         folders: Face folders inside `data`.
         folder_weights: How often a face of each folder is shown, relative to the others, before
             genders are balanced within age groups.
@@ -68,6 +75,8 @@ class TrainConfig:
     out: Path
     network: Mapping[str, Any] = field(default_factory=lambda: dict(LITE))
     init: Path | None = None
+    classifier: Path | None = None
+    frozen_until: str = "mixed2"
     folders: tuple[str, ...] = ("faces_male", "faces_female", "faces_wide")
     folder_weights: tuple[float, ...] = (1.0, 1.0, 3.0)
     minutes: float = 12.0
@@ -89,10 +98,15 @@ class TrainConfig:
                 "folders and folder_weights must have the same length. Received: "
                 f"folders={self.folders}, folder_weights={self.folder_weights}"
             )
+        if self.init is not None and self.classifier is not None:
+            raise ValueError(
+                "only one of init and classifier can be given. Received: "
+                f"init={self.init}, classifier={self.classifier}"
+            )
 
 
 def train(config: TrainConfig) -> GenderReport:
-    """Train, calibrate and save the compact network; go on where an earlier call was stopped.
+    """Train, calibrate and save a network; go on where an earlier call was stopped.
 
     Writes to `config.out`: `gender.safetensors` (calibrated), `report.json`, `history.csv`, the
     stored views (0.13 MB each) and, while it runs, a backup.
@@ -105,7 +119,7 @@ def train(config: TrainConfig) -> GenderReport:
 
     Raises:
         DataError: A face folder is missing or has no faces with a known gender.
-        WeightsError: `config.init` is not a weight file of this network.
+        WeightsError: `config.init` or `config.classifier` is not a weight file of that network.
     """
     keras.utils.set_random_seed(config.seed)
     records, held_back = split_off_calibration(
@@ -161,9 +175,18 @@ def validation_views(config: TrainConfig) -> Views:
     )
 
 
+def _network(config: TrainConfig) -> keras.Model:
+    """Build what is trained; it looks at stored views."""
+    if config.classifier is None:
+        return build_compact(**config.network, cropped=True)
+    model = load_classifier(config.classifier, cropped=True)
+    train_after(model.get_layer("inception_v3"), config.frozen_until)
+    return model
+
+
 def _compiled(config: TrainConfig) -> keras.Model:
     with precision(config.dtype_policy):
-        model = build_compact(**config.network, cropped=True)
+        model = _network(config)
     if config.init is not None:
         load_weights(model, config.init)
     model.compile(
@@ -175,6 +198,8 @@ def _compiled(config: TrainConfig) -> keras.Model:
         ),
         loss=keras.losses.BinaryCrossentropy(label_smoothing=config.label_smoothing),
         metrics=["accuracy"],
+        # XLA compiles such networks for minutes, and its convolutions are no faster on a CPU.
+        jit_compile=False,
     )
     return model
 
@@ -197,11 +222,13 @@ def _finish(
     validation: Views,
     clock: StopAfterMinutes,
 ) -> GenderReport:
-    model = build_compact(**config.network, cropped=True)  # float32, as it will run
+    model = _network(config)  # float32, as it will run
     model.set_weights(trained.get_weights())
     labels = np.repeat(held_back.labels[:, None], held_back.pixels.shape[1], axis=1)
     calibration = fit_calibration(probabilities(model, held_back), labels)
-    fold_calibration(model, calibration)
+    fold_calibration(
+        model if config.classifier is None else model.get_layer("gender_head"), calibration
+    )
     figures = report(probabilities(model, validation), validation.labels)
     settings = {key: str(value) for key, value in asdict(config).items() if key not in _PLACES}
     metadata = {
@@ -212,7 +239,15 @@ def _finish(
         "bias": f"{calibration.bias:.4f}",
         **quality(figures),
         **settings,
+        **_form(config),
     }
     save_weights(model, config.out / "gender.safetensors", metadata)
     write_text_atomic(config.out / "report.json", json.dumps(asdict(figures), indent=2) + "\n")
     return figures
+
+
+def _form(config: TrainConfig) -> dict[str, str]:
+    if config.classifier is None:
+        return {}
+    metadata = load_arrays(config.classifier)[1]
+    return {key: metadata[key] for key in _FORM if key in metadata}

@@ -22,6 +22,7 @@ from unmask.landmarks.losses import IGNORED
 from unmask.landmarks.readers import read_300w, read_wflw
 from unmask.synthesis import MaskSynthesizer
 from unmask.training.faces import FaceRecord, read_face_folder
+from unmask.training.pose import is_turned
 
 GROUPS: tuple[tuple[tuple[str, ...], float], ...] = (
     (("faces_male", "faces_female"), 0.35),
@@ -147,6 +148,7 @@ class LandmarkDataset(keras.utils.PyDataset):
         steps: Batches an epoch.
         stacks: Outputs of the network; the targets are repeated for each.
         augmentation: How strongly faces vary.
+        turned: How often a turned head is shown for each time a frontal one is.
         seed: Seed of everything random.
         first_epoch: Epoch to begin with, where a training goes on after an interruption.
         **kwargs: Passed to :class:`keras.utils.PyDataset`.
@@ -160,12 +162,15 @@ class LandmarkDataset(keras.utils.PyDataset):
         steps: int,
         stacks: int = 1,
         augmentation: Augmentation | None = None,
+        turned: int = 1,
         seed: int = 0,
         first_epoch: int = 0,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self._groups = list(groups)
+        if turned < 1:
+            raise ValueError(f"turned must be at least 1. Received: turned={turned}")
+        self._groups = [_repeat_turned(group, turned) for group in groups]
         shares = np.array([group.share for group in groups])
         self._shares = shares / shares.sum()
         self._batch_size, self._steps, self._stacks = batch_size, steps, stacks
@@ -214,6 +219,15 @@ class LandmarkDataset(keras.utils.PyDataset):
         border = _BORDERS[rng.integers(len(_BORDERS))]
         crop = np.asarray(warp(image, matrix, CROP_SIZE, border=border), np.uint8)
         return vary_pixels(crop, rng, settings), np.asarray(moved, np.float32)
+
+
+def _repeat_turned(group: FaceGroup, times: int) -> FaceGroup:
+    repeated = [
+        record
+        for record in group.records
+        for _ in range(times if times > 1 and is_turned(record.landmarks) else 1)
+    ]
+    return FaceGroup(tuple(repeated), group.share)
 
 
 def validation_faces(

@@ -42,6 +42,7 @@ class TrainConfig:
         network: Arguments of :func:`unmask.landmarks.model.build_fan`.
         init: Weight file of the same network to start from; random weights when None.
         augmentation: How strongly training faces vary.
+        turned: How often a turned head is shown for each time a frontal one is.
         validation: Validation faces, each measured with and without a mask.
     """
 
@@ -59,6 +60,7 @@ class TrainConfig:
     network: dict[str, Any] = field(default_factory=lambda: dict(LITE))
     init: Path | None = None
     augmentation: Augmentation = field(default_factory=Augmentation)
+    turned: int = 1
     validation: int = 120
 
 
@@ -170,8 +172,8 @@ def train(config: TrainConfig) -> Path:
     dataset = LandmarkDataset(
         read_groups(config.data, "train"),
         batch_size=config.batch_size, steps=config.steps, stacks=len(model.outputs),
-        augmentation=config.augmentation, seed=config.seed, first_epoch=budget.epochs,
-        workers=1, use_multiprocessing=False, max_queue_size=8,
+        augmentation=config.augmentation, turned=config.turned, seed=config.seed,
+        first_epoch=budget.epochs, workers=1, use_multiprocessing=False, max_queue_size=8,
     )  # fmt: skip
     records = [r for group in read_groups(config.data, "val") for r in group.records]
     faces = [

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from unmask.segmentation import detector, predict
+from unmask.segmentation import detector
 from unmask.segmentation.evaluate import Finder, PhotoScores, evaluate_photos, false_alarms
 from unmask.segmentation.finder import UNetFinder, load_finder
 from unmask.segmentation.sources import Example, FacePool, labelme_examples, png_examples
@@ -19,6 +19,9 @@ from unmask.training.faces import read_face_folder
 
 SEED = 1234
 """Seed of the drawn masks, the one of the pipeline's evaluation too."""
+
+# What counts as found, by a U-Net's score as by a verifier's.
+_MIN_SCORE = 0.7
 
 
 @dataclass(frozen=True)
@@ -81,11 +84,17 @@ class SegmenterScores:
     processor_milliseconds: float
 
 
-def load_segmenter(path: str | os.PathLike[str], *, thorough: bool = True) -> Segmenter:
+def load_segmenter(
+    path: str | os.PathLike[str],
+    verifier: str | os.PathLike[str] | None = None,
+    *,
+    thorough: bool = True,
+) -> Segmenter:
     """Load a U-Net or a Mask R-CNN; the file says which it is.
 
     Args:
         path: A file for `finder.load_finder`.
+        verifier: The same, for U-Nets.
         thorough: Whether a U-Net takes the mean over several looks at a photo, as it does in the
             pipeline. A Mask R-CNN always looks once.
 
@@ -95,13 +104,15 @@ def load_segmenter(path: str | os.PathLike[str], *, thorough: bool = True) -> Se
     Raises:
         WeightsError: The file cannot be read, or belongs to another network.
     """
-    finder = load_finder(path)
+    finder = load_finder(path, verifier)
     if isinstance(finder, UNetFinder):
-        network = finder.network
+        judge = finder.verifier
+        name = "U-Net" if judge is None else "U-Net and verifier"
+        looking = UNetFinder(finder.network, judge, thorough=thorough)
         return Segmenter(
-            "U-Net" if thorough else "U-Net, one look",
-            lambda photo: predict.find_masks(network, photo, thorough=thorough),
-            network.count_params(),
+            name if thorough else f"{name}, one look",
+            lambda photo: looking.find(photo, min_score=_MIN_SCORE),
+            finder.network.count_params() + (0 if judge is None else judge.count_params()),
         )
     mrcnn = finder.detector
     backbone = mrcnn.config.BACKBONE

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -13,6 +14,7 @@ from unmask.errors import WeightsError
 from unmask.segmentation.model import LITE, build_unet
 from unmask.segmentation.predict import find_masks, segment_crops
 from unmask.segmentation.regions import MaskRegion
+from unmask.segmentation.verifier import VERIFIER, build_verifier, verify
 from unmask.weights import load_arrays, load_weights
 
 # The Mask R-CNN and all that belongs to its training are imported only where one is used.
@@ -23,6 +25,9 @@ if TYPE_CHECKING:
 
 # The last block of a ResNet's fourth stage tells how deep it is.
 _LAST_BLOCKS = (("resnet101", "res4w_branch2a/"), ("resnet50", "res4f_branch2a/"))
+
+# What a verifier is asked about: with it a faint mask need not be missed.
+_CANDIDATE = 0.6
 
 
 class MaskFinder(Protocol):
@@ -66,9 +71,14 @@ class UNetFinder:
 
     Args:
         network: A network of `build_unet`.
+        verifier: A network of `build_verifier` that judges what the first one finds; without it a
+            mask's score is its mean probability.
+        thorough: See `predict.find_masks`.
 
     Attributes:
         network: As given.
+        verifier: As given.
+        thorough: As given.
 
     Example:
         >>> finder = UNetFinder(build_unet(**LITE))
@@ -76,12 +86,28 @@ class UNetFinder:
         (2, 256, 256)
     """
 
-    def __init__(self, network: keras.Model) -> None:
+    def __init__(
+        self,
+        network: keras.Model,
+        verifier: keras.Model | None = None,
+        *,
+        thorough: bool = True,
+    ) -> None:
         self.network = network
+        self.verifier = verifier
+        self.thorough = thorough
 
     def find(self, photo: NDArray[np.uint8], *, min_score: float) -> list[MaskRegion]:
-        """Find the face masks in a photo; a mask's score is its mean probability."""
-        return find_masks(self.network, photo, min_score=min_score)
+        """Find the face masks in a photo; a mask's score is the verifier's, if there is one."""
+        if self.verifier is None:
+            return find_masks(self.network, photo, min_score=min_score, thorough=self.thorough)
+        found = find_masks(self.network, photo, min_score=_CANDIDATE, thorough=self.thorough)
+        scores = verify(self.verifier, photo, found)
+        return [
+            replace(region, score=float(score))
+            for region, score in zip(found, scores, strict=True)
+            if score >= min_score
+        ]
 
     def segment(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return the mean of the probabilities in each crop and in its mirror image."""
@@ -140,13 +166,17 @@ class MaskRCNNFinder:
         return maps
 
 
-def load_finder(path: str | os.PathLike[str]) -> UNetFinder | MaskRCNNFinder:
+def load_finder(
+    path: str | os.PathLike[str], verifier: str | os.PathLike[str] | None = None
+) -> UNetFinder | MaskRCNNFinder:
     """Load what finds masks; the file says which network it is.
 
     Args:
         path: What `unmask train segmentation` has left, of `--network lite`, `mrcnn` or `paper`.
             Or a `.h5` file in matterport's layout with a ResNet-50 or ResNet-101 and two classes,
             background and mask; it is used with the paper's settings (256 x 256 pixels).
+        verifier: For a U-Net, the file of the network that judges what it finds, as
+            `unmask train segmentation --network verifier` leaves it. A Mask R-CNN judges itself.
 
     Returns:
         The finder, ready to use.
@@ -170,7 +200,11 @@ def load_finder(path: str | os.PathLike[str]) -> UNetFinder | MaskRCNNFinder:
         load_weights(unet, path)
     except WeightsError as error:
         raise WeightsError(f"{error}. Neither a Mask R-CNN nor a small U-Net") from error
-    return UNetFinder(unet)
+    if verifier is None:
+        return UNetFinder(unet)
+    judge = build_verifier(**VERIFIER)
+    load_weights(judge, verifier)
+    return UNetFinder(unet, judge)
 
 
 def build_mask_rcnn() -> keras.Model:

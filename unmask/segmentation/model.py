@@ -53,15 +53,15 @@ def build_unet(
     x = keras.layers.Rescaling(4.0, offset=-2.0, name="rescale")(inputs)
     skips = []
     for level, (width, count) in enumerate(zip(widths, blocks, strict=True), start=1):
-        x = _conv(x, width, f"down{level}", stride=2)
+        x = conv_block(x, width, f"down{level}", stride=2)
         for block in range(1, count + 1):
             dilation = 2 if level == 5 and block > 1 else 1
-            x = _residual(x, width, f"down{level}_block{block}", dilation)
+            x = residual_block(x, width, f"down{level}_block{block}", dilation)
         skips.append(x)
     for level in range(4, 0, -1):
         x = keras.layers.UpSampling2D(name=f"up{level}_resize")(x)
         x = keras.layers.Concatenate(name=f"up{level}_join")([x, skips[level - 1]])
-        x = _conv(x, widths[level - 1], f"up{level}")
+        x = conv_block(x, widths[level - 1], f"up{level}")
     x = keras.layers.Conv2DTranspose(1, 4, strides=2, padding="same", name="logit")(x)
     outputs = keras.layers.Activation("sigmoid", dtype="float32", name="probability")(x)
     return keras.Model(inputs, outputs, name=name)
@@ -84,7 +84,7 @@ def encoder_maps(unet: keras.Model) -> list[keras.KerasTensor]:
     return [*skips, unet.get_layer("up4_resize").input]
 
 
-def _conv(
+def conv_block(
     x: keras.KerasTensor, width: int, name: str, *, stride: int = 1, dilation: int = 1
 ) -> keras.KerasTensor:
     x = keras.layers.Conv2D(
@@ -96,8 +96,8 @@ def _conv(
     return keras.layers.ReLU(name=f"{name}_relu")(x)
 
 
-def _residual(x: keras.KerasTensor, width: int, name: str, dilation: int) -> keras.KerasTensor:
-    y = _conv(x, width, f"{name}_a", dilation=dilation)
+def residual_block(x: keras.KerasTensor, width: int, name: str, dilation: int) -> keras.KerasTensor:
+    y = conv_block(x, width, f"{name}_a", dilation=dilation)
     y = keras.layers.Conv2D(
         width, 3, dilation_rate=dilation, padding="same", use_bias=False,
         kernel_initializer="he_normal", name=f"{name}_b_conv",

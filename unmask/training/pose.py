@@ -8,14 +8,15 @@ from numpy.typing import NDArray
 TURNED = 0.35
 """Heads with at least this `head_turn` count as turned: one in six of UTKFace's."""
 
-_CHEEKS, _NOSE_TIP, _EYE_CORNERS = (4, 28), 54, (60, 72)
+# Two cheeks, the tip of the nose, the outer corners of the eyes, in either layout.
+_PLACES = {98: ((4, 28), 54, (60, 72)), 68: ((2, 14), 30, (36, 45))}
 
 
 def head_turn(landmarks: NDArray[np.floating]) -> float:
     """Say how far a head is turned to one side.
 
     Args:
-        landmarks: (98, 2) points in any unit.
+        landmarks: (98, 2) or (68, 2) points in any unit.
 
     Returns:
         -1 to 1 for plausible faces: the difference of the nose tip's distances from the two cheeks
@@ -32,11 +33,12 @@ def head_turn(landmarks: NDArray[np.floating]) -> float:
         >>> head_turn(points)
         0.5
     """
-    if landmarks.shape != (98, 2):
-        raise ValueError(f"landmarks must be (98, 2). Received: shape={landmarks.shape}")
+    if landmarks.shape not in ((98, 2), (68, 2)):
+        raise ValueError(f"landmarks must be (98, 2) or (68, 2). Received: shape={landmarks.shape}")
     points = landmarks.astype(np.float64)
-    eyes = points[_EYE_CORNERS[1]] - points[_EYE_CORNERS[0]]
-    left, right = (float((points[_NOSE_TIP] - points[cheek]) @ eyes) for cheek in _CHEEKS)
+    cheeks, nose_tip, corners = _PLACES[len(points)]
+    eyes = points[corners[1]] - points[corners[0]]
+    left, right = (float((points[nose_tip] - points[cheek]) @ eyes) for cheek in cheeks)
     width = left - right
     return (left + right) / width if width else 0.0
 
