@@ -264,7 +264,8 @@ class Unmasker:
         """Decide whose weights complete each face."""
         if gender is not None or not subjects:
             return [replace(s, gender=gender or "") for s in subjects]
-        male = predict_gender(self.gender, np.stack([s.crop for s in subjects]))
+        crops = np.stack([s.crop for s in subjects])
+        male = predict_gender(self.gender, crops, mirror=True)
         return [
             replace(s, gender=GENDERS[int(p >= 0.5)], gender_confidence=float(max(p, 1 - p)))
             for s, p in zip(subjects, male, strict=True)

@@ -99,6 +99,13 @@ def test_prediction_agrees_with_the_network_and_takes_any_count(config, figures,
     direct = model.predict_on_batch(crops.astype(np.float32) / 255)[:, 0]
     np.testing.assert_allclose(predicted, direct, atol=1e-5)
     assert predict_gender(model, crops[:0]).shape == (0,)
+    both = predict_gender(model, crops, batch_size=3, mirror=True)
+    np.testing.assert_allclose(
+        both, predict_gender(model, np.ascontiguousarray(crops[:, :, ::-1]), mirror=True), atol=1e-5
+    )
+    flipped = predict_gender(model, np.ascontiguousarray(crops[:, :, ::-1]))
+    assert (np.minimum(predicted, flipped) - 1e-6 <= both).all()
+    assert (both <= np.maximum(predicted, flipped) + 1e-6).all()
 
 
 def test_prediction_refuses_other_arrays():

@@ -35,6 +35,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--masks", type=int, default=3, help="drawn masks for each face that has landmarks (3)"
     )
+    parser.add_argument(
+        "--mirror", action="store_true", help="the mean over two mirror images, as in `unmask run`"
+    )
     parser.add_argument("--out", type=Path, required=True, help="folder for the results")
     parser.add_argument("--seed", type=int, default=1, help="seed of the masks (1)")
 
@@ -57,7 +60,7 @@ def main(args: argparse.Namespace) -> int:
     records = read_faces(args.data, args.split)
     masks = args.masks if has_landmarks(records) else 0
     views = stored_views(records, args.out / "views.npy", masked=masks, seed=args.seed)
-    predicted = probabilities(model, views)
+    predicted = probabilities(model, views, mirror=args.mirror)
     evaluation = evaluate_groups(predicted, records, UNCERTAIN_BELOW)
     write_text_atomic(args.out / "evaluation.json", json.dumps(asdict(evaluation), indent=2) + "\n")
     write_text_atomic(args.out / "evaluation.md", markdown(evaluation))

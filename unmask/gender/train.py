@@ -38,6 +38,8 @@ from unmask.weights import load_arrays, load_weights, save_weights
 
 _UNTIL_THE_CLOCK_ENDS_IT = 1_000_000
 _PLACES = ("data", "out", "init", "classifier")
+# Settings that concern one kind of network alone.
+_COMPACT_ONLY, _CLASSIFIER_ONLY = ("network",), ("frozen_until",)
 # What `load_classifier` must know of a classifier.
 _FORM = ("scaling", "activation", "size")
 
@@ -230,7 +232,10 @@ def _finish(
         model if config.classifier is None else model.get_layer("gender_head"), calibration
     )
     figures = report(probabilities(model, validation), validation.labels)
-    settings = {key: str(value) for key, value in asdict(config).items() if key not in _PLACES}
+    idle = _CLASSIFIER_ONLY if config.classifier is None else _COMPACT_ONLY
+    settings = {
+        key: str(value) for key, value in asdict(config).items() if key not in (*_PLACES, *idle)
+    }
     metadata = {
         "stage": "gender",
         "steps": str(int(trained.optimizer.iterations)),

@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.progress import track
 
 from unmask.errors import DataError
+from unmask.face import CROP_SIZE, coverage, matrix_from_mask_box
 from unmask.io import atomic_path
 from unmask.segmentation.augment import photometric
 from unmask.segmentation.predict import find_masks
@@ -33,6 +34,10 @@ _SCENE_SIDES = (192, 256, 320)
 # Whatever the segmenter faintly believes is worth a refusal.
 _faint_masks = partial(find_masks, threshold=0.3, min_score=0.4, fine_side=None, thorough=False)
 _IS_MASK, _IS_NONE = 0.5, 0.05
+
+# Where the eyes are in the crop around a mask (rows, columns), and how much of it a photo has to
+# show: of a mask at the border without any face nobody could say what it is.
+_EYES, _LEAST_SHOWN = (slice(96, 123), slice(88, 168)), 0.6
 
 
 @dataclass(frozen=True)
@@ -128,17 +133,27 @@ def _face_samples(
 def _scene_samples(
     segmenter: keras.Model, image: NDArray[np.uint8], truth: NDArray[np.bool_]
 ) -> Iterator[Sample]:
-    """Yield the true masks, and what the segmenter found that clearly is one or clearly is none."""
+    """Yield the true masks, and what the segmenter found that clearly is one or clearly is none.
+
+    Masks whose face is not in the scene are left out.
+    """
     for region in _regions(truth):
-        yield _view(image, region), True
+        if _shows_eyes(image, region):
+            yield _view(image, region), True
     for region in _faint_masks(segmenter, image):
         found = region.mask
         common = float((found & truth).sum())
         overlap = common / float((found | truth).sum())
         if overlap >= _IS_MASK:
-            yield _view(image, region), True
+            if _shows_eyes(image, region):
+                yield _view(image, region), True
         elif common <= _IS_NONE * found.sum():
             yield _view(image, region), False
+
+
+def _shows_eyes(image: NDArray[np.uint8], region: MaskRegion) -> bool:
+    inside = coverage(image.shape, matrix_from_mask_box(region.box), CROP_SIZE)
+    return bool(inside[_EYES].mean() >= _LEAST_SHOWN)
 
 
 def _regions(mask: NDArray[np.bool_]) -> list[MaskRegion]:

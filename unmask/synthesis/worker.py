@@ -201,7 +201,7 @@ class PairMaker:
         from unmask.gender.predict import predict_gender
 
         crop = np.asarray(warp(photo, canonical_matrix(points), CROP_SIZE), np.uint8)
-        male = float(predict_gender(self._gender_network, crop[None])[0])
+        male = float(predict_gender(self._gender_network, crop[None], mirror=True)[0])
         return "male" if male >= 0.5 else "female", "classifier", f"{max(male, 1 - male):.2f}"
 
     def _framed(
