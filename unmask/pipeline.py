@@ -30,6 +30,7 @@ from unmask.refine import free_eyes, refine_mask
 from unmask.result import Face, Result
 from unmask.segmentation.finder import MaskFinder, load_finder
 from unmask.segmentation.regions import MaskRegion, find_regions
+from unmask.segmentation.verifier import ACCEPTED
 from unmask.subject import Subject, as_face, cut_subject, frame_subject, one_a_face
 from unmask.tint import match_tint
 from unmask.weights import find, load_weights
@@ -42,10 +43,13 @@ GENDERS = ("female", "male")
 
 # What looked like a mask may be a scarf or a patch on a suit: the heatmaps see no face around it.
 # Neither the mask's score nor the landmarks' confidence may be below its limit, and one has to make
-# up for the other. Chosen on validation photos: a mask is seen on 2 of 120 unmasked faces (3 with
-# limits of 0.7 and 0.17 on their own), and 55 (54) of 58 masked ones are found.
+# up for the other.
 _MIN_MASK_SCORE, _MIN_LANDMARK_CONFIDENCE = 0.75, 0.12
 _MIN_TOGETHER, _CONFIDENCE_COUNTS = 1.15, 1.5
+# A verifier can refuse what passes, and accept what does not. Bold prints make it doubt, so that it
+# has to be sure in either case. All chosen on validation photos: a mask is seen on 2 of 120 bare
+# faces, and 56 of 58 masked ones are found.
+_REFUSED, _ACCEPTED_CONFIDENCE = 0.1, 0.18
 # At least this share of the canonical crop must be mask, or there is nothing to uncover.
 _MIN_HOLE_SHARE = 0.01
 
@@ -220,7 +224,9 @@ class Unmasker:
         if mask is not None:
             regions = find_regions(mask.astype(np.float32), mask.shape, min_pixels=16)
         else:
-            regions = self.segmentation.find(photo.pixels, min_score=_MIN_MASK_SCORE)
+            judged = getattr(self.segmentation, "verifier", None) is not None
+            least = _REFUSED if judged else _MIN_MASK_SCORE
+            regions = self.segmentation.find(photo.pixels, min_score=least)
         if landmarks is None or len(regions) < 2:
             return regions
         # Landmarks describe one face: the one whose mask lies nearest to them.
@@ -242,7 +248,7 @@ class Unmasker:
                 self.landmarks, photo.pixels, matrix_from_mask_box(region.box), mirror=True
             )
             points, confidence = found.points[0], float(found.confidence[0])
-        if not certain and not _is_face(region.score, confidence):
+        if not certain and not _is_face(region, confidence):
             return None
         return cut_subject(photo, number, region, points)
 
@@ -347,10 +353,18 @@ def run(
     return Unmasker(preset)(photo, gender=gender, mask=mask, landmarks=landmarks, seed=seed)
 
 
-def _is_face(score: float, confidence: float) -> bool:
-    """Decide by the mask's score and the confidence of the landmarks around it."""
+def _is_face(region: MaskRegion, confidence: float) -> bool:
+    """Decide by what is known of the mask and by the confidence of the landmarks around it."""
+    if region.certainty is None:
+        return _passes(region.score, confidence)
+    accepted = region.score >= ACCEPTED and confidence >= _ACCEPTED_CONFIDENCE
+    return accepted or _passes(region.certainty, confidence)
+
+
+def _passes(score: float, confidence: float) -> bool:
     together = score + _CONFIDENCE_COUNTS * confidence
-    return confidence >= _MIN_LANDMARK_CONFIDENCE and together >= _MIN_TOGETHER
+    enough = score >= _MIN_MASK_SCORE and confidence >= _MIN_LANDMARK_CONFIDENCE
+    return enough and together >= _MIN_TOGETHER
 
 
 def _box_center(region: MaskRegion) -> NDArray[np.float64]:

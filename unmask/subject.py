@@ -25,10 +25,11 @@ from unmask.inpainting.prior import FirstGuess
 from unmask.result import Face
 from unmask.segmentation.regions import MaskRegion
 
-# A mask covers the mouth. What does not is a lip, a beard or a collar that looked like one.
-_MIN_MOUTH_COVERED = 0.6
+# A mask covers the mouth. What does not is a lip, a beard or a collar that looked like one. But not
+# all of the mouth: the points of a turned head are not exact.
+_MIN_MOUTH_COVERED = 0.4
 # A mask leaves the eyes free. What covers them is a patch on a suit, a cap or a hand.
-_MAX_EYES_COVERED = 0.5
+_MAX_EYES_COVERED = 0.7
 # Two masks whose faces lie closer than this share of a crop's side belong to one face.
 _SAME_FACE = 0.3
 # Points of the mouth and of the eyes in either layout.
@@ -103,7 +104,8 @@ def cut_subject(
     crop = warp(photo.pixels, matrix, CROP_SIZE)
     mask = warp(region.mask.astype(np.float32), matrix, CROP_SIZE, border=cv2.BORDER_CONSTANT)
     valid = coverage(photo.pixels.shape, matrix, CROP_SIZE)
-    return Subject(number, matrix, landmarks, crop, valid, mask > 0.5, region.score)
+    score = max(region.score, region.certainty or 0.0)
+    return Subject(number, matrix, landmarks, crop, valid, mask > 0.5, score)
 
 
 @dataclass(frozen=True, eq=False)

@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--trials", type=int, default=20, help="settings to try (20)")
     parser.add_argument("--executions", type=int, default=2, help="trainings of each setting (2)")
-    parser.add_argument("--epochs", type=int, default=10, help="at most so many a training (10)")
+    parser.add_argument("--epochs", type=int, default=8, help="at most so many a training (8)")
     parser.add_argument(
         "--backbone", default="imagenet", help='"imagenet" (Keras downloads it) or a weight file'
     )

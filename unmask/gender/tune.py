@@ -52,8 +52,8 @@ class TuneConfig:
     search: Literal["random", "bayesian"] = "random"
     trials: int = 20
     executions: int = 2
-    epochs: int = 10
-    patience: int = 3
+    epochs: int = 8
+    patience: int = 2
     batch_size: int = 256
     learning_rate: float = 1e-4
     hidden: int = 2048

@@ -15,12 +15,13 @@ from unmask.segmentation import detector
 from unmask.segmentation.evaluate import Finder, PhotoScores, evaluate_photos, false_alarms
 from unmask.segmentation.finder import UNetFinder, load_finder
 from unmask.segmentation.sources import Example, FacePool, labelme_examples, png_examples
+from unmask.segmentation.verifier import ACCEPTED
 from unmask.training.faces import read_face_folder
 
 SEED = 1234
 """Seed of the drawn masks, the one of the pipeline's evaluation too."""
 
-# What counts as found, by a U-Net's score as by a verifier's.
+# What counts as found by a U-Net's own score.
 _MIN_SCORE = 0.7
 
 
@@ -107,11 +108,13 @@ def load_segmenter(
     finder = load_finder(path, verifier)
     if isinstance(finder, UNetFinder):
         judge = finder.verifier
-        name = "U-Net" if judge is None else "U-Net and verifier"
+        name, least = "U-Net", _MIN_SCORE
+        if judge is not None:
+            name, least = "U-Net and verifier", ACCEPTED
         looking = UNetFinder(finder.network, judge, thorough=thorough)
         return Segmenter(
             name if thorough else f"{name}, one look",
-            lambda photo: looking.find(photo, min_score=_MIN_SCORE),
+            lambda photo: looking.find(photo, min_score=least),
             finder.network.count_params() + (0 if judge is None else judge.count_params()),
         )
     mrcnn = finder.detector

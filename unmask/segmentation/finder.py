@@ -104,7 +104,7 @@ class UNetFinder:
         found = find_masks(self.network, photo, min_score=_CANDIDATE, thorough=self.thorough)
         scores = verify(self.verifier, photo, found)
         return [
-            replace(region, score=float(score))
+            replace(region, score=float(score), certainty=region.score)
             for region, score in zip(found, scores, strict=True)
             if score >= min_score
         ]

@@ -27,16 +27,19 @@ class MaskRegion:
 
     Attributes:
         box: x0, y0, x1, y1 in photo pixels, tight; x1 and y1 are exclusive.
-        score: Mean probability inside the mask, 0 to 1.
+        score: How sure it is, 0 to 1: a U-Net's mean probability inside the mask, a verifier's or a
+            Mask R-CNN's verdict on the whole.
         patch: (y1 - y0, x1 - x0) bool, the mask inside the box. Photos can be large and masks many,
             so that whole pictures would fill the memory.
         shape: Height and width of the photo.
+        certainty: The mean probability inside the mask, where `score` is a verifier's.
     """
 
     box: Box
     score: float
     patch: NDArray[np.bool_] = field(repr=False)
     shape: tuple[int, int]
+    certainty: float | None = None
 
     @property
     def mask(self) -> NDArray[np.bool_]:

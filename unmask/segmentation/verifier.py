@@ -14,6 +14,7 @@ import cv2
 import keras
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import expit, logit
 
 from unmask.face import compose, matrix_from_mask_box, warp
 from unmask.inference import forward
@@ -21,15 +22,26 @@ from unmask.segmentation.model import conv_block, residual_block
 from unmask.segmentation.regions import MaskRegion
 
 # Arguments of `build_verifier` for the shipped weights.
-VERIFIER: dict[str, Any] = {"widths": (24, 48, 96, 128), "blocks": (1, 1, 2, 1)}
+VERIFIER: dict[str, Any] = {"widths": (16, 32, 64, 128), "blocks": (0, 1, 2, 2)}
 
 VIEW_SIDE = 96
 """Side of what the network sees, in pixels."""
 
+ACCEPTED = 0.748
+"""From this verdict on a region counts as a mask. Chosen on validation pictures: it parts all but 2
+of 120 bare faces (the next has 0.747) from the masks of all 103 photos (the least has 0.750)."""
+
+# A verdict is a mean over framings: closer, as trained, and wider. With one framing a mask or two
+# of 58 validation photos are refused at the threshold at which the mean accepts all.
+_MARGINS = (-0.08, 0.0, 0.1)
+
+# Nearer to 0 or to 1 a float32 has no digits left.
+_LEAST = 1e-7
+
 
 def build_verifier(
-    widths: Sequence[int] = (24, 48, 96, 128),
-    blocks: Sequence[int] = (1, 1, 2, 1),
+    widths: Sequence[int] = (16, 32, 64, 128),
+    blocks: Sequence[int] = (0, 1, 2, 2),
     dropout: float = 0.2,
     *,
     side: int = VIEW_SIDE,
@@ -82,7 +94,7 @@ def region_view(
         photo: (H, W, 3) uint8 RGB, in which the region was found.
         region: The region.
         side: Side of the result in pixels.
-        margin: Shows this share more on each side.
+        margin: Shows this share more on each side; less when negative.
 
     Returns:
         (side, side, 4) uint8: RGB, black where the photo ends, and 255 where the region is.
@@ -115,7 +127,7 @@ def verify(
         regions: What was found in it.
 
     Returns:
-        (N,) float32, 0 to 1: the mean over the region and its mirror image.
+        (N,) float32, 0 to 1: the mean, of the logits, over three framings and their mirror images.
 
     Example:
         >>> verify(build_verifier(**VERIFIER), np.zeros((64, 64, 3), np.uint8), []).shape
@@ -123,6 +135,7 @@ def verify(
     """
     if not regions:
         return np.zeros(0, np.float32)
-    views = np.stack([region_view(photo, region) for region in regions])
+    views = np.stack([region_view(photo, r, margin=m) for m in _MARGINS for r in regions])
     both = np.concatenate([views, views[:, :, ::-1]]).astype(np.float32) / np.float32(255)
-    return forward(network, both)[:, 0].reshape(2, -1).mean(0)
+    answers = forward(network, both)[:, 0].astype(np.float64).clip(_LEAST, 1 - _LEAST)
+    return expit(logit(answers).reshape(-1, len(regions)).mean(0)).astype(np.float32)
