@@ -48,8 +48,8 @@ _MIN_MASK_SCORE, _MIN_LANDMARK_CONFIDENCE = 0.75, 0.12
 _MIN_TOGETHER, _CONFIDENCE_COUNTS = 1.15, 1.5
 # A verifier can refuse what passes, and accept what does not. Bold prints make it doubt, so that it
 # has to be sure in either case. All chosen on validation photos: a mask is seen on 2 of 120 bare
-# faces, and 56 of 58 masked ones are found.
-_REFUSED, _ACCEPTED_CONFIDENCE = 0.1, 0.18
+# faces, and 57 of 58 masked ones are found.
+_REFUSED = 0.1
 # At least this share of the canonical crop must be mask, or there is nothing to uncover.
 _MIN_HOLE_SHARE = 0.01
 
@@ -355,16 +355,13 @@ def run(
 
 def _is_face(region: MaskRegion, confidence: float) -> bool:
     """Decide by what is known of the mask and by the confidence of the landmarks around it."""
-    if region.certainty is None:
-        return _passes(region.score, confidence)
-    accepted = region.score >= ACCEPTED and confidence >= _ACCEPTED_CONFIDENCE
-    return accepted or _passes(region.certainty, confidence)
-
-
-def _passes(score: float, confidence: float) -> bool:
-    together = score + _CONFIDENCE_COUNTS * confidence
-    enough = score >= _MIN_MASK_SCORE and confidence >= _MIN_LANDMARK_CONFIDENCE
-    return enough and together >= _MIN_TOGETHER
+    if confidence < _MIN_LANDMARK_CONFIDENCE:
+        return False
+    if region.certainty is not None and region.score >= ACCEPTED:
+        return True
+    pixels = region.score if region.certainty is None else region.certainty
+    together = pixels + _CONFIDENCE_COUNTS * confidence
+    return pixels >= _MIN_MASK_SCORE and together >= _MIN_TOGETHER
 
 
 def _box_center(region: MaskRegion) -> NDArray[np.float64]:
