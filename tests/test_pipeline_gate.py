@@ -25,7 +25,7 @@ def region(score: float, certainty: float | None = None) -> MaskRegion:
         (0.95, 0.62, 0.13, True),  # the verifier is sure
         (0.95, 0.62, 0.05, False),
         (0.30, 0.95, 0.3, True),  # it doubts, the others do not
-        (0.30, 0.95, 0.13, True),
+        (0.30, 0.97, 0.13, True),
         (0.30, 0.80, 0.13, False),
         (ACCEPTED - 0.01, 0.70, 0.5, False),
     ],
