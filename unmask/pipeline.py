@@ -244,8 +244,9 @@ class Unmasker:
         """Find the landmarks around a mask (`certain`: a given one), and with them the crop."""
         points, confidence = given, 1.0
         if points is None:
+            guess = matrix_from_mask_box(region.box)
             found = locate_landmarks(
-                self.landmarks, photo.pixels, matrix_from_mask_box(region.box), mirror=True
+                self.landmarks, photo.pixels, guess, mirror=True, thorough=True
             )
             points, confidence = found.points[0], float(found.confidence[0])
         if not certain and not _is_face(region, confidence):

@@ -55,3 +55,14 @@ def test_what_is_no_face_gets_little_confidence(model):
     empty = locate_landmarks(model, noise, square_matrix((128, 128), 256), passes=1).confidence
     face = locate_landmarks(model, astronaut(), GUESS).confidence
     assert empty[0] < 0.15 < 0.25 < face[0]
+
+
+def test_a_thorough_look_agrees_with_the_quick_one_and_follows_turns(model):
+    """Points of changed crops come back to the photo: the mean stays where the face is."""
+    photo = astronaut()
+    quick = locate_landmarks(model, photo, GUESS, mirror=True).points[0]
+    thorough = locate_landmarks(model, photo, GUESS, mirror=True, thorough=True).points[0]
+    eyes = np.linalg.norm(quick[60] - quick[72])
+    distance = np.linalg.norm(thorough - quick, axis=1) / eyes
+    assert 0 < distance.mean() < 0.03
+    assert distance.max() < 0.12

@@ -36,6 +36,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--mirror", action="store_true", help="our networks also look at the mirrored crops"
     )
     parser.add_argument(
+        "--thorough", action="store_true", help="and at two more, as `unmask run` does"
+    )
+    parser.add_argument(
         "--learnt", action="store_true",
         help="for 68 true points: also through a correspondence learnt from the split 'train'",
     )  # fmt: skip
@@ -92,7 +95,7 @@ def _locators(args: argparse.Namespace) -> dict[str, Locator]:
 
     lite = build_fan(**LITE)
     load_weights(lite, args.weights or find("lite", "landmarks").path)
-    options = {"passes": args.passes, "mirror": args.mirror}
+    options = {"passes": args.passes, "mirror": args.mirror, "thorough": args.thorough}
     locators: dict[str, Locator] = {"lite": network_locator(lite, **options)}
     if args.published:
         locators["published"] = network_locator(load_published(args.published)[0], **options)

@@ -144,20 +144,26 @@ def cumulative_errors(
     return thresholds, np.searchsorted(ordered, thresholds, side="right") / len(ordered)
 
 
-def network_locator(model: keras.Model, *, passes: int = 2, mirror: bool = False) -> Locator:
+def network_locator(
+    model: keras.Model, *, passes: int = 2, mirror: bool = False, thorough: bool = False
+) -> Locator:
     """Make a locator of a network from :func:`unmask.landmarks.model.build_fan`.
 
     Args:
         model: The network, with 98 points.
         passes: See :func:`unmask.landmarks.predict.locate_landmarks`.
         mirror: See :func:`unmask.landmarks.predict.predict_landmarks`.
+        thorough: See :func:`unmask.landmarks.predict.locate_landmarks`.
 
     Returns:
         A function as :func:`locate_all` wants it.
     """
 
     def locate(photo: NDArray[np.uint8], guess: NDArray[np.floating]) -> NDArray[np.float32]:
-        return locate_landmarks(model, photo, guess, passes=passes, mirror=mirror).points[0]
+        found = locate_landmarks(
+            model, photo, guess, passes=passes, mirror=mirror, thorough=thorough
+        )
+        return found.points[0]
 
     return locate
 

@@ -5,13 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import cv2
 import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from unmask.face import canonical_matrix, invert, transform_points, warp
+from unmask.face import canonical_matrix, compose, invert, transform_points, warp
 from unmask.landmark_layout import MIRROR_98
 from unmask.landmarks.heatmaps import decode_mean, to_image
+
+# Scale and angle in degrees of the two further crops of a thorough look.
+_VIEWS = ((0.95, -6.0), (1.05, 6.0))
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,6 +87,7 @@ def locate_landmarks(
     *,
     passes: int = 2,
     mirror: bool = False,
+    thorough: bool = False,
 ) -> LandmarkPrediction:
     """Find the landmarks of one face in a photo, from a rough crop to the canonical one.
 
@@ -94,6 +99,8 @@ def locate_landmarks(
         passes: Passes through the network; from the second on the crop is the canonical one of the
             landmarks found before.
         mirror: See :func:`predict_landmarks`.
+        thorough: Take the mean over the last crop and two more, one smaller and turned one way, one
+            larger and turned the other way.
 
     Returns:
         The prediction for one face, points (1, 98, 2) in photo pixels.
@@ -119,7 +126,26 @@ def locate_landmarks(
         points = transform_points(found.points, invert(matrix))
         if i < passes - 1:
             matrix = canonical_matrix(points[0], size)
-    return LandmarkPrediction(points, found.confidence)
+    if thorough:
+        matrix = canonical_matrix(points[0], size)
+        points = np.mean([points, *_more_views(model, photo, matrix, mirror)], axis=0)
+    return LandmarkPrediction(np.asarray(points, np.float32), found.confidence)
+
+
+def _more_views(
+    model: keras.Model, photo: NDArray[np.uint8], matrix: NDArray[np.float64], mirror: bool
+) -> list[NDArray[np.float32]]:
+    """Return the points, in photo pixels, as they are found in changed crops."""
+    size = model.input_shape[1]
+    middle = ((size - 1) / 2, (size - 1) / 2)
+    changed = [
+        compose(cv2.getRotationMatrix2D(middle, angle, scale), matrix) for scale, angle in _VIEWS
+    ]
+    crops = np.stack([np.asarray(warp(photo, m, size), np.uint8) for m in changed])
+    found = predict_landmarks(model, crops, mirror=mirror).points
+    return [
+        transform_points(points, invert(m))[None] for points, m in zip(found, changed, strict=True)
+    ]
 
 
 def _heatmaps(model: keras.Model, images: NDArray[np.float32]) -> NDArray[np.float32]:
