@@ -8,6 +8,10 @@ from typing import Any
 import keras
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import expit, logit
+
+# Nearer to 0 or to 1 a float32 has no digits left.
+_LEAST = 1e-7
 
 _ATTRIBUTE = "_unmask_forward"
 
@@ -41,6 +45,23 @@ def forward(model: keras.Model, *inputs: NDArray[np.float32]) -> NDArray[np.floa
         # On the model itself: it lives as long, and changes of the weights are seen.
         object.__setattr__(model, _ATTRIBUTE, function)
     return np.asarray(function(*inputs), np.float32)
+
+
+def mean_probability(views: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Join what a network said of several views of the same things, by the means of the logits.
+
+    Args:
+        views: (V, ...) probabilities, the views first.
+
+    Returns:
+        (...) float32 probabilities.
+
+    Example:
+        >>> mean_probability(np.array([[0.2], [0.8]]))
+        array([0.5], dtype=float32)
+    """
+    inside = np.clip(np.asarray(views, np.float64), _LEAST, 1 - _LEAST)
+    return np.asarray(expit(logit(inside).mean(0)), np.float32)
 
 
 def _compile(model: keras.Model) -> Callable[..., Any]:

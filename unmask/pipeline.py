@@ -151,12 +151,12 @@ class Unmasker:
     def segmentation(self) -> MaskFinder:
         """What finds masks: of any kind, as its file says."""
         if self._finder is None:
-            judged = "verifier" in get_preset(self.preset).files
-            segmenter, *verifier = (
+            files = (
                 find(self.preset, stage, self.weights_dir).path
-                for stage in ("segmentation", *(["verifier"] if judged else []))
+                for stage in ("segmentation", "verifier")
+                if stage in get_preset(self.preset).files
             )
-            return load_finder(segmenter, *verifier)
+            return load_finder(*files)
         if isinstance(self._finder, (str, os.PathLike)):
             return load_finder(self._finder)
         return self._finder

@@ -230,12 +230,24 @@ def test_a_training_goes_on_where_it_was_stopped(data_folder, tmp_path):
     assert int(second["steps"]) == int(first["steps"]) + 1
 
 
+def test_a_training_starts_from_given_weights(data_folder, tmp_path):
+    segmenter, init = tmp_path / "unet.safetensors", tmp_path / "first.safetensors"
+    save_weights(build_unet(**LITE), segmenter)
+    save_weights(build_verifier(**SMALL), init)
+    config = VerifierTraining(
+        data=data_folder, out=tmp_path / "run", segmenter=segmenter, init=init, minutes=1e-4,
+        network=SMALL, scenes=4, batch=8, steps=1, rate=1e-9, policy="float32",
+    )  # fmt: skip
+    first, second = (load_arrays(path)[0] for path in (init, train(config)))
+    np.testing.assert_allclose(first["worn/kernel"], second["worn/kernel"], atol=1e-3)
+
+
 def test_the_command_trains_a_verifier_for_given_weights(data_folder, tmp_path, capsys):
     segmenter = tmp_path / "unet.safetensors"
     save_weights(build_unet(**LITE), segmenter)
     status = main(
         ["train", "segmentation", "--network", "verifier", "--data", str(data_folder), "--out",
-         str(tmp_path / "run"), "--init", str(segmenter), "--minutes", "0.01", "--policy",
+         str(tmp_path / "run"), "--segmenter", str(segmenter), "--minutes", "0.01", "--policy",
          "float32", "--scenes", "4"]
     )  # fmt: skip
     assert status == 0

@@ -37,13 +37,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--init", type=Path,
         help="weights to start from (default: none); for mrcnn a U-Net's, whose encoder it takes;"
-        " for verifier the U-Net's that it is to judge (default: the shipped one's);"
         " for paper an .h5 file such as mask_rcnn_coco.h5",
     )  # fmt: skip
     parser.add_argument(
         "--rate", type=float,
         help="highest learning rate (default: 0.0025; teacher: 0.0015; verifier: 0.002;"
         " mrcnn: 0.001; paper: 0.00025)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--segmenter", type=Path,
+        help="the U-Net that a verifier is to judge (default: the shipped one)",
     )  # fmt: skip
     parser.add_argument(
         "--scenes", type=int, help="composed scenes that a verifier learns from (default: 5000)"
@@ -76,10 +79,12 @@ def main(args: argparse.Namespace) -> int:
     }
     chosen = {"minutes": args.minutes, "rate": args.rate}
     settings |= {name: value for name, value in chosen.items() if value is not None}
-    if args.scenes is not None:
-        if args.network != "verifier":
-            raise UnmaskError(f"--network {args.network} has no --scenes. Received: {args.scenes}")
-        settings["scenes"] = args.scenes
+    for name in ("scenes", "segmenter"):
+        value = getattr(args, name)
+        if value is not None:
+            if args.network != "verifier":
+                raise UnmaskError(f"--network {args.network} has no --{name}. Received: {value}")
+            settings[name] = value
     trainer = _OTHERS.get(args.network)
     path = trainer(settings, args.init) if trainer else _train_unet(settings, args)
     print(f"best weights: {path}")
@@ -108,12 +113,13 @@ def _train_paper(settings: dict[str, Any], init: Path | None) -> Path:
     return train(PaperTraining(**settings, init=init))
 
 
-def _train_verifier(settings: dict[str, Any], segmenter: Path | None) -> Path:
+def _train_verifier(settings: dict[str, Any], init: Path | None) -> Path:
     from unmask.segmentation.verifier_train import VerifierTraining, train
     from unmask.weights import find
 
-    judged = segmenter or find("lite", "segmentation").path
-    return train(VerifierTraining(**settings, segmenter=judged))
+    if "segmenter" not in settings:
+        settings = {**settings, "segmenter": find("lite", "segmentation").path}
+    return train(VerifierTraining(**settings, init=init))
 
 
 _OTHERS = {"verifier": _train_verifier, "mrcnn": _train_detector, "paper": _train_paper}

@@ -11,7 +11,7 @@ from scipy.optimize import minimize
 from scipy.special import expit, logit
 
 from unmask.gender.data import Views
-from unmask.gender.predict import mean_probability
+from unmask.inference import mean_probability
 from unmask.metrics import accuracy, expected_calibration_error, roc_auc
 
 
@@ -74,7 +74,7 @@ def probabilities(model: keras.Model, views: Views, *, mirror: bool = False) -> 
     """
     if mirror:
         flipped = Views(views.pixels[:, :, :, ::-1], views.labels)
-        return mean_probability(probabilities(model, views), probabilities(model, flipped))
+        return mean_probability(np.stack([probabilities(model, v) for v in (views, flipped)]))
     whole = model.input_shape[1] == views.pixels.shape[2]
     columns = [
         np.concatenate(

@@ -5,13 +5,9 @@ from __future__ import annotations
 import keras
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit, logit
 
 from unmask.face import CROP_SIZE
-from unmask.inference import forward
-
-# Nearer to 0 or to 1 a float32 has no digits left.
-_LEAST = 1e-7
+from unmask.inference import forward, mean_probability
 
 
 def predict_gender(
@@ -46,25 +42,10 @@ def predict_gender(
         )
     if mirror:
         flipped = np.ascontiguousarray(crops[:, :, ::-1])
-        return mean_probability(
-            predict_gender(model, crops, batch_size=batch_size),
-            predict_gender(model, flipped, batch_size=batch_size),
-        )
+        sides = [predict_gender(model, c, batch_size=batch_size) for c in (crops, flipped)]
+        return mean_probability(np.stack(sides))
     parts = [np.zeros(0, np.float32)]
     for start in range(0, len(crops), batch_size):
         batch = crops[start : start + batch_size].astype(np.float32) / np.float32(255)
         parts.append(forward(model, batch)[:, 0])
     return np.concatenate(parts)
-
-
-def mean_probability(
-    first: NDArray[np.floating], second: NDArray[np.floating]
-) -> NDArray[np.float32]:
-    """Return the probabilities whose logits are the means of two networks' or two views'.
-
-    Example:
-        >>> mean_probability(np.array([0.2]), np.array([0.8]))
-        array([0.5], dtype=float32)
-    """
-    both = np.clip(np.stack([first, second]).astype(np.float64), _LEAST, 1 - _LEAST)
-    return expit(logit(both).mean(0)).astype(np.float32)

@@ -14,10 +14,9 @@ import cv2
 import keras
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit, logit
 
 from unmask.face import compose, matrix_from_mask_box, warp
-from unmask.inference import forward
+from unmask.inference import forward, mean_probability
 from unmask.segmentation.model import conv_block, residual_block
 from unmask.segmentation.regions import MaskRegion
 
@@ -34,9 +33,6 @@ of 120 bare faces (the next has 0.747) from the masks of all 103 photos (the lea
 # A verdict is a mean over framings: closer, as trained, and wider. With one framing a mask or two
 # of 58 validation photos are refused at the threshold at which the mean accepts all.
 _MARGINS = (-0.08, 0.0, 0.1)
-
-# Nearer to 0 or to 1 a float32 has no digits left.
-_LEAST = 1e-7
 
 
 def build_verifier(
@@ -137,5 +133,4 @@ def verify(
         return np.zeros(0, np.float32)
     views = np.stack([region_view(photo, r, margin=m) for m in _MARGINS for r in regions])
     both = np.concatenate([views, views[:, :, ::-1]]).astype(np.float32) / np.float32(255)
-    answers = forward(network, both)[:, 0].astype(np.float64).clip(_LEAST, 1 - _LEAST)
-    return expit(logit(answers).reshape(-1, len(regions)).mean(0)).astype(np.float32)
+    return mean_probability(forward(network, both).reshape(-1, len(regions)))

@@ -31,6 +31,7 @@ class VerifierTraining:
         data: Folder as for the segmenter, see `train.TrainConfig`.
         out: Folder for the weights, the history and what an interrupted training needs.
         segmenter: Weights of the small U-Net whose findings are verified.
+        init: Weights of a verifier to start from; random ones when None.
         further: More folders of real photos, NAME.jpg + NAME.png with 2 where a mask is.
         minutes: Wall-clock budget of the steps, interrupted calls included; gathering the regions
             comes on top. The learning rate falls over it.
@@ -50,6 +51,7 @@ class VerifierTraining:
     data: Path
     out: Path
     segmenter: Path
+    init: Path | None = None
     further: Sequence[Path] = ()
     minutes: float = 10.0
     seed: int = 0
@@ -75,7 +77,7 @@ def train(config: VerifierTraining) -> Path:
         The safetensors file with the averaged weights at the end; no validation chose among them.
 
     Raises:
-        WeightsError: `segmenter` is missing, unreadable or of another network.
+        WeightsError: `segmenter` or `init` is missing, unreadable or of another network.
         DataError: The labelled photos or the faces are missing.
     """
     keras.utils.set_random_seed(config.seed)
@@ -92,6 +94,8 @@ def train(config: VerifierTraining) -> Path:
     )
     with precision(config.policy):
         model = build_verifier(**config.network)
+    if config.init is not None:
+        load_weights(model, config.init)
     model.compile(
         optimizer=keras.optimizers.AdamW(
             config.rate, weight_decay=config.weight_decay, use_ema=True, ema_momentum=config.average
