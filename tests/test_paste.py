@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 
@@ -127,19 +128,61 @@ def test_refining_stays_near_the_face(count, jaw, bridge):
     assert columns.max() < 224
 
 
-def test_grain_matches_the_surroundings():
-    rng = np.random.default_rng(0)
-    crop = np.clip(128 + rng.normal(0, 5, (192, 192, 1)), 0, 255).repeat(3, 2).astype(np.uint8)
-    hole = _disc(192, 50)
-    crop[hole] = 128
-    grained = match_grain(crop, hole, np.random.default_rng(1))
-    np.testing.assert_array_equal(grained[~hole], crop[~hole])
-    assert grained[hole].std() == pytest.approx(5, rel=0.25)
+def _face_points(side: int) -> np.ndarray:
+    """68 points of a face that fills a square: jaw, then brows, nose, eyes and mouth, roughly."""
+    angles = np.linspace(0, np.pi, 17)
+    jaw = np.stack([0.5 - 0.48 * np.cos(angles), 0.3 + 0.65 * np.sin(angles)], 1)
+    brows = np.stack([np.r_[0.2:0.42:5j, 0.58:0.8:5j], np.full(10, 0.1)], 1)
+    nose = np.stack([np.full(9, 0.5), np.linspace(0.2, 0.5, 9)], 1)
+    eyes = np.stack([np.r_[0.22:0.38:6j, 0.62:0.78:6j], np.full(12, 0.2)], 1)
+    mouth = np.stack([np.linspace(0.35, 0.65, 20), np.full(20, 0.7)], 1)
+    return (np.concatenate([jaw, brows, nose, eyes, mouth]) * side).astype(np.float32)
 
 
-def test_a_clean_photo_gets_no_grain():
-    crop = np.full((192, 192, 3), 90, np.uint8)
-    np.testing.assert_array_equal(match_grain(crop, _disc(192, 50), np.random.default_rng(1)), crop)
+def _textured(side: int, fineness: float) -> np.ndarray:
+    """A grey photo with noise of deviation 3 whose dots are so many pixels wide."""
+    noise = np.random.default_rng(0).normal(size=(side, side)).astype(np.float32)
+    noise = cv2.GaussianBlur(noise, (0, 0), fineness) if fineness else noise
+    grey = 128 + 3 * noise / noise.std()
+    return np.clip(np.rint(grey), 0, 255).astype(np.uint8)[..., None].repeat(3, 2)
+
+
+@pytest.mark.parametrize(
+    ("fineness", "pixel", "least", "most"),
+    [(0, 1.0, -0.3, 0.1), (1.0, 1.0, 0.25, 0.8), (2.0, 2.0, 0.6, 0.95)],
+)
+def test_grain_is_that_of_the_skin_around(fineness, pixel, least, most):
+    photo, hole, side = _textured(256, fineness), _disc(256, 70), 256
+    photo[hole] = 128
+    rng = np.random.default_rng(1)
+    grained = match_grain(photo, hole, _face_points(side), rng, pixel=pixel)
+    np.testing.assert_array_equal(grained[~hole], photo[~hole])
+    # What is larger than the generator's pixels is the generator's to paint.
+    details = [
+        grey - cv2.GaussianBlur(grey, (0, 0), 2.8 * pixel)
+        for grey in (x[..., 0].astype(np.float32) for x in (_textured(256, fineness), grained))
+    ]
+    wanted, found = (d[88:168, 88:168] for d in details)
+    assert 0.65 < found.std() / wanted.std() < 1.05
+    likeness = np.corrcoef(found[:, 1:].ravel(), found[:, :-1].ravel())[0, 1]
+    assert least < likeness < most
+
+
+def test_hair_beside_the_face_is_no_skin():
+    photo = np.full((256, 256, 3), 128, np.uint8)
+    hole, points = _disc(256, 60), _face_points(256)
+    hair = np.zeros((256, 256), bool)
+    hair[:, :28] = hair[:, 228:] = True
+    photo[hair] = _textured(256, 1.0)[hair] + 20
+    np.testing.assert_array_equal(match_grain(photo, hole, points, np.random.default_rng(1)), photo)
+
+
+def test_a_clean_photo_and_an_empty_hole_get_no_grain():
+    clean, rng = np.full((192, 192, 3), 90, np.uint8), np.random.default_rng(1)
+    points = _face_points(192)
+    np.testing.assert_array_equal(match_grain(clean, _disc(192, 50), points, rng), clean)
+    rough, nothing = _textured(192, 0), np.zeros((192, 192), bool)
+    np.testing.assert_array_equal(match_grain(rough, nothing, points, rng), rough)
 
 
 @pytest.mark.parametrize("count", [98, 68])

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from unmask.face import canonical_matrix, matrix_from_mask_box, paste_back
+from unmask.face import canonical_matrix, matrix_from_mask_box, paste_back, scale_of
 from unmask.gender.files import load_gender
 from unmask.gender.predict import predict_gender
 from unmask.grain import match_grain
@@ -301,8 +301,9 @@ class Unmasker:
             # By its place in the photo, so that a photo's result does not depend on its neighbours.
             rng = np.random.default_rng([seed, len(faces[subject.photo])])
             toned = match_tint(completed[i], frame.hole)
-            grained = match_grain(toned, frame.hole, rng)
-            image, changed = paste_back(images[subject.photo], grained, frame.hole, frame.matrix)
+            image, changed = paste_back(images[subject.photo], toned, frame.hole, frame.matrix)
+            pixel = 1.0 / scale_of(frame.matrix)
+            image = match_grain(image, changed, subject.landmarks, rng, pixel=pixel)
             images[subject.photo] = image
             faces[subject.photo].append(as_face(subject, image, changed))
         return [

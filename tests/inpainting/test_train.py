@@ -376,7 +376,9 @@ def test_every_named_pair_builds_what_its_name_says():
     sizes = {name: pair.generator().count_params() for name, pair in NETWORKS.items()
              if name in ("lite", "lite-aot")}  # fmt: skip
     assert sizes["lite"] < sizes["lite-aot"]
-    assert list(NETWORKS) == ["lite", "lite-aot", "lite-plain", "paper", "paper-aot", "aot-gan"]
+    assert list(NETWORKS) == [
+        "lite", "lite-aot", "lite-detail", "lite-plain", "paper", "paper-aot", "aot-gan",
+    ]  # fmt: skip
 
 
 def test_faces_are_chosen_by_split_and_gender(face_folder):

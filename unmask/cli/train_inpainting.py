@@ -30,9 +30,18 @@ def _add_network_arguments(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--network",
         default="lite",
-        choices=("lite", "lite-aot", "lite-plain", "paper", "paper-aot", "aot-gan"),
-        help="lite: width 32 on the first guess; -plain: without the guess; paper: as published; "
-        "-aot: with AOT blocks; aot-gan: the plain network, which ignores landmarks (lite)",
+        choices=(
+            "lite",
+            "lite-detail",
+            "lite-aot",
+            "lite-plain",
+            "paper",
+            "paper-aot",
+            "aot-gan",
+        ),
+        help="lite: width 32 on the first guess; -detail: its last phase, which sharpens; -plain: "
+        "without the guess; paper: as published; -aot: with AOT blocks; aot-gan: the plain "
+        "network, which ignores landmarks (lite)",
     )
     group.add_argument(
         "--init",
@@ -113,6 +122,7 @@ def _add_loss_arguments(group: argparse._ArgumentGroup) -> None:
         help=".npz of a compressed VGG-19, a file of VGG-19's weights (torchvision's .pth, Keras' "
         ".h5), or 'imagenet': Keras downloads it",
     )
+    group.add_argument("--pixel", type=float, default=1.0, help="weight of the pixel loss (1)")
     group.add_argument(
         "--perceptual", type=float, default=0.1, help="weight of the perceptual loss (0.1)"
     )
@@ -122,6 +132,12 @@ def _add_loss_arguments(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument("--tv", type=float, default=0.1, help="weight of total variation (0.1)")
     group.add_argument("--parsing", type=float, default=0.0, help="weight of face parsing (0)")
+    group.add_argument(
+        "--matching",
+        type=float,
+        default=0.0,
+        help="weight of the discriminator's features, with lite-detail (0)",
+    )
     group.add_argument("--parser", type=Path, help="Keras file of a frozen face-parsing network")
     group.add_argument(
         "--published-targets",
@@ -178,11 +194,13 @@ def _config(args: argparse.Namespace) -> TrainConfig:
         init_discriminator=discriminator if discriminator and discriminator.is_file() else None,
         average=args.average,
         weights=LossWeights(
+            pixel=args.pixel,
             perceptual=args.perceptual,
             style=args.style,
             tv=args.tv,
             adversarial=args.adversarial,
             parsing=args.parsing,
+            matching=args.matching,
         ),
         parser=args.parser,
         published_targets=args.published_targets,
@@ -199,7 +217,7 @@ def _coarse(args: argparse.Namespace) -> Path | None:
     from unmask.weights import find
 
     # The other networks see no first guess: it only fills what lies outside a photo for them.
-    if args.linear or args.network not in ("lite", "lite-aot"):
+    if args.linear or args.network not in ("lite", "lite-detail", "lite-aot"):
         return None
     return args.coarse or find("lite", "coarse").path
 

@@ -1,4 +1,4 @@
-"""The 70x70 patch discriminator that sees an image together with its landmarks."""
+"""The 70x70 patch discriminators: the published one, and that of the detail phase."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import keras
 from keras import layers
 
 from unmask.inpainting.attention import LongShortAttention
+from unmask.inpainting.filters import FineBrightness
 from unmask.inpainting.layers import SpectralConv2D
 
 
@@ -42,6 +43,46 @@ def build_discriminator(width: int = 64, attention: bool = True) -> keras.Model:
     x = patch_layer(x, 1, 1, "conv5", last=True)
     scores = layers.Activation("sigmoid", dtype="float32", name="scores")(x)
     return keras.Model([image, landmark_map], scores, name="discriminator")
+
+
+def build_detail_discriminator(width: int = 48) -> keras.Model:
+    """Build the discriminator of the detail phase.
+
+    Without spectral normalisation it learns within a hundred steps; what is fine in the brightness
+    is shown to it enlarged, and where the hole is.
+
+    Args:
+        width: Channels of the first layer.
+
+    Returns:
+        A model from `[image (B, H, W, 3) in [0, 1], mask (B, H, W, 1)]` to a list: scores without
+        bound, (B, H / 8 - 2, W / 8 - 2, 1) float32, positive for "real", then the features of its
+        four layers. It does not see the landmarks: told of them, it asks for bright dots there.
+
+    Example:
+        >>> model = build_detail_discriminator(width=8)
+        >>> len(model.outputs)
+        5
+
+    Reference:
+        Isola et al., 2017, for the patches; Wang et al., 2018 (pix2pixHD), for the features.
+    """
+    image = keras.Input((None, None, 3), name="image")
+    mask = keras.Input((None, None, 1), name="mask")
+    fine = FineBrightness(dtype="float32", name="fine")(image)
+    x = layers.Concatenate(name="joined")([image, fine, mask])
+    features = []
+    for index, (times, stride) in enumerate(((1, 2), (2, 2), (4, 2), (6, 1)), start=1):
+        x = layers.ZeroPadding2D(1, name=f"conv{index}_pad")(x)
+        x = layers.Conv2D(
+            times * width, 4, strides=stride, kernel_initializer="he_normal", name=f"conv{index}"
+        )(x)
+        x = layers.LeakyReLU(0.2, name=f"conv{index}_leaky")(x)
+        features.append(x)
+    x = layers.ZeroPadding2D(1, name="scores_pad")(x)
+    small = keras.initializers.RandomNormal(stddev=0.02)
+    scores = layers.Conv2D(1, 4, kernel_initializer=small, dtype="float32", name="scores")(x)
+    return keras.Model([image, mask], [scores, *features], name="discriminator")
 
 
 def patch_layer(x: Any, filters: int, stride: int, name: str, *, last: bool = False) -> Any:

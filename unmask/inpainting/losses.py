@@ -9,6 +9,8 @@ from typing import Any, Protocol
 import keras
 from keras import ops
 
+from unmask.inpainting.filters import blur
+
 
 @dataclass(frozen=True)
 class LossWeights:
@@ -22,6 +24,7 @@ class LossWeights:
         adversarial: How far the discriminator is from calling the result real.
         parsing: Cross-entropy between the regions (skin, lips, ...) that a frozen face-parsing
             network sees in the result and in the truth; the poster's addition, 0 in the paper.
+        matching: Differences of the discriminator's features; in the detail phase only.
     """
 
     pixel: float = 1.0
@@ -30,6 +33,7 @@ class LossWeights:
     tv: float = 0.1
     adversarial: float = 0.01
     parsing: float = 0.0
+    matching: float = 0.0
 
 
 class FeatureNetwork(Protocol):
@@ -130,13 +134,7 @@ def soft_patch_mask(mask: Any, shape: tuple[int, int], sigma: float = 10.0) -> A
     Reference:
         SM-GAN in AOT-GAN (Zeng et al., 2021), Section 3.3: a 71 x 71 Gaussian of sigma 10.
     """
-    radius = int(3.5 * sigma)
-    offsets = ops.arange(-radius, radius + 1, dtype="float32")
-    kernel = ops.exp(-0.5 * ops.square(offsets / sigma))
-    kernel = kernel / ops.sum(kernel)
-    blurred = ops.pad(mask, ((0, 0), (radius, radius), (radius, radius), (0, 0)), mode="reflect")
-    blurred = ops.conv(blurred, ops.reshape(kernel, (-1, 1, 1, 1)), padding="valid")
-    blurred = ops.conv(blurred, ops.reshape(kernel, (1, -1, 1, 1)), padding="valid")
+    blurred = blur(mask, sigma, reach=3.5)
     return ops.image.resize(blurred, shape, interpolation="bilinear")
 
 
@@ -173,3 +171,49 @@ def adversarial_loss(fake: Any, patch_mask: Any) -> Any:
         patch_mask: Share of hole in each patch, which weighs it.
     """
     return ops.sum(ops.square(fake - 1.0) * patch_mask) / (ops.sum(patch_mask) + 1e-6)
+
+
+# === Adversarial terms of the detail phase ===
+
+
+def hinge_discriminator_loss(real: Any, fake: Any, patch_mask: Any) -> Any:
+    """Return the hinge loss of a discriminator that judges the hole alone.
+
+    Args:
+        real: Scores of true images, without bound.
+        fake: Scores of completed images.
+        patch_mask: Share of hole in each patch, same shape, which weighs it.
+
+    Example:
+        >>> float(hinge_discriminator_loss(ops.array([2.0]), ops.array([0.5]), ops.array([1.0])))
+        1.5
+
+    Reference:
+        Lim and Ye, Geometric GAN, 2017.
+    """
+    margins = ops.relu(1.0 - real) + ops.relu(1.0 + fake)
+    return ops.sum(margins * patch_mask) / (ops.sum(patch_mask) + 1e-6)
+
+
+def hinge_adversarial_loss(fake: Any, patch_mask: Any) -> Any:
+    """Return the generator's part of the hinge loss: minus the score of the patches with hole."""
+    return -ops.sum(fake * patch_mask) / (ops.sum(patch_mask) + 1e-6)
+
+
+def feature_matching_loss(features: Sequence[Any], wanted: Sequence[Any]) -> Any:
+    """Return the mean over layers of the relative difference of a discriminator's features.
+
+    Args:
+        features: Those of completed images, a (B, h, w, C) tensor a layer.
+        wanted: Those of the true images; no gradient goes through them.
+
+    Reference:
+        Wang et al., 2018 (pix2pixHD), equation 5, here relative to the features' size, because
+        that differs from layer to layer and grows while a discriminator learns.
+    """
+    total = 0.0
+    for ours, theirs in zip(features, wanted, strict=True):
+        target = ops.stop_gradient(ops.cast(theirs, "float32"))
+        difference = ops.mean(ops.abs(ops.cast(ours, "float32") - target))
+        total = total + difference / (ops.mean(ops.abs(target)) + 1e-4)
+    return total / len(features)

@@ -13,6 +13,7 @@ from unmask.errors import DataError
 from unmask.image import save_image
 from unmask.inpainting.coarse import load_first_guess
 from unmask.inpainting.data import InpaintingData
+from unmask.inpainting.detail import DetailTrainer
 from unmask.inpainting.history import Board, History
 from unmask.inpainting.prior import FirstGuess
 from unmask.inpainting.sheets import SampleSheet
@@ -63,7 +64,7 @@ def train(config: TrainConfig, report: Callable[[str], None] = _LOG.info) -> Pat
     prior = load_first_guess(config.prior, config.coarse).for_gender(config.gender)
     records = load_records(config.folders, "train", config.gender)
     data = InpaintingData(records, prior, seed=config.seed, variety=config.variety)
-    trainer = Trainer(config)
+    trainer = (DetailTrainer if config.networks.detail else Trainer)(config)
     if _checkpoint(config).is_file():
         trainer.restore(_checkpoint(config))
     run = _Run(config, trainer, report, _sheet(config, records, prior))
