@@ -17,9 +17,10 @@ from unmask.inpainting.prior import FirstGuess
 # averaged over this many pixels: finer colours are green and red dots at lips and nostrils. The
 # detail phase trains with the same mean.
 COLOUR_REACH = 4.0
-# Trained against a discriminator, a generator exaggerates: with this share of its correction faces
-# are nearer to the truth, by pixels (0.4 dB) and by features (4 %), and still sharp.
-STRENGTH = 0.7
+# Trained against a discriminator, a generator exaggerates: of the shares tried on 80 validation
+# faces this one of its correction is nearest to the truth by features (5 % nearer than all of it,
+# and 0.6 dB), and still sharp.
+STRENGTH = 0.6
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 
