@@ -73,16 +73,23 @@ def test_the_discriminator_tells_of_patches_and_shows_its_layers():
     assert NETWORKS["lite-detail"].discriminator().get_layer("conv1").kernel.shape[2:] == (5, 48)
 
 
-def test_training_on_one_batch_teaches_both_networks(config, batch):
-    trainer = DetailTrainer(replace(config, rate=1e-3, discriminator_rate=2e-3))
-    rows = [trainer.train_step(batch, 1.0) for _ in range(25)]
+def test_training_on_one_batch_makes_its_loss_fall(config, batch):
+    trainer = DetailTrainer(replace(config, rate=1e-3, discriminator_rate=1e-5))
+    rows = [trainer.train_step(batch, 1.0) for _ in range(12)]
     assert set(rows[0]) == {
         "pixel", "perceptual", "style", "adversarial", "matching", "discriminator", "real", "fake",
     }  # fmt: skip
     assert np.isfinite([list(row.values()) for row in rows]).all()
-    assert np.mean([row["pixel"] for row in rows[-5:]]) < 0.95 * rows[0]["pixel"]
-    assert rows[-1]["discriminator"] < 0.9 * rows[0]["discriminator"]
-    assert rows[-1]["real"] > rows[-1]["fake"]
+    assert rows[-1]["pixel"] < 0.97 * rows[0]["pixel"]
+
+
+def test_the_discriminator_learns_to_tell_painted_holes(config, batch):
+    trainer = DetailTrainer(replace(config, discriminator_rate=1e-3))
+    tensors = [keras.ops.convert_to_tensor(a) for a in batch]
+    completed = trainer._complete(*tensors, training=False)
+    rows = [trainer._discriminator_step(completed, *batch)[1] for _ in range(20)]
+    assert float(rows[-1]["discriminator"]) < 0.8 * float(rows[0]["discriminator"])
+    assert float(rows[-1]["real"]) > 0.5 + float(rows[-1]["fake"])
 
 
 def test_training_sees_what_the_pipeline_pastes(config, batch):
