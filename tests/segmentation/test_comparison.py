@@ -2,6 +2,7 @@
 
 import json
 
+import keras
 import numpy as np
 import pytest
 
@@ -25,6 +26,8 @@ from unmask.weights import save_arrays, save_weights
 @pytest.fixture(scope="module")
 def weight_files(tmp_path_factory):
     folder = tmp_path_factory.mktemp("weights")
+    # Some random networks see hundreds of masks in a photo, which takes a minute to sort out.
+    keras.utils.set_random_seed(0)
     save_weights(build_unet(**LITE), folder / "unet.safetensors")
     save_weights(detector.build_detector().keras_model, folder / "mrcnn.safetensors")
     return folder / "unet.safetensors", folder / "mrcnn.safetensors"
