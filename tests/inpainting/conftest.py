@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -13,7 +14,9 @@ from skimage.data import astronaut
 
 from unmask.inpainting.features import _BLOCKS
 from unmask.inpainting.framing import WINDOW_SIDE
+from unmask.inpainting.networks import Networks
 from unmask.inpainting.prior import PRIOR_SIDE, LinearPrior, landmark_vector
+from unmask.inpainting.trainer import TrainConfig
 from unmask.training.faces import FaceRecord, read_face_folder
 
 
@@ -119,3 +122,19 @@ def vgg_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("vgg") / "vgg.npz"
     np.savez(path, **arrays)
     return path
+
+
+@pytest.fixture
+def configured(
+    face_folder: Path, vgg_file: Path, prior: LinearPrior, tmp_path: Path
+) -> Callable[[Networks], TrainConfig]:
+    """Settings of a training of two networks on small images."""
+    prior.save(tmp_path / "prior.safetensors")
+
+    def make(networks: Networks) -> TrainConfig:
+        return TrainConfig(
+            folders=[face_folder], prior=tmp_path / "prior.safetensors", features=vgg_file,
+            out=tmp_path / "out", networks=networks, side=64, batch_size=2, policy="float32",
+        )  # fmt: skip
+
+    return make

@@ -20,7 +20,7 @@ from unmask.inpainting.losses import (
 from unmask.inpainting.networks import NETWORKS, Networks
 from unmask.inpainting.predict import STRENGTH, _corrected
 from unmask.inpainting.train import train
-from unmask.inpainting.trainer import TrainConfig
+from unmask.inpainting.trainer import Trainer
 from unmask.weights import load_weights
 
 TINY = partial(build_generator, width=8, depth=1, coarse=True)
@@ -31,13 +31,8 @@ WEIGHTS = LossWeights(pixel=0.5, perceptual=0.06, style=2.0, adversarial=0.03, m
 
 
 @pytest.fixture
-def config(face_folder, vgg_file, prior, tmp_path):
-    prior.save(tmp_path / "prior.safetensors")
-    return TrainConfig(
-        folders=[face_folder], prior=tmp_path / "prior.safetensors", features=vgg_file,
-        out=tmp_path / "out", networks=TINY_PAIR, side=64, batch_size=2, policy="float32",
-        weights=WEIGHTS,
-    )  # fmt: skip
+def config(configured):
+    return replace(configured(TINY_PAIR), weights=WEIGHTS)
 
 
 @pytest.fixture
@@ -106,6 +101,21 @@ def test_training_sees_what_the_pipeline_pastes(config, batch):
     inner = np.s_[:, 20:44, 20:44]  # blurs differ at the border of an image
     hole = np.broadcast_to(mask > 0, completed.shape)[inner]
     np.testing.assert_allclose(completed[inner][hole], pasted[inner][hole], atol=0.01)
+
+
+@pytest.mark.parametrize(
+    "changed", [{"weights": replace(WEIGHTS, parsing=0.1)}, {"published_targets": True}]
+)
+def test_settings_without_effect_are_refused(config, changed):
+    with pytest.raises(ValueError, match="detail phase"):
+        DetailTrainer(replace(config, **changed))
+
+
+def test_the_other_trainer_refuses_its_networks_and_its_term(config):
+    with pytest.raises(ValueError, match="tiny-detail"):
+        Trainer(config)
+    with pytest.raises(ValueError, match=r"matching=0\.3"):
+        Trainer(replace(config, networks=NETWORKS["lite"]))
 
 
 def test_padding_has_no_say(config, batch):

@@ -23,7 +23,7 @@ from unmask.inpainting.history import Board, History
 from unmask.inpainting.losses import LossWeights
 from unmask.inpainting.networks import NETWORKS, Networks
 from unmask.inpainting.train import load_records, train
-from unmask.inpainting.trainer import TrainConfig, Trainer
+from unmask.inpainting.trainer import Trainer
 from unmask.training.gradients import GradientStep
 from unmask.weights import load_arrays, load_weights
 
@@ -33,12 +33,8 @@ TINY_PAIR = Networks("tiny", TINY, partial(build_discriminator, 8, attention=Fal
 
 
 @pytest.fixture
-def config(face_folder, vgg_file, prior, tmp_path):
-    prior.save(tmp_path / "prior.safetensors")
-    return TrainConfig(
-        folders=[face_folder], prior=tmp_path / "prior.safetensors", features=vgg_file,
-        out=tmp_path / "out", networks=TINY_PAIR, side=64, batch_size=2, policy="float32",
-    )  # fmt: skip
+def config(configured):
+    return configured(TINY_PAIR)
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from keras import ops
 from unmask.inpainting import losses
 from unmask.inpainting.filters import blur, brightness, remove_checkers
 from unmask.inpainting.predict import COLOUR_REACH
-from unmask.inpainting.trainer import Trainer
+from unmask.inpainting.trainer import TrainConfig, Trainer
 
 # Where masks are, in the usual window of 192 pixels: rows and columns that the losses look at.
 # They cost as much as the generator; beyond there is seldom a hole.
@@ -34,12 +34,20 @@ class DetailTrainer(Trainer):
     alternates from pixel to pixel, and its colour averaged over some pixels.
 
     Args:
-        config: The settings; the weight of total variation does not count, nor does the parser.
+        config: The settings. The weight of total variation does not count.
 
     Raises:
-        ValueError: As for `Trainer`.
+        ValueError: As for `Trainer`; or a parsing loss or published targets are asked for.
         WeightsError: As for `Trainer`.
     """
+
+    def _check(self, config: TrainConfig) -> None:
+        if config.weights.parsing or config.published_targets:
+            raise ValueError(
+                "the detail phase has no parsing loss and no published targets. Received: "
+                f"weights.parsing={config.weights.parsing}, "
+                f"published_targets={config.published_targets}"
+            )
 
     def _generator_loss(
         self, image: Any, mask: Any, landmark_map: Any, coarse: Any, truth: Any, valid: Any

@@ -112,8 +112,8 @@ class Trainer:
         recent: What a `History` keeps between two of its rows; stored along.
 
     Raises:
-        ValueError: The schedule is unknown, or the parsing loss has a weight but no parser is
-            given.
+        ValueError: The schedule is unknown, the parsing loss has a weight but no parser is given,
+            or the networks are those of the detail phase.
         WeightsError: A file of weights is missing or does not fit.
     """
 
@@ -122,6 +122,7 @@ class Trainer:
             raise ValueError(
                 f"schedule must be 'joint' or 'alternating'. Received: schedule={config.schedule!r}"
             )
+        self._check(config)
         keras.utils.set_random_seed(config.seed)
         self.config, self.step, self.seconds = config, 0, 0.0
         self.recent: list[dict[str, float]] = []
@@ -150,6 +151,14 @@ class Trainer:
         )  # fmt: skip
         self._averaged_generator: keras.Model | None = None
         self.averaged = [np.array(v.numpy(), np.float32) for v in self.generator.weights]
+
+    def _check(self, config: TrainConfig) -> None:
+        """Refuse what another trainer is for."""
+        if config.networks.detail or config.weights.matching:
+            raise ValueError(
+                "the networks and the term of the detail phase are for `DetailTrainer`. Received: "
+                f"networks={config.networks.name}, weights.matching={config.weights.matching}"
+            )
 
     def train_step(self, batch: tuple[Any, ...], rate_share: float) -> dict[str, float]:
         """Update the two networks, in the order of the schedule, and the running average.
