@@ -48,6 +48,20 @@ def test_black_and_white_photos_get_no_colour(colour, hole, compressed):
     np.testing.assert_array_equal(toned[~hole], photo[~hole])
 
 
+def test_what_lies_beyond_the_photo_tells_nothing(colour, hole):
+    photo = np.repeat(cv2.cvtColor(colour, cv2.COLOR_RGB2GRAY)[..., None], 3, axis=-1)
+    valid = np.ones((128, 128), bool)
+    valid[:, 96:] = False
+    photo = np.where((hole | ~valid)[..., None], colour, photo)
+    np.testing.assert_array_equal(match_tint(photo, hole), photo)
+    toned = match_tint(photo, hole, valid)
+    # Beyond the border too: the colours on both sides of the hole's outline are compared later.
+    assert np.ptp(toned, axis=-1).max() <= 2
+    shown = valid & ~hole
+    np.testing.assert_array_equal(toned[shown], photo[shown])
+    np.testing.assert_array_equal(match_tint(photo, hole, np.zeros_like(valid)), photo)
+
+
 def test_sepia_is_met(colour, hole):
     grey = cv2.cvtColor(colour, cv2.COLOR_RGB2GRAY)[..., None] / 255.0
     sepia = (255 * grey ** np.array([0.8, 1.0, 1.25])).astype(np.uint8)

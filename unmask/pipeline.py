@@ -300,7 +300,7 @@ class Unmasker:
         for i, (subject, frame) in enumerate(zip(subjects, framed, strict=True)):
             # By its place in the photo, so that a photo's result does not depend on its neighbours.
             rng = np.random.default_rng([seed, len(faces[subject.photo])])
-            toned = match_tint(completed[i], frame.hole)
+            toned = match_tint(completed[i], frame.hole, frame.valid)
             image, changed = paste_back(images[subject.photo], toned, frame.hole, frame.matrix)
             pixel = 1.0 / scale_of(frame.matrix)
             image = match_grain(image, changed, subject.landmarks, rng, pixel=pixel)

@@ -115,12 +115,14 @@ class Frame:
     Attributes:
         image: (192, 192, 3) uint8 RGB, filled where the photo ends.
         hole: (192, 192) bool, what is to be completed.
+        valid: (192, 192) bool, where the photo is.
         landmarks: (98 or 68, 2) points in window pixels.
         matrix: (2, 3) transform from the photo to the window.
     """
 
     image: NDArray[np.uint8]
     hole: NDArray[np.bool_]
+    valid: NDArray[np.bool_]
     landmarks: NDArray[np.float32]
     matrix: NDArray[np.float64]
 
@@ -136,7 +138,7 @@ def frame_subject(subject: Subject, photo: Photo, prior: FirstGuess | None) -> F
     points = transform_points(subject.landmarks, matrix)
     if prior is not None:
         image = prior.fill_outside(image, window_hole, valid, points)
-    return Frame(image, window_hole, points, matrix)
+    return Frame(image, window_hole, valid, points, matrix)
 
 
 def as_face(subject: Subject, image: NDArray[np.uint8], changed: NDArray[np.bool_]) -> Face:

@@ -12,7 +12,9 @@ _TONED = 2.5
 _DEGREE = 2
 
 
-def match_tint(completed: NDArray[np.uint8], hole: NDArray[np.bool_]) -> NDArray[np.uint8]:
+def match_tint(
+    completed: NDArray[np.uint8], hole: NDArray[np.bool_], valid: NDArray[np.bool_] | None = None
+) -> NDArray[np.uint8]:
     """Tone the filled part like the rest where the colour of the rest follows its brightness.
 
     So it does in black-and-white photos, and in brown or blue toned ones; other photos are left as
@@ -21,9 +23,11 @@ def match_tint(completed: NDArray[np.uint8], hole: NDArray[np.bool_]) -> NDArray
     Args:
         completed: (h, w, 3) uint8 RGB crop with the hole filled.
         hole: (h, w) bool.
+        valid: (h, w) bool, True where the crop shows the photo and not what was made up beyond
+            its border; None for all of it.
 
     Returns:
-        The crop, toned in the hole.
+        The crop, toned in the hole and beyond the photo's border.
 
     Example:
         >>> crop = np.full((8, 8, 3), 90, np.uint8)
@@ -34,17 +38,19 @@ def match_tint(completed: NDArray[np.uint8], hole: NDArray[np.bool_]) -> NDArray
         [107, 107, 107]
     """
     grey = cv2.cvtColor(completed, cv2.COLOR_RGB2GRAY).astype(np.float32)
-    known = grey[~hole]
-    if hole.all() or not hole.any():
+    made_up = hole if valid is None else hole | ~valid
+    shown = ~made_up
+    if not shown.any() or not hole.any():
         return completed
+    known = grey[shown]
     # Scaled, so that the fit is well conditioned; what it knows of is where it may be used.
     terms = np.vander(known / 255.0, _DEGREE + 1)
-    tints = completed[~hole].astype(np.float32) - known[:, None]
+    tints = completed[shown].astype(np.float32) - known[:, None]
     fit, *_ = np.linalg.lstsq(terms, tints, rcond=None)
     if np.sqrt(np.mean((terms @ fit - tints) ** 2)) > _TONED:
         return completed
-    inside = grey[hole]
+    inside = grey[made_up]
     tint = np.vander(np.clip(inside, known.min(), known.max()) / 255.0, _DEGREE + 1) @ fit
     toned = completed.copy()
-    toned[hole] = np.clip(inside[:, None] + tint + 0.5, 0, 255).astype(np.uint8)
+    toned[made_up] = np.clip(inside[:, None] + tint + 0.5, 0, 255).astype(np.uint8)
     return toned

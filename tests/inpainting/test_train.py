@@ -48,7 +48,7 @@ def values_of(trainer):
 
 
 def test_training_on_one_batch_makes_its_loss_fall(config, data):
-    trainer = Trainer(replace(config, rate=1e-3, policy="mixed_bfloat16"))
+    trainer = Trainer(replace(config, rate=3e-4, policy="mixed_bfloat16"))
     batch = data.batch(0, 2, 64).arrays()
     rows = [trainer.train_step(batch, 1.0) for _ in range(25)]
     assert set(rows[0]) == {
@@ -348,7 +348,7 @@ def test_other_networks_and_terms_train_too(config, data, tmp_path, networks):
     weights = LossWeights(style=1, parsing=0.1)
     trainer = Trainer(replace(
         config, networks=networks, weights=weights, parser=tmp_path / "parser.keras",
-        published_targets=True, rate=1e-3,
+        published_targets=True, rate=3e-4,
     ))  # fmt: skip
     frozen = [np.array(v.numpy()) for v in trainer.parser.weights]
     batch = data.batch(0, 2, 64).arrays()
@@ -422,14 +422,14 @@ parser = Path(sys.argv[3])
 keras.Model(image, keras.layers.Conv2D(3, 1, activation="softmax")(image)).save(parser)
 config = TrainConfig(
     folders=[], prior=Path(), features=Path(sys.argv[1]), out=Path(), side=64, batch_size=2,
-    networks=networks, rate=1e-3, weights=LossWeights(parsing=0.1), parser=parser)
+    networks=networks, rate=3e-4, weights=LossWeights(parsing=0.1), parser=parser)
 trainer = Trainer(config)
 batch = tuple(np.load(sys.argv[2]).values())
 left = np.array(trainer.discriminator.get_layer("conv2").left)
 rows = [trainer.train_step(batch, 1.0) for _ in range(12)]
 assert np.isfinite([list(row.values()) for row in rows]).all()
 assert (np.array(trainer.discriminator.get_layer("conv2").left) != left).any()
-print(rows[0]["pixel"], rows[-1]["pixel"])
+print(rows[0]["pixel"], np.mean([row["pixel"] for row in rows[-4:]]))
 alternating = Trainer(replace(config, schedule="alternating"))
 rows = [alternating.train_step(batch, 1.0) for _ in range(2)]
 assert np.isfinite([list(row.values()) for row in rows]).all()
@@ -450,4 +450,4 @@ def test_training_runs_on_jax(data, vgg_file, tmp_path):
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
     first, last = map(float, done.stdout.split())
-    assert last < first
+    assert last < 0.95 * first
