@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from unmask.inpainting.predict import STRENGTH, _corrected
+from unmask.inpainting.predict import STRENGTH, correct_guess
 
 HOLE = np.zeros((64, 64), bool)
 HOLE[8:56, 8:56] = True
@@ -12,7 +12,7 @@ HOLE[8:56, 8:56] = True
 def corrected(correction):
     guesses = np.full((1, 64, 64, 3), 0.5, np.float32)
     outputs = (guesses + np.float32(correction)).astype(np.float32)
-    result = _corrected(outputs, guesses, HOLE[None])
+    result = correct_guess(outputs, guesses, HOLE[None])
     np.testing.assert_array_equal(result[0][~HOLE], guesses[0][~HOLE])
     return (result[0] - 0.5) / STRENGTH
 

@@ -84,6 +84,40 @@ def guess_windows(
     return np.stack([prior.complete(*face) for face in faces])
 
 
+def correct_guess(
+    outputs: NDArray[np.float32], guesses: NDArray[np.float32], holes: NDArray[np.bool_]
+) -> NDArray[np.float32]:
+    """Add a generator's correction to the guess as `unmask.run` does.
+
+    What alternates from pixel to pixel is left out, its colour is averaged inside the hole, and
+    60 % of it count.
+
+    Args:
+        outputs: (B, h, w, 3) what a generator made of the guesses, in [0, 1].
+        guesses: (B, h, w, 3) the first guesses, in [0, 1].
+        holes: (B, h, w) bool.
+
+    Returns:
+        (B, h, w, 3) float32, the guesses outside the holes; a little beyond [0, 1] at places.
+
+    Example:
+        >>> guesses = np.full((1, 32, 32, 3), 0.5, np.float32)
+        >>> holes = np.zeros((1, 32, 32), bool); holes[:, 8:24, 8:24] = True
+        >>> float(correct_guess(guesses + 0.1, guesses, holes)[0, 16, 16, 0].round(2))
+        0.56
+    """
+    result = guesses.copy()
+    for output, guess, hole, corrected in zip(outputs, guesses, holes, result, strict=True):
+        weight = hole.astype(np.float32)
+        correction = (output - guess) * weight[..., None]
+        correction = cv2.sepFilter2D(correction, -1, CHECKER_KERNEL, CHECKER_KERNEL)
+        correction *= weight[..., None]
+        brightness = (correction @ _LUMA)[..., None]
+        colour = correction - brightness
+        corrected += STRENGTH * (brightness + _mean_inside(colour, weight, COLOUR_REACH))
+    return result
+
+
 def _paint(
     model: keras.Model,
     images: NDArray[np.uint8],
@@ -100,25 +134,9 @@ def _paint(
         inputs.append(guesses.astype(np.float32) / 255.0)
     output = forward(model, *inputs)
     if guesses is not None:
-        output = _corrected(output, inputs[-1], holes)
+        output = correct_guess(output, inputs[-1], holes)
     painted = (np.clip(output, 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8)
     return np.where(holes[..., None], painted, images)
-
-
-def _corrected(
-    outputs: NDArray[np.float32], guesses: NDArray[np.float32], holes: NDArray[np.bool_]
-) -> NDArray[np.float32]:
-    """Add the correction to the guess: without checkers, its colour averaged inside the hole."""
-    result = guesses.copy()
-    for output, guess, hole, corrected in zip(outputs, guesses, holes, result, strict=True):
-        weight = hole.astype(np.float32)
-        correction = (output - guess) * weight[..., None]
-        correction = cv2.sepFilter2D(correction, -1, CHECKER_KERNEL, CHECKER_KERNEL)
-        correction *= weight[..., None]
-        brightness = (correction @ _LUMA)[..., None]
-        colour = correction - brightness
-        corrected += STRENGTH * (brightness + _mean_inside(colour, weight, COLOUR_REACH))
-    return result
 
 
 def _mean_inside(

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from unmask.inpainting.data import InpaintingData
 from unmask.inpainting.framing import WINDOW_SIDE
+from unmask.inpainting.predict import correct_guess
 from unmask.inpainting.prior import FirstGuess
 from unmask.training.faces import FaceRecord
 
@@ -19,6 +20,8 @@ _RED = np.array([1, 0, 0], np.float32)
 
 class SampleSheet:
     """The same few faces at every call: what is known, the first guess, the result, the truth.
+
+    The result of a generator that paints on the guess is shown as `unmask.run` would use it.
 
     Args:
         records: Faces with 98 landmarks; the first `rows` are shown.
@@ -42,7 +45,10 @@ class SampleSheet:
         """Return the sheet, (rows * side, 4 * side, 3) uint8."""
         batch = self._batch
         inputs = [batch.image, batch.mask, batch.landmark_map, batch.coarse]
-        output = np.asarray(generator.predict_on_batch(inputs[: len(generator.inputs)]))
+        inputs = inputs[: len(generator.inputs)]
+        output = np.asarray(generator.predict_on_batch(inputs), np.float32)
+        if len(inputs) == 4:
+            output = correct_guess(output, batch.coarse, batch.mask[..., 0] > 0)
         known = batch.image * (1 - batch.mask) + batch.mask
         # The landmarks that the generator is told, in red.
         known = np.where(batch.landmark_map > 0, _RED, known)
