@@ -6,6 +6,7 @@ import io
 import subprocess
 import sys
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from unmask import Unmasker, run
 from unmask.demo import portraits, wear_mask
 from unmask.errors import ImageError, WeightsError
 from unmask.image import load_image
+from unmask.landmarks.predict import locate_landmarks
 
 
 @pytest.fixture(scope="module")
@@ -114,6 +116,40 @@ def test_an_unmasked_face_stays(unmasker, portrait):
         warnings.simplefilter("ignore")
         found = unmasker(portrait.image)
     np.testing.assert_array_equal(found.image, portrait.image)
+
+
+@pytest.fixture
+def turned(monkeypatch):
+    """Let three views of every face disagree, as those of a profile do."""
+
+    def locate(*args, **kwargs):
+        found = locate_landmarks(*args, **kwargs)
+        unsure = np.minimum(found.confidence, np.float32(0.2))
+        return replace(found, spread=np.full(1, 0.02, np.float32), confidence=unsure)
+
+    monkeypatch.setattr("unmask.pipeline.locate_landmarks", locate)
+
+
+def test_a_turned_head_is_left_and_told_of(unmasker, masked, result, turned):
+    hidden = np.abs(masked.astype(int) - result.image).max(-1) > 0
+    with pytest.warns(UserWarning, match=r"1 masked face\(s\) left as found"):
+        plain, found = unmasker([np.full((80, 120, 3), 90, np.uint8), masked])
+    assert plain.skipped == found.faces == []
+    np.testing.assert_array_equal(found.image, masked)
+    ((x0, y0, x1, y1),) = found.skipped
+    rows, columns = np.nonzero(hidden)
+    # The hole is the mask grown by a few pixels of the crop.
+    edges = [columns.min(), rows.min(), columns.max(), rows.max()]
+    np.testing.assert_allclose([x0, y0, x1, y1], edges, atol=8)
+    assert "1 left as it is" in repr(found)
+    assert found.panel().axes[0].get_title().startswith("left as it is")
+
+
+def test_who_gives_the_mask_or_the_landmarks_decides(unmasker, masked, result, turned):
+    for given in ({"mask": result.faces[0].mask}, {"landmarks": result.faces[0].landmarks}):
+        found = unmasker(masked, **given)
+        assert len(found.faces) == 1
+        assert found.skipped == []
 
 
 def test_gender_can_be_chosen(unmasker, masked):

@@ -73,11 +73,13 @@ class PhotoReport:
     Attributes:
         job: The photo.
         faces: Number of masked faces that were completed.
+        skipped: Number of those that were left as they are, see `Result`.
         error: Why there is no result, with the file's name; None where there is one.
     """
 
     job: PhotoJob
     faces: int = 0
+    skipped: int = 0
     error: str | None = None
 
 
@@ -261,7 +263,10 @@ class PhotoCompleter:
             return _failure(job, job.source, outcome)
         try:
             if self.settings.json:
-                content = {"faces": [face.to_dict() for face in outcome.faces]}
+                content = {
+                    "faces": [face.to_dict() for face in outcome.faces],
+                    "skipped": [[round(v, 1) for v in box] for box in outcome.skipped],
+                }
                 write_text_atomic(_json(job), json.dumps(content, indent=2) + "\n")
             if self.settings.panel:
                 with atomic_path(_panel(job)) as temporary:
@@ -269,7 +274,7 @@ class PhotoCompleter:
             outcome.save(job.target)
         except (ImageError, OSError) as error:
             return _failure(job, job.target, error)
-        return PhotoReport(job, faces=len(outcome.faces))
+        return PhotoReport(job, faces=len(outcome.faces), skipped=len(outcome.skipped))
 
 
 @contextlib.contextmanager
@@ -281,8 +286,8 @@ def _without_remarks() -> Iterator[None]:
     tensorflow.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
-            # Photos without a masked face are in the report instead.
-            warnings.filterwarnings("ignore", message=".*no masked face found")
+            # Photos without a masked face, and masks that were left, are in the report instead.
+            warnings.filterwarnings("ignore", message=".*(no masked face|left as) found")
             yield
     finally:
         tensorflow.setLevel(level)

@@ -32,7 +32,8 @@ def draw_panel(result: Result, truth: NDArray[np.uint8] | None = None) -> Figure
     """
     if not result.faces:
         figure = Figure(figsize=(4, 4), layout="constrained")
-        _show(figure.subplots(), result.image, "no masked face")
+        title = "left as it is: turned or hidden too far" if result.skipped else "no masked face"
+        _show(figure.subplots(), result.image, title)
         return figure
     columns = len(_TITLES) - (truth is None)
     size = (2.6 * columns, 2.7 * len(result.faces))

@@ -75,21 +75,27 @@ class Result:
         faces: The faces that were completed, largest mask first; empty if none was found.
         original: (H, W, 3) uint8 RGB, the photo as it was read.
         icc_profile: The photo's colour profile, if any; `save` keeps it.
+        skipped: (x0, y0, x1, y1) of the masks that were found but left as they are, in photo
+            pixels: the head is turned or hidden so far that its landmarks cannot be told.
+            `unmask.run(mask=...)` or `landmarks=` completes them all the same.
     """
 
     image: NDArray[np.uint8] = field(repr=False)
     faces: list[Face]
     original: NDArray[np.uint8] = field(repr=False)
     icc_profile: bytes | None = field(default=None, repr=False)
+    skipped: list[tuple[float, float, float, float]] = field(default_factory=list)
 
     def __repr__(self) -> str:
         """Say what was found."""
         height, width = self.image.shape[:2]
+        skipped = f", {len(self.skipped)} left as it is" if self.skipped else ""
         if not self.faces:
-            return f"<Result {width}x{height}: no masked face>"
+            return f"<Result {width}x{height}: no masked face{skipped}>"
         listed = "; ".join(face.gender_label for face in self.faces)
         plural = "s" if len(self.faces) > 1 else ""
-        return f"<Result {width}x{height}: {len(self.faces)} masked face{plural} ({listed})>"
+        count = f"{len(self.faces)} masked face{plural}"
+        return f"<Result {width}x{height}: {count} ({listed}){skipped}>"
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the image, whole or not at all; the suffix decides the format.

@@ -49,6 +49,7 @@ class Subject:
         valid: (256, 256) bool, which of its pixels lie in the photo.
         mask: (256, 256) bool, the mask in the crop.
         score: How sure the mask is.
+        clear: Whether the landmarks are those of a face that the generators know.
         gender: Whose weights complete it.
         gender_confidence: How sure that is.
     """
@@ -60,6 +61,7 @@ class Subject:
     valid: NDArray[np.bool_]
     mask: NDArray[np.bool_]
     score: float
+    clear: bool = True
     gender: str = ""
     gender_confidence: float = 1.0
 
@@ -77,6 +79,14 @@ class Subject:
         )
 
     @property
+    def mask_box(self) -> tuple[float, float, float, float]:
+        """(x0, y0, x1, y1) of the mask in photo pixels, pixel centres at integers."""
+        rows, columns = np.nonzero(self.mask & self.valid)
+        corners = np.stack([columns, rows], axis=1).astype(np.float64)
+        low, high = (f(transform_points(corners, invert(self.matrix)), 0) for f in (np.min, np.max))
+        return float(low[0]), float(low[1]), float(high[0]), float(high[1])
+
+    @property
     def hole_share(self) -> float:
         """Share of the canonical crop that is mask, and in the photo."""
         return float((self.mask & self.valid).mean())
@@ -89,7 +99,12 @@ class Subject:
 
 
 def cut_subject(
-    photo: Photo, number: int, region: MaskRegion, landmarks: NDArray[np.float32]
+    photo: Photo,
+    number: int,
+    region: MaskRegion,
+    landmarks: NDArray[np.float32],
+    *,
+    clear: bool = True,
 ) -> Subject:
     """Cut the canonical crop around a found mask.
 
@@ -98,6 +113,7 @@ def cut_subject(
         number: Its number in the list.
         region: The mask.
         landmarks: (98 or 68, 2) points of the face that wears it, in photo pixels.
+        clear: See `Subject`.
     """
     matrix = canonical_matrix(landmarks)
     # The networks were trained on crops whose missing border is mirrored.
@@ -105,7 +121,7 @@ def cut_subject(
     mask = warp(region.mask.astype(np.float32), matrix, CROP_SIZE, border=cv2.BORDER_CONSTANT)
     valid = coverage(photo.pixels.shape, matrix, CROP_SIZE)
     score = max(region.score, region.certainty or 0.0)
-    return Subject(number, matrix, landmarks, crop, valid, mask > 0.5, score)
+    return Subject(number, matrix, landmarks, crop, valid, mask > 0.5, score, clear)
 
 
 @dataclass(frozen=True, eq=False)

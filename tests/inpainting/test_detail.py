@@ -18,7 +18,7 @@ from unmask.inpainting.losses import (
     hinge_discriminator_loss,
 )
 from unmask.inpainting.networks import NETWORKS, Networks
-from unmask.inpainting.predict import STRENGTH, correct_guess
+from unmask.inpainting.predict import COLOUR_SHARE, STRENGTH, correct_guess
 from unmask.inpainting.train import train
 from unmask.inpainting.trainer import Trainer
 from unmask.weights import load_weights
@@ -97,7 +97,9 @@ def test_training_sees_what_the_pipeline_pastes(config, batch):
     assert np.abs(output - coarse)[mask[..., 0] > 0].max() > 0.02
     tensors = [keras.ops.convert_to_tensor(a) for a in (*batch[:-1], np.ones_like(valid))]
     completed = np.asarray(trainer._complete(*tensors, training=False))
-    pasted = coarse + (correct_guess(output, coarse, mask[..., 0] > 0) - coarse) / STRENGTH
+    part = (correct_guess(output, coarse, mask[..., 0] > 0) - coarse) / STRENGTH
+    grey = part @ np.float32([0.299, 0.587, 0.114])[:, None]
+    pasted = coarse + grey + (part - grey) / COLOUR_SHARE
     inner = np.s_[:, 20:44, 20:44]  # blurs differ at the border of an image
     hole = np.broadcast_to(mask > 0, completed.shape)[inner]
     np.testing.assert_allclose(completed[inner][hole], pasted[inner][hole], atol=0.01)

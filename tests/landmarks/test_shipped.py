@@ -1,5 +1,6 @@
 """The shipped weights on a portrait whose landmarks were read off by hand."""
 
+import cv2
 import numpy as np
 import pytest
 from skimage.data import astronaut
@@ -57,11 +58,34 @@ def test_what_is_no_face_gets_little_confidence(model):
     assert empty[0] < 0.15 < 0.25 < face[0]
 
 
+def test_views_disagree_about_what_is_no_face(model):
+    noise = np.random.default_rng(0).integers(0, 255, (256, 256, 3), dtype=np.uint8)
+    found = locate_landmarks(model, noise, square_matrix((128, 128), 256), mirror=True,
+                             thorough=True)  # fmt: skip
+    assert found.spread[0] > 0.014
+
+
+def test_the_spread_is_a_share_of_the_crop(model):
+    """The same photo at twice the size has the same spread."""
+    large = cv2.resize(astronaut(), None, fx=2, fy=2, interpolation=cv2.INTER_CUBIC)
+    twice = GUESS.copy()
+    twice[:, :2] /= 2
+    spreads = [
+        locate_landmarks(model, photo, guess, mirror=True, thorough=True).spread[0]
+        for photo, guess in ((astronaut(), GUESS), (large, twice))
+    ]
+    assert spreads[1] == pytest.approx(spreads[0], rel=0.15)
+
+
 def test_a_thorough_look_agrees_with_the_quick_one_and_follows_turns(model):
     """Points of changed crops come back to the photo: the mean stays where the face is."""
     photo = astronaut()
-    quick = locate_landmarks(model, photo, GUESS, mirror=True).points[0]
-    thorough = locate_landmarks(model, photo, GUESS, mirror=True, thorough=True).points[0]
+    first = locate_landmarks(model, photo, GUESS, mirror=True)
+    assert first.spread is None
+    quick = first.points[0]
+    found = locate_landmarks(model, photo, GUESS, mirror=True, thorough=True)
+    thorough = found.points[0]
+    assert 0 < found.spread[0] < 0.008
     eyes = np.linalg.norm(quick[60] - quick[72])
     distance = np.linalg.norm(thorough - quick, axis=1) / eyes
     assert 0 < distance.mean() < 0.03

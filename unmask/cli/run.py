@@ -15,8 +15,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "run",
         help="complete the masked faces of photos",
         description="Complete the masked faces of photos. A photo without a masked face is"
-        " written unchanged; one that cannot be read is reported, and the others go on. The exit"
-        " status is 1 then.",
+        " written unchanged, and faces that are turned or hidden too far are left as they are. A"
+        " photo that cannot be read is reported, and the others go on. The exit status is 1 then.",
     )
     parser.add_argument(
         "inputs", nargs="+", type=Path, metavar="IN", help="photos, or folders of photos"
@@ -91,17 +91,20 @@ def main(args: argparse.Namespace) -> int:
     reports = complete_photos(
         jobs, settings, engine=args.engine, workers=args.workers, ray_address=args.ray_address
     )
-    failed = empty = 0
+    failed = empty = skipped = 0
     for report in track(reports, "completing", len(jobs), disable=not sys.stderr.isatty()):
         if report.error:
             failed += 1
             print(f"unmask: {report.error}", file=sys.stderr)
         else:
-            empty += not report.faces
+            empty += not report.faces and not report.skipped
+            skipped += report.skipped
     if done:
         print(f"{len(done)} of {len(photos)} photos had their results already")
     without = f", {empty} without a masked face" if empty else ""
     print(f"{len(jobs) - failed} of {len(jobs)} photos written{without}")
+    if skipped:
+        print(f"{skipped} masked faces left as they are: turned or hidden too far")
     return 1 if failed else 0
 
 

@@ -112,7 +112,7 @@ def measure(unmasker: Unmasker, scene: Scene) -> FaceMeasures:
     for condition in CONDITIONS:
         with warnings.catch_warnings():
             # A face that is not found is counted instead.
-            warnings.filterwarnings("ignore", message=".*no masked face found")
+            warnings.filterwarnings("ignore", message=".*(no masked face|left as) found")
             result = unmasker(scene.photo, **_given(scene, condition))
         scores[condition.name] = _score(scene, scene.crop(result.image))
         if not condition.true:

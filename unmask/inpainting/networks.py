@@ -57,7 +57,7 @@ _ALL = (
 )
 
 NETWORKS: Mapping[str, Networks] = MappingProxyType({pair.name: pair for pair in _ALL})
-"""`lite` and `lite-aot` (width 32, three blocks, painting on the first guess), `lite-detail` (the
-generator of `lite` in its last phase), `lite-plain` (as
-published but for the width of 32, without a guess), `paper` and `paper-aot` (as published, and with
-AOT blocks), `aot-gan` (the plain network, which ignores landmarks)."""
+"""`lite` and `lite-aot` (width 32, two blocks, painting on the first guess), `lite-detail` (the
+generator of `lite` in its last phase), `lite-plain` (as published but for the width of 32, without
+a guess), `paper` and `paper-aot` (as published, and with AOT blocks), `aot-gan` (the plain network,
+which ignores landmarks)."""
