@@ -14,7 +14,7 @@ from PIL import Image
 
 from unmask import Unmasker, run
 from unmask.demo import portraits, wear_mask
-from unmask.errors import ImageError, WeightsError
+from unmask.errors import ImageError, PhotoWarning, WeightsError
 from unmask.image import load_image
 from unmask.landmarks.predict import locate_landmarks
 
@@ -132,7 +132,7 @@ def turned(monkeypatch):
 
 def test_a_turned_head_is_left_and_told_of(unmasker, masked, result, turned):
     hidden = np.abs(masked.astype(int) - result.image).max(-1) > 0
-    with pytest.warns(UserWarning, match=r"1 masked face\(s\) left as found"):
+    with pytest.warns(PhotoWarning, match=r"1 masked face\(s\) left as found"):
         plain, found = unmasker([np.full((80, 120, 3), 90, np.uint8), masked])
     assert plain.skipped == found.faces == []
     np.testing.assert_array_equal(found.image, masked)
@@ -141,7 +141,7 @@ def test_a_turned_head_is_left_and_told_of(unmasker, masked, result, turned):
     # The hole is the mask grown by a few pixels of the crop.
     edges = [columns.min(), rows.min(), columns.max(), rows.max()]
     np.testing.assert_allclose([x0, y0, x1, y1], edges, atol=8)
-    assert "1 left as it is" in repr(found)
+    assert "1 left as found" in repr(found)
     assert found.panel().axes[0].get_title().startswith("left as it is")
 
 

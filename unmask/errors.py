@@ -1,4 +1,4 @@
-"""The errors this package raises on purpose; everything else is a bug."""
+"""The errors this package raises on purpose, everything else is a bug; and its warning."""
 
 from __future__ import annotations
 
@@ -21,3 +21,7 @@ class WeightsError(UnmaskError, ValueError):
 
 class DataError(UnmaskError, ValueError):
     """A data set folder or table lacks something that training or evaluation needs."""
+
+
+class PhotoWarning(UserWarning):
+    """A photo, or a masked face in it, came back as it was: none was found, or it was skipped."""

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unmask.engines import work_through
-from unmask.errors import ImageError, UnmaskError, WeightsError
+from unmask.errors import ImageError, PhotoWarning, UnmaskError, WeightsError
 from unmask.image import IMAGE_SUFFIXES, Photo, load_photo
 from unmask.io import atomic_path, write_text_atomic
 from unmask.presets import get_preset
@@ -287,7 +287,7 @@ def _without_remarks() -> Iterator[None]:
     try:
         with warnings.catch_warnings():
             # Photos without a masked face, and masks that were left, are in the report instead.
-            warnings.filterwarnings("ignore", message=".*(no masked face|left as) found")
+            warnings.simplefilter("ignore", PhotoWarning)
             yield
     finally:
         tensorflow.setLevel(level)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from unmask.errors import PhotoWarning
 from unmask.face import canonical_matrix, matrix_from_mask_box, paste_back, scale_of
 from unmask.gender.files import load_gender
 from unmask.gender.predict import predict_gender
@@ -218,13 +219,13 @@ class Unmasker:
         results = [replace(r, skipped=boxes) for r, boxes in zip(completed, left, strict=True)]
         for photo, result in zip(photos, results, strict=True):
             if result.skipped:
-                warnings.warn(
-                    f"{photo.name}: {len(result.skipped)} masked face(s) left as found, turned or "
-                    "hidden too far; with mask= or landmarks= they are completed all the same",
-                    stacklevel=4,
+                text = (
+                    f"{len(result.skipped)} masked face(s) left as found, turned or hidden too far;"
+                    " with mask= or landmarks= they are completed all the same"
                 )
+                warnings.warn(f"{photo.name}: {text}", PhotoWarning, stacklevel=4)
             elif not result.faces:
-                warnings.warn(f"{photo.name}: no masked face found", stacklevel=4)
+                warnings.warn(f"{photo.name}: no masked face found", PhotoWarning, stacklevel=4)
         return results
 
     def _find(

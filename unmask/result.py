@@ -88,14 +88,15 @@ class Result:
 
     def __repr__(self) -> str:
         """Say what was found."""
+        found = []
+        if self.faces:
+            listed = "; ".join(face.gender_label for face in self.faces)
+            plural = "s" if len(self.faces) > 1 else ""
+            found.append(f"{len(self.faces)} masked face{plural} ({listed})")
+        if self.skipped:
+            found.append(f"{len(self.skipped)} left as found")
         height, width = self.image.shape[:2]
-        skipped = f", {len(self.skipped)} left as it is" if self.skipped else ""
-        if not self.faces:
-            return f"<Result {width}x{height}: no masked face{skipped}>"
-        listed = "; ".join(face.gender_label for face in self.faces)
-        plural = "s" if len(self.faces) > 1 else ""
-        count = f"{len(self.faces)} masked face{plural}"
-        return f"<Result {width}x{height}: {count} ({listed}){skipped}>"
+        return f"<Result {width}x{height}: {', '.join(found) or 'no masked face'}>"
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the image, whole or not at all; the suffix decides the format.

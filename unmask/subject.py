@@ -82,9 +82,10 @@ class Subject:
     def mask_box(self) -> tuple[float, float, float, float]:
         """(x0, y0, x1, y1) of the mask in photo pixels, pixel centres at integers."""
         rows, columns = np.nonzero(self.mask & self.valid)
-        corners = np.stack([columns, rows], axis=1).astype(np.float64)
-        low, high = (f(transform_points(corners, invert(self.matrix)), 0) for f in (np.min, np.max))
-        return float(low[0]), float(low[1]), float(high[0]), float(high[1])
+        pixels = np.stack([columns, rows], axis=1).astype(np.float64)
+        points = transform_points(pixels, invert(self.matrix))
+        (x0, y0), (x1, y1) = points.min(0), points.max(0)
+        return float(x0), float(y0), float(x1), float(y1)
 
     @property
     def hole_share(self) -> float:

@@ -104,7 +104,7 @@ def main(args: argparse.Namespace) -> int:
     without = f", {empty} without a masked face" if empty else ""
     print(f"{len(jobs) - failed} of {len(jobs)} photos written{without}")
     if skipped:
-        print(f"{skipped} masked faces left as they are: turned or hidden too far")
+        print(f"masked faces left as found, turned or hidden too far: {skipped}")
     return 1 if failed else 0
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from unmask.errors import PhotoWarning
 from unmask.evaluation.scenes import Scene
 from unmask.face import CROP_SIZE, scale_of
 from unmask.inpainting.baselines import fill_mean_color, fill_telea
@@ -112,7 +113,7 @@ def measure(unmasker: Unmasker, scene: Scene) -> FaceMeasures:
     for condition in CONDITIONS:
         with warnings.catch_warnings():
             # A face that is not found is counted instead.
-            warnings.filterwarnings("ignore", message=".*(no masked face|left as) found")
+            warnings.simplefilter("ignore", PhotoWarning)
             result = unmasker(scene.photo, **_given(scene, condition))
         scores[condition.name] = _score(scene, scene.crop(result.image))
         if not condition.true:
