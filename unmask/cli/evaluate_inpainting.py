@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from unmask.cli.arguments import add_name_genders, gender_weights
+
 if TYPE_CHECKING:
     import keras
     import numpy as np
@@ -56,6 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--out", type=Path, required=True, help="folder for the results")
     parser.add_argument("--split", default="val", help="split of the faces (val)")
+    add_name_genders(parser, default=False)
     parser.add_argument("--count", type=int, default=240, help="number of faces (240)")
 
 
@@ -89,6 +92,8 @@ def _complete(args: argparse.Namespace) -> tuple[Cases, dict[str, NDArray[np.uin
     from rich.console import Console
     from rich.progress import track
 
+    from unmask.gender.files import load_gender
+    from unmask.gender.naming import name_genders
     from unmask.inpainting.coarse import load_first_guess
     from unmask.inpainting.evaluate import choose_faces, make_cases
     from unmask.training.faces import read_face_folder
@@ -98,6 +103,8 @@ def _complete(args: argparse.Namespace) -> tuple[Cases, dict[str, NDArray[np.uin
     prior = load_first_guess(args.prior or find("lite", "prior").path, coarse)
     methods = _methods(args, prior)
     records = [r for folder in args.data for r in read_face_folder(folder, split=args.split)]
+    if (named := gender_weights(args)) is not None:
+        records = name_genders(records, load_gender(named))
     cases = make_cases(choose_faces(records, args.count), prior)
     work = [(name, method, cases) for name, method in methods.items()]
     guidable = [name for name in _GUIDED if name in methods]

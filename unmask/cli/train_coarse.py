@@ -6,10 +6,12 @@ import argparse
 import sys
 from pathlib import Path
 
+from unmask.cli.arguments import FOLDERS, add_name_genders, gender_weights
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this command's arguments."""
-    parser.add_argument("--data", type=Path, nargs="+", required=True, help="face folders")
+    parser.add_argument("--data", type=Path, nargs="+", required=True, help=FOLDERS)
     parser.add_argument("--out", type=Path, required=True, help="folder for samples and weights")
     parser.add_argument("--minutes", type=float, default=20.0, help="time budget of steps (20)")
     parser.add_argument("--samples", type=int, default=30_000, help="samples to draw (30000)")
@@ -35,6 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--turned", type=int, default=3, help="turned heads for each frontal one's showing (3)"
     )
+    add_name_genders(parser, default=True)
     parser.add_argument("--seed", type=int, default=0, help="seed (0)")
     parser.add_argument(
         "--policy", default="mixed_bfloat16", help="Keras dtype policy (mixed_bfloat16)"
@@ -68,6 +71,7 @@ def main(args: argparse.Namespace) -> int:
                 loose=args.loose,
                 turned=args.turned,
             ),
+            gender_weights=gender_weights(args),
             policy=args.policy,
             seed=args.seed,
         )

@@ -8,6 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from unmask.cli.arguments import FOLDERS, add_name_genders, gender_weights
+
 if TYPE_CHECKING:
     from unmask.inpainting.data import Variety
     from unmask.inpainting.networks import Networks
@@ -16,9 +18,10 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
-    parser.add_argument("--data", type=Path, nargs="+", required=True, help="face folders")
+    parser.add_argument("--data", type=Path, nargs="+", required=True, help=FOLDERS)
     parser.add_argument("--out", type=Path, required=True, help="folder for the results")
     parser.add_argument("--gender", choices=("male", "female"), help="faces to train on")
+    add_name_genders(parser, default=True)
     parser.add_argument("--seed", type=int, default=0, help="seed of weights and samples (0)")
     _add_network_arguments(parser.add_argument_group("networks"))
     _add_budget_arguments(parser.add_argument_group("budget"))
@@ -183,6 +186,7 @@ def _config(args: argparse.Namespace) -> TrainConfig:
         out=args.out,
         networks=_networks(args),
         gender=args.gender,
+        gender_weights=gender_weights(args) if args.gender else None,
         minutes=args.minutes,
         steps=args.steps,
         side=args.side,

@@ -32,6 +32,12 @@ Samples = Mapping[str, NDArray[np.uint8]]
 _PER_FILE = 500
 # Some samples lose their landmarks, because `unmask.run` may be called without any.
 _BLIND = 0.05
+# And some their gender: else it would tell from which collection a face comes, and real photos
+# would be completed like those of the collection with the labels.
+_NAMELESS = 0.3
+# Spread of the exposure and of each channel's gain, in natural logarithms, and of the saturation.
+_EXPOSURE, _CAST, _SATURATION = 0.12, 0.05, 0.2
+_LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 
 def draw_samples(
@@ -133,11 +139,27 @@ class CoarseBatches(keras.utils.PyDataset):
         for array in (*inputs[:3], wanted):
             array[mirrored] = array[mirrored][:, :, ::-1]
         inputs[2][rng.random(self._batch_size) < _BLIND] = 0.0
+        inputs[3][rng.random(self._batch_size) < _NAMELESS] = 0.0
+        colours = _random_colours(self._batch_size, rng)
+        for array in (inputs[0], wanted[..., :3]):
+            array[:] = np.clip(np.einsum("nhwc,ncd->nhwd", array, colours), 0.0, 1.0)
         return inputs, wanted
 
     def on_epoch_end(self) -> None:
         """Go on with other samples."""
         self._epoch += 1
+
+
+def _random_colours(count: int, rng: np.random.Generator) -> NDArray[np.float32]:
+    """Return (N, 3, 3) matrices that change exposure, colour cast and saturation of RGB rows.
+
+    The linear guess follows such changes, so that guess and truth may be changed alike.
+    """
+    gains = np.exp(rng.normal(0, _EXPOSURE, (count, 1)) + rng.normal(0, _CAST, (count, 3)))
+    saturation = rng.uniform(1 - _SATURATION, 1 + _SATURATION, (count, 1, 1))
+    grey = np.repeat(_LUMA[:, None], 3, axis=1)
+    mixed = saturation * np.eye(3) + (1 - saturation) * grey
+    return (mixed * gains[:, None, :]).astype(np.float32)
 
 
 def _batch(

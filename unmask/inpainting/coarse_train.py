@@ -14,6 +14,8 @@ from keras import ops
 from numpy.typing import NDArray
 
 from unmask.errors import DataError
+from unmask.gender.files import load_gender
+from unmask.gender.naming import name_genders
 from unmask.inpainting.coarse import COARSE, build_coarse
 from unmask.inpainting.coarse_data import CoarseBatches, draw_samples, read_samples
 from unmask.inpainting.data import Variety
@@ -44,6 +46,8 @@ class CoarseTraining:
         average: Momentum of the running average of the weights, which is what is kept.
         init: Weights to start from; random ones when None.
         variety: Holes other than masks, and predicted landmarks.
+        gender_weights: File of a gender network that names the faces of unknown gender; None to
+            leave them so.
         policy: Keras dtype policy.
         seed: Seed of the first weights and of the samples.
         network: Arguments of `build_coarse`.
@@ -63,6 +67,7 @@ class CoarseTraining:
     average: float = 0.99
     init: Path | None = None
     variety: Variety = field(default_factory=Variety)
+    gender_weights: Path | None = None
     policy: str = "mixed_bfloat16"
     seed: int = 0
     network: dict[str, Any] = field(default_factory=lambda: dict(COARSE))
@@ -157,6 +162,8 @@ def _samples(config: CoarseTraining, split: str, count: int) -> dict[str, NDArra
     records = [r for folder in config.folders for r in read_face_folder(folder, split=split)]
     if not records:
         raise DataError(f"no faces in the {split} split of {list(map(str, config.folders))}")
+    if config.gender_weights is not None:
+        records = name_genders(records, load_gender(config.gender_weights))
     files = draw_samples(
         records, LinearPrior.load(config.prior), config.out / split, count,
         seed=config.seed, variety=config.variety,

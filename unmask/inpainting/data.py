@@ -157,7 +157,9 @@ class InpaintingData:
         if wrong is not None:
             raise DataError(f"{wrong.path}: needs 98 landmarks, has {len(wrong.landmarks)}")
         self._records = list(records)
-        self._images = [load_image(record.path) for record in self._records]
+        # Faces may be listed repeatedly, to count more.
+        images = {path: load_image(path) for path in {r.path: None for r in self._records}}
+        self._images = [images[record.path] for record in self._records]
         self._prior, self._seed, self._augment = prior, seed, augment
         self._variety = variety
         times = [variety.turned if is_turned(r.landmarks) else 1 for r in self._records]

@@ -10,6 +10,8 @@ from dataclasses import fields
 from pathlib import Path
 
 from unmask.errors import DataError
+from unmask.gender.files import load_gender
+from unmask.gender.naming import name_genders
 from unmask.image import save_image
 from unmask.inpainting.coarse import load_first_guess
 from unmask.inpainting.data import InpaintingData
@@ -27,14 +29,26 @@ _LOG = logging.getLogger(__name__)
 
 
 def load_records(
-    folders: Sequence[Path], split: str, gender: str | None = None
+    folders: Sequence[Path],
+    split: str,
+    gender: str | None = None,
+    gender_weights: Path | None = None,
 ) -> list[FaceRecord]:
     """Read the faces of one split, of one gender where asked for.
 
+    Args:
+        folders: Face folders; one that is named twice counts twice.
+        split: "train", "val" or "test".
+        gender: "male" or "female"; faces of unknown gender are left out then.
+        gender_weights: File of a gender network that names the faces of unknown gender first.
+
     Raises:
         DataError: None is left.
+        WeightsError: `gender_weights` is missing or does not fit.
     """
     records = [r for folder in folders for r in read_face_folder(folder, split=split)]
+    if gender_weights is not None:
+        records = name_genders(records, load_gender(gender_weights))
     kept = [r for r in records if gender is None or r.gender == gender]
     if not kept:
         raise DataError(
@@ -62,7 +76,7 @@ def train(config: TrainConfig, report: Callable[[str], None] = _LOG.info) -> Pat
         WeightsError: A weight file, or the checkpoint in `out`, does not fit the settings.
     """
     prior = load_first_guess(config.prior, config.coarse).for_gender(config.gender)
-    records = load_records(config.folders, "train", config.gender)
+    records = load_records(config.folders, "train", config.gender, config.gender_weights)
     data = InpaintingData(records, prior, seed=config.seed, variety=config.variety)
     trainer = (DetailTrainer if config.networks.detail else Trainer)(config)
     if _checkpoint(config).is_file():
@@ -159,7 +173,7 @@ def _sheet(
     if config.sheet_minutes is None:
         return None
     try:
-        held_out = load_records(config.folders, "val", config.gender)
+        held_out = load_records(config.folders, "val", config.gender, config.gender_weights)
     except DataError:
         held_out = list(records)
     spread = held_out[:: max(len(held_out) // 6, 1)]

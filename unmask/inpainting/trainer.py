@@ -39,6 +39,8 @@ class TrainConfig:
         out: Folder for checkpoints, history, sample sheets and the weights.
         networks: The pair of networks to train.
         gender: Train on these faces only; None for all.
+        gender_weights: File of a gender network that names the faces of unknown gender, so that
+            they count; None to leave them so.
         minutes: Wall-clock budget of all calls with this folder together; the learning rate
             falls over it.
         steps: The same in steps, in place of minutes. Only then is an interrupted training the
@@ -74,6 +76,7 @@ class TrainConfig:
     out: Path
     networks: Networks = NETWORKS["lite"]
     gender: str | None = None
+    gender_weights: Path | None = None
     minutes: float = 30.0
     steps: int | None = None
     side: int = WINDOW_SIDE
