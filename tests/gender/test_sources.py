@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import shutil
+
 import cv2
 import numpy as np
 import pytest
 
 from unmask.errors import DataError
 from unmask.gender.data import MARGIN, notebook_augmentation, stored_views, views_of_arrays
+from unmask.gender.files import load_gender
+from unmask.gender.naming import name_genders
 from unmask.gender.sources import labels_of, lacks_landmarks, read_faces
+from unmask.training.faces import read_face_folder
+from unmask.weights import find
 
 
 def write(path, grey: int) -> None:
@@ -69,6 +75,24 @@ def test_table(authors):
         read_faces([table], "train")
     with pytest.raises(DataError, match=r"none\.csv: cannot be read"):
         read_faces([authors / "none.csv"], "train")
+
+
+def test_a_network_names_faces_without_a_label(authors, face_data, tmp_path):
+    folder = tmp_path / "faces"
+    shutil.copytree(face_data / "faces", folder)
+    (folder / "labels.csv").unlink()
+    table = authors / "faces.csv"
+    table.write_text("file,gender\nTraining/male/0.png,male\nTraining/male/1.png,\n", "utf-8")
+    with pytest.raises(DataError, match="no face with a known gender"):
+        read_faces([folder], "train")
+    weights = find("lite", "gender").path
+    named = read_faces([table, folder], "train", names=weights)
+    faces = read_face_folder(folder, split="train")
+    sure = name_genders(faces, load_gender(weights), least=0.9)
+    wanted = {r.path: r.gender for r in sure if r.gender}
+    assert 4 <= len(wanted) < len(faces)  # the darkened copies leave doubts
+    # Without landmarks a face cannot be looked at, and stays without a name.
+    assert {r.path: r.gender for r in named} == {authors / "Training/male/0.png": "male", **wanted}
 
 
 def test_which_sources_have_no_landmarks(authors, face_data):

@@ -43,6 +43,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--init", type=Path, help="compact: weight file to start from")
     parser.add_argument(
+        "--names",
+        type=Path,
+        metavar="FILE",
+        help="compact: weights of a gender network whose answers, where it is 90 %% sure of the"
+        " bare face, are the labels of faces that have none",
+    )
+    parser.add_argument(
         "--precision",
         default="mixed_bfloat16",
         help='Keras dtype policy, e.g. "float32" (%(default)s)',
@@ -112,6 +119,7 @@ def _train_on_images(args: argparse.Namespace) -> GenderReport:
             data=args.data,
             out=args.out,
             init=args.init,
+            names=args.names,
             classifier=None if compact else args.end_to_end,
             frozen_until=args.frozen_until,
             minutes=args.minutes,

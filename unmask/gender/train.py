@@ -37,7 +37,7 @@ from unmask.training.precision import precision
 from unmask.weights import load_arrays, load_weights, save_weights
 
 _UNTIL_THE_CLOCK_ENDS_IT = 1_000_000
-_PLACES = ("data", "out", "init", "classifier")
+_PLACES = ("data", "out", "init", "classifier", "names")
 # Settings that concern one kind of network alone.
 _COMPACT_ONLY, _CLASSIFIER_ONLY = ("network",), ("frozen_until",)
 # What `load_classifier` must know of a classifier.
@@ -56,6 +56,9 @@ class TrainConfig:
         classifier: File of the paper's classifier, as `unmask.gender.train_head` writes it, which
             is trained on in place of the compact network.
         frozen_until: Layer of its InceptionV3 after which all convolutions are trained.
+        names: Weight file of a gender network that gives names to training faces without a label,
+            see `unmask.gender.sources.read_faces`; they are then shown under masks too. None to
+            leave such faces out.
         folders: Face folders inside `data`.
         folder_weights: How often a face of each folder is shown, relative to the others, before
             genders are balanced within age groups.
@@ -79,6 +82,7 @@ class TrainConfig:
     init: Path | None = None
     classifier: Path | None = None
     frozen_until: str = "mixed2"
+    names: Path | None = None
     folders: tuple[str, ...] = ("faces_male", "faces_female", "faces_wide")
     folder_weights: tuple[float, ...] = (1.0, 1.0, 3.0)
     minutes: float = 12.0
@@ -125,7 +129,7 @@ def train(config: TrainConfig) -> GenderReport:
     """
     keras.utils.set_random_seed(config.seed)
     records, held_back = split_off_calibration(
-        read_faces([config.data / name for name in config.folders], "train")
+        read_faces([config.data / name for name in config.folders], "train", names=config.names)
     )
     config.out.mkdir(parents=True, exist_ok=True)
     views, calibration = (
