@@ -18,8 +18,8 @@ from unmask.training.faces import FaceRecord, read_face_folder
 
 GENDERS = ("female", "male")
 _AUTHORS_SPLITS = {"train": "Training", "val": "Validation"}
-# Of 247 labelled bare faces in wide framing that the first shipped weights were so sure of, 246 were
-# named as labelled; all but 20 or so of them had trained those weights.
+# Of 247 labelled bare faces in wide framing that the first shipped weights were so sure of, 246
+# were named as labelled; all but 22 of them had trained those weights.
 _SURE = 0.9
 _NO_LANDMARKS = np.zeros((0, 2), np.float32)
 
