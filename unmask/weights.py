@@ -61,6 +61,7 @@ class WeightFile:
         size: Its expected size in bytes.
         licence: Terms of use that come with its training data.
         card: The model card beside it.
+        recipe: The recipe that made it, "" where none is named.
     """
 
     preset: str
@@ -70,6 +71,7 @@ class WeightFile:
     size: int
     licence: str
     card: Path
+    recipe: str = ""
 
 
 def save_arrays(
@@ -101,6 +103,22 @@ def load_arrays(
         with safe_open(str(path), framework="numpy") as archive:
             arrays = {name: archive.get_tensor(name) for name in archive.keys()}  # noqa: SIM118
             return arrays, dict(archive.metadata() or {})
+    except (SafetensorError, OSError, ValueError) as error:
+        raise WeightsError(f"{path}: not a readable safetensors file ({error})") from error
+
+
+def load_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
+    """Read the metadata of a safetensors file, and none of its arrays.
+
+    Raises:
+        WeightsError: The file is missing or is not a safetensors archive.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    _require_file(Path(path))
+    try:
+        with safe_open(str(path), framework="numpy") as archive:
+            return dict(archive.metadata() or {})
     except (SafetensorError, OSError, ValueError) as error:
         raise WeightsError(f"{path}: not a readable safetensors file ({error})") from error
 

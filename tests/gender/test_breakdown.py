@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from unmask.gender.breakdown import evaluate_groups, markdown, reliability_figure
-from unmask.training.faces import FaceRecord
+from unmask.data.faces import FaceRecord
 
 
 def face(gender: str, age: int | None, race: int | None) -> FaceRecord:

@@ -8,7 +8,7 @@ import pytest
 from unmask.gender.files import load_gender
 from unmask.gender.naming import name_genders
 from unmask.gender.predict import predict_gender
-from unmask.training.faces import load_canonical, read_face_folder
+from unmask.data.faces import load_canonical, read_face_folder
 from unmask.weights import find
 
 

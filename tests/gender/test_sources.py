@@ -13,7 +13,7 @@ from unmask.gender.data import MARGIN, notebook_augmentation, stored_views, view
 from unmask.gender.files import load_gender
 from unmask.gender.naming import name_genders
 from unmask.gender.sources import labels_of, lacks_landmarks, read_faces
-from unmask.training.faces import read_face_folder
+from unmask.data.faces import read_face_folder
 from unmask.weights import find
 
 

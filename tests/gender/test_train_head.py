@@ -30,7 +30,7 @@ from unmask.inception import (
     split_top,
     train_after,
 )
-from unmask.training.faces import load_canonical
+from unmask.data.faces import load_canonical
 from unmask.weights import load_arrays, load_weights
 
 SIZE = 75

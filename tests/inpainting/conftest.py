@@ -17,7 +17,7 @@ from unmask.inpainting.framing import WINDOW_SIDE
 from unmask.inpainting.networks import Networks
 from unmask.inpainting.prior import PRIOR_SIDE, LinearPrior, landmark_vector
 from unmask.inpainting.trainer import TrainConfig
-from unmask.training.faces import FaceRecord, read_face_folder
+from unmask.data.faces import FaceRecord, read_face_folder
 
 
 def face_points(x: float, y: float, width: float) -> NDArray[np.float32]:

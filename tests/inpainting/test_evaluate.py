@@ -23,7 +23,7 @@ from unmask.inpainting.features import CompressedVgg
 from unmask.inpainting.generator import build_generator
 from unmask.inpainting.predict import complete_windows, guess_windows
 from unmask.metrics import psnr_hole
-from unmask.training.faces import read_face_folder
+from unmask.data.faces import read_face_folder
 
 
 @pytest.fixture(scope="module")

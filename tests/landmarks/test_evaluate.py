@@ -22,7 +22,7 @@ from unmask.landmarks.evaluate import (
 from unmask.landmarks.onnx import PfldLocator
 from unmask.landmarks.readers import WflwFace
 from unmask.metrics import area_under_curve
-from unmask.training.faces import FaceRecord
+from unmask.data.faces import FaceRecord
 
 
 def faces(count, seed=0):

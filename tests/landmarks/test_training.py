@@ -28,7 +28,7 @@ from unmask.landmarks.model import build_fan
 from unmask.landmarks.occlusion import add_hand
 from unmask.landmarks.predict import locate_landmarks, predict_landmarks
 from unmask.landmarks.train import LandmarkLoss, TrainConfig, train
-from unmask.training.pose import is_turned
+from unmask.data.pose import is_turned
 from unmask.weights import load_weights, save_weights
 
 

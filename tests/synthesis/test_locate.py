@@ -14,7 +14,7 @@ from unmask.synthesis.locate import FaceLocator
 from unmask.synthesis.pairs import write_pairs
 from unmask.synthesis.sources import FRAMINGS, read_source
 from unmask.synthesis.worker import SynthesisSettings
-from unmask.training.faces import read_face_folder
+from unmask.data.faces import read_face_folder
 
 
 @pytest.fixture(scope="module")

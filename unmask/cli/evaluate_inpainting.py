@@ -96,7 +96,7 @@ def _complete(args: argparse.Namespace) -> tuple[Cases, dict[str, NDArray[np.uin
     from unmask.gender.naming import name_genders
     from unmask.inpainting.coarse import load_first_guess
     from unmask.inpainting.evaluate import choose_faces, make_cases
-    from unmask.training.faces import read_face_folder
+    from unmask.data.faces import read_face_folder
     from unmask.weights import find
 
     coarse = None if args.linear else args.coarse or find("lite", "coarse").path

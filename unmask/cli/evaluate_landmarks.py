@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from unmask.landmarks.evaluate import LandmarkScores, Locator
-    from unmask.training.faces import FaceRecord
+    from unmask.data.faces import FaceRecord
 
 _FITTED_ON = 200  # training faces that the learnt correspondence is fitted on
 
@@ -108,7 +108,7 @@ def _on_folder(args: argparse.Namespace, locator: Locator) -> dict[str, Landmark
     """Rows of one network on the faces of a folder."""
     from unmask.errors import DataError
     from unmask.landmarks.evaluate import locate_all, score_located
-    from unmask.training.faces import read_face_folder
+    from unmask.data.faces import read_face_folder
 
     records = _spread(read_face_folder(args.data, split=args.split), args.count)
     if not records:

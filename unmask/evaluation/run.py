@@ -19,7 +19,7 @@ from unmask.io import write_text_atomic
 from unmask.pipeline import Unmasker
 from unmask.synthesis import MaskSynthesizer
 from unmask.synthesis.journal import Journal
-from unmask.training.faces import FaceRecord
+from unmask.data.faces import FaceRecord
 from unmask.weights import read_manifest
 
 JOURNAL_FILE = "faces.jsonl"

@@ -17,7 +17,7 @@ from unmask.inpainting.framing import HOLE_GROWTH
 from unmask.synthesis import MaskSynthesizer
 from unmask.synthesis.pairs import SETTINGS_FILE
 from unmask.synthesis.worker import number_of
-from unmask.training.faces import FaceRecord, read_face_folder
+from unmask.data.faces import FaceRecord, read_face_folder
 
 _IMAGES, _MASKED, _MASKS = "images", "masked", "masks"
 

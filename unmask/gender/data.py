@@ -27,7 +27,7 @@ from unmask.gender.sources import has_landmarks, labels_of
 from unmask.image import load_image
 from unmask.io import atomic_path
 from unmask.synthesis import MaskSynthesizer
-from unmask.training.faces import FaceRecord, load_canonical
+from unmask.data.faces import FaceRecord, load_canonical
 
 # With a margin, so that a turned or shifted window finds real pixels.
 _SOURCE_SIDE = VIEW[2] + 2 * MARGIN

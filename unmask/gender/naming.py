@@ -10,7 +10,7 @@ import numpy as np
 
 from unmask.gender import UNCERTAIN_BELOW
 from unmask.gender.predict import predict_gender
-from unmask.training.faces import FaceRecord, load_canonical
+from unmask.data.faces import FaceRecord, load_canonical
 
 _AT_ONCE = 64
 

@@ -14,7 +14,7 @@ from unmask.errors import DataError
 from unmask.gender.files import load_gender
 from unmask.gender.naming import name_genders
 from unmask.image import find_images
-from unmask.training.faces import FaceRecord, read_face_folder
+from unmask.data.faces import FaceRecord, read_face_folder
 
 GENDERS = ("female", "male")
 _AUTHORS_SPLITS = {"train": "Training", "val": "Validation"}
@@ -33,7 +33,7 @@ def read_faces(
     """Read the faces with a known gender.
 
     Args:
-        sources: Each one of: a folder in the layout of `unmask.training.faces.read_face_folder`;
+        sources: Each one of: a folder in the layout of `unmask.data.faces.read_face_folder`;
             a folder in the layout of the authors' data set (`read_class_folders`); a `.csv` file
             (`read_table`).
         split: "train" or "val".

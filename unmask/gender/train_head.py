@@ -28,7 +28,7 @@ from unmask.gender.sources import read_faces
 from unmask.inception import build_inception, empty_convolutions, split_top
 from unmask.io import write_text_atomic
 from unmask.training.callbacks import CsvHistory, SaveBest, StopAfterMinutes
-from unmask.training.faces import FaceRecord
+from unmask.data.faces import FaceRecord
 from unmask.training.precision import precision
 from unmask.weights import load_weights, save_weights
 

@@ -23,7 +23,7 @@ from unmask.inpainting.data import InpaintingBatch, InpaintingData, Variety
 from unmask.inpainting.framing import WINDOW_SIDE
 from unmask.inpainting.prior import PRIOR_SIDE, LinearPrior
 from unmask.io import atomic_path
-from unmask.training.faces import FaceRecord
+from unmask.data.faces import FaceRecord
 
 Samples = Mapping[str, NDArray[np.uint8]]
 """Arrays of N samples by name: `truth`, `guess` (N, 64, 64, 3), `hole`, `valid` (N, 64, 64) in 0 to

@@ -21,7 +21,7 @@ from unmask.inpainting.coarse_data import CoarseBatches, draw_samples, read_samp
 from unmask.inpainting.data import Variety
 from unmask.inpainting.prior import LinearPrior
 from unmask.training.callbacks import CosineByTime, CsvHistory, SaveBest, StopAfterMinutes
-from unmask.training.faces import read_face_folder
+from unmask.data.faces import read_face_folder
 from unmask.training.precision import precision
 from unmask.weights import load_weights
 

@@ -29,7 +29,7 @@ from unmask.inpainting.predict import complete_windows, guess_windows
 from unmask.inpainting.prior import FirstGuess, LinearPrior
 from unmask.metrics import image_quality, psnr_hole
 from unmask.synthesis import MaskSynthesizer
-from unmask.training.faces import FaceRecord, load_canonical
+from unmask.data.faces import FaceRecord, load_canonical
 
 EVALUATION_SEED = 1234
 

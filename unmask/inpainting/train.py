@@ -22,7 +22,7 @@ from unmask.inpainting.sheets import SampleSheet
 from unmask.inpainting.trainer import TrainConfig, Trainer
 from unmask.io import write_text_atomic
 from unmask.training.callbacks import cosine_rate
-from unmask.training.faces import FaceRecord, read_face_folder
+from unmask.data.faces import FaceRecord, read_face_folder
 from unmask.weights import save_weights
 
 _LOG = logging.getLogger(__name__)

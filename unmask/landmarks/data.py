@@ -21,8 +21,8 @@ from unmask.landmarks.heatmaps import STRIDE, draw_boundary, draw_heatmaps, to_h
 from unmask.landmarks.losses import IGNORED
 from unmask.landmarks.readers import read_300w, read_wflw
 from unmask.synthesis import MaskSynthesizer
-from unmask.training.faces import FaceRecord, read_face_folder
-from unmask.training.pose import is_turned
+from unmask.data.faces import FaceRecord, read_face_folder
+from unmask.data.pose import is_turned
 
 GROUPS: tuple[tuple[tuple[str, ...], float], ...] = (
     (("faces_male", "faces_female"), 0.35),

@@ -19,7 +19,7 @@ from unmask.landmarks.predict import locate_landmarks
 from unmask.landmarks.readers import WFLW_ATTRIBUTES, WflwFace
 from unmask.metrics import EYE_CORNERS, area_under_curve, failure_rate, nme
 from unmask.synthesis import MaskSynthesizer
-from unmask.training.faces import FaceRecord
+from unmask.data.faces import FaceRecord
 
 FIRST_GUESS = Augmentation(steady=0, rotation=8, wild=0, scale=0.2, shift=0.12)
 """How far a square guessed from a mask's box lies from the canonical crop."""

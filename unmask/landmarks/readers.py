@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unmask.errors import DataError
-from unmask.training.faces import FaceRecord
+from unmask.data.faces import FaceRecord
 
 WFLW_ATTRIBUTES = ("pose", "expression", "illumination", "make-up", "occlusion", "blur")
 """The six flags of WFLW's lists, in their order; each makes a subset of the test faces."""

@@ -16,7 +16,7 @@ from unmask.segmentation.evaluate import Finder, PhotoScores, evaluate_photos, f
 from unmask.segmentation.finder import UNetFinder, load_finder
 from unmask.segmentation.sources import Example, FacePool, labelme_examples, png_examples
 from unmask.segmentation.verifier import ACCEPTED
-from unmask.training.faces import read_face_folder
+from unmask.data.faces import read_face_folder
 
 SEED = 1234
 """Seed of the drawn masks, the one of the pipeline's evaluation too."""

@@ -14,7 +14,7 @@ from unmask.errors import DataError
 from unmask.image import load_image
 from unmask.labelme import draw_mask, read_annotation, read_image
 from unmask.synthesis import MaskSynthesizer
-from unmask.training.faces import FaceRecord
+from unmask.data.faces import FaceRecord
 
 # Every n-th file of a folder of image + PNG pairs validates.
 _PNG_VALIDATION_EVERY = 10

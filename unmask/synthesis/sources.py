@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from unmask.errors import DataError
 from unmask.image import find_images
-from unmask.training.faces import read_face_folder
+from unmask.data.faces import read_face_folder
 
 LANDMARK_FILE = "landmarks.csv"
 CELEBA_ATTRIBUTES = "list_attr_celeba.txt"
@@ -96,7 +96,7 @@ def read_source(folder: str | Path, layout: str = "auto") -> list[SourceFace]:
 
             - "table": images with `landmarks.csv` (columns `file`, `x0`, `y0`, ..., for 98 or 68
               points; further columns are ignored);
-            - "faces": a face folder as in `unmask.training.faces.read_face_folder`;
+            - "faces": a face folder as in `unmask.data.faces.read_face_folder`;
             - "celeba": `list_attr_celeba.txt` (column `Male`), `list_eval_partition.txt` where
               there is one, and the aligned images beside them or in `img_align_celeba/`;
             - "utkface": names `AGE_GENDER_RACE_DATE.jpg`, at any depth;

@@ -11,7 +11,7 @@ import pytest
 
 from unmask.errors import DataError
 from unmask.face import canonical_matrix, transform_points
-from unmask.training.faces import load_canonical, read_face_folder
+from unmask.data.faces import load_canonical, read_face_folder
 
 NAMES = ["a.png", "b.png", "c.png"]
 

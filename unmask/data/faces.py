@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import csv
 import zipfile
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -27,6 +29,8 @@ class FaceRecord:
         age: Age in years, or None.
         race: UTKFace's code, or None.
         source: Name of the collection that the file comes from, or None.
+        packed: Where the image is in a packed file, see `unmask.data.pack`; None for a file of
+            its own.
     """
 
     path: Path
@@ -36,6 +40,51 @@ class FaceRecord:
     age: int | None = None
     race: int | None = None
     source: str | None = None
+    packed: PackedImage | None = None
+
+
+@dataclass(frozen=True)
+class PackedImage:
+    """A crop inside a packed file.
+
+    Attributes:
+        file: The packed file.
+        start: Its first byte there.
+        length: Its bytes.
+        corners: (4, 2) corners of the photo in the crop's pixels; outside it is filled by
+            reflection.
+    """
+
+    file: Path
+    start: int
+    length: int
+    corners: tuple[tuple[float, float], ...]
+
+    def read(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """Return the crop (S, S, 3) RGB, and (S, S) 255 where it shows the photo."""
+        with self.file.open("rb") as handle:
+            handle.seek(self.start)
+            image = load_image(handle.read(self.length))
+        inside = np.zeros(image.shape[:2], np.uint8)
+        cv2.fillConvexPoly(inside, np.rint(np.array(self.corners)).astype(np.int32), (255,))
+        return image, inside
+
+
+@dataclass(frozen=True)
+class FaceSet:
+    """Faces, and how often each is shown.
+
+    Attributes:
+        records: The faces.
+        weights: (N,) float64, how often each is shown relative to the others, above 0.
+    """
+
+    records: tuple[FaceRecord, ...]
+    weights: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        """Return the number of faces."""
+        return len(self.records)
 
 
 @dataclass(frozen=True)
@@ -71,8 +120,7 @@ def read_face_folder(folder: str | Path, *, split: str | None = None) -> list[Fa
         DataError: The archive is missing, unreadable or inconsistent, or a label is no number.
     """
     folder = Path(folder)
-    archives = [folder / f"landmarks{n}.npz" for n in (98, 68)]
-    archive = next((path for path in archives if path.is_file()), None)
+    archive = _archive(folder)
     if archive is None:
         raise DataError(f"{folder}: neither landmarks98.npz nor landmarks68.npz found")
     files, landmarks, splits = _read_archive(archive)
@@ -82,6 +130,52 @@ def read_face_folder(folder: str | Path, *, split: str | None = None) -> list[Fa
         for i, (name, points) in enumerate(zip(files, landmarks, strict=True))
     ]
     return [record for record in records if split is None or record.split == split]
+
+
+def gather_faces(
+    data: Sequence[Path], folders: Mapping[str, float], *, split: str | None = None
+) -> FaceSet:
+    """Read the faces that a recipe asks for from wherever they are.
+
+    Args:
+        data: Face folders, packed files, or folders that hold such folders.
+        folders: Names of the collections, and how often a face of each is shown relative to the
+            others. A face folder or packed file that is named itself in `data` counts once where
+            its collections are not among them.
+        split: "train", "val" or "test"; all when None.
+
+    Raises:
+        DataError: A path does not exist or holds no face folder, or no face is left.
+    """
+    from unmask.data.pack import find_packs, read_pack
+
+    records: list[FaceRecord] = []
+    weights: list[float] = []
+
+    def add(found: Sequence[FaceRecord], weight: float) -> None:
+        records.extend(found)
+        weights.extend([weight] * len(found))
+
+    for place in map(Path, data):
+        packs = find_packs(place)
+        for pack in packs:
+            for name, found in read_pack(pack, split=split).items():
+                add(found, folders.get(name, 1.0))
+        if packs:
+            continue
+        if _archive(place) is not None:
+            add(read_face_folder(place, split=split), folders.get(place.name, 1.0))
+            continue
+        inside = [name for name in folders if _archive(place / name) is not None]
+        if not inside:
+            raise DataError(
+                f"{place}: neither a face folder nor a folder with {', '.join(folders)}"
+            )
+        for name in inside:
+            add(read_face_folder(place / name, split=split), folders[name])
+    if not records:
+        raise DataError(f"no faces of the split {split!r} in {', '.join(map(str, data))}")
+    return FaceSet(tuple(records), np.array(weights))
 
 
 def load_canonical(
@@ -97,14 +191,25 @@ def load_canonical(
     Returns:
         The crop, its landmarks and which pixels are real.
     """
-    image = load_image(record.path)
     if matrix is None:
         matrix = canonical_matrix(record.landmarks, size)
+    if record.packed is None:
+        image = load_image(record.path)
+        valid = coverage(image.shape, matrix, size)
+    else:
+        image, inside = record.packed.read()
+        moved = cv2.warpAffine(inside, matrix, (size, size), flags=cv2.INTER_NEAREST)
+        valid = (moved > 0) & coverage(image.shape, matrix, size)
     return CanonicalFace(
         image=warp(image, matrix, size),
         landmarks=transform_points(record.landmarks, matrix),
-        valid=coverage(image.shape, matrix, size),
+        valid=valid,
     )
+
+
+def _archive(folder: Path) -> Path | None:
+    archives = [folder / f"landmarks{n}.npz" for n in (98, 68)]
+    return next((path for path in archives if path.is_file()), None)
 
 
 def _read_archive(path: Path) -> tuple[list[str], NDArray[np.float32], list[str] | None]:

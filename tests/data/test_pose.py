@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from unmask.landmark_layout import POINTS_98_TO_68, flip_landmarks
-from unmask.training.pose import TURNED, head_turn, is_turned
+from unmask.data.pose import TURNED, head_turn, is_turned
 
 
 def face(nose):

@@ -1,0 +1,1 @@
+"""What the trainings learn from: face folders, packed faces and streams of samples."""

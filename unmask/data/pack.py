@@ -1,0 +1,168 @@
+"""Packed faces: canonical crops with all that is known of them, in a few files that travel well.
+
+A packed file is an uncompressed zip archive: a WebP image a face, `faces.npz` with the landmarks
+and the photo's corners, `labels.csv` with the rest. Parts are limited in size.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import struct
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from unmask.data.faces import FaceRecord, PackedImage, gather_faces, load_canonical
+from unmask.errors import DataError
+from unmask.face import CROP_SIZE, canonical_matrix, transform_points
+from unmask.image import load_image
+from unmask.io import atomic_path
+
+PART_BYTES = 48_000_000
+_COLUMNS = ("file", "collection", "split", "gender", "age", "race", "source")
+_QUALITY = 85
+_LOCAL_HEADER = struct.Struct("<26xHH")  # lengths of the name and of what follows it
+
+
+def pack_faces(
+    data: Sequence[Path], folders: Mapping[str, float], out: Path, *, part_bytes: int = PART_BYTES
+) -> list[Path]:
+    """Write faces as canonical 256 x 256 crops into `out/faces-000.zip`, `faces-001.zip`, ...
+
+    Args:
+        data: As for `gather_faces`.
+        folders: As for `gather_faces`; the weights do not count.
+        out: Folder of the parts.
+        part_bytes: Largest size of a part.
+
+    Returns:
+        The parts.
+
+    Raises:
+        DataError: There are no faces, or a face's files cannot be used.
+    """
+    records = gather_faces(data, folders).records
+    parts: list[Path] = []
+    rest = list(records)
+    while rest:
+        path = out / f"faces-{len(parts):03d}.zip"
+        rest = rest[_write_part(rest, path, part_bytes) :]
+        parts.append(path)
+    return parts
+
+
+def find_packs(place: Path) -> list[Path]:
+    """Return the packed files that a path means: itself, or those in a folder; none if others."""
+    if place.is_file():
+        return [place]
+    return sorted(place.glob("faces-*.zip")) if place.is_dir() else []
+
+
+def read_pack(path: Path, *, split: str | None = None) -> dict[str, list[FaceRecord]]:
+    """Read what a packed file holds, but for the pixels.
+
+    Args:
+        path: A file of `pack_faces`.
+        split: Keep only this split; all when None.
+
+    Returns:
+        The faces of each collection.
+
+    Raises:
+        DataError: It is not such a file.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            rows = list(csv.DictReader(io.TextIOWrapper(archive.open("labels.csv"), "utf-8")))
+            with np.load(io.BytesIO(archive.read("faces.npz")), allow_pickle=False) as content:
+                landmarks, corners = content["landmarks"], content["corners"]
+            places = _places(path, archive)
+        found: dict[str, list[FaceRecord]] = {}
+        for row, points, quad in zip(rows, landmarks, corners, strict=True):
+            if split in (None, row["split"]):
+                start, length = places[row["file"]]
+                image = PackedImage(path, start, length, tuple(map(tuple, quad.tolist())))
+                found.setdefault(row["collection"], []).append(
+                    FaceRecord(
+                        path=path / row["file"],
+                        landmarks=points if np.isfinite(points).all() else points[:68],
+                        split=row["split"],
+                        gender=row["gender"] or None,
+                        age=int(row["age"]) if row["age"] else None,
+                        race=int(row["race"]) if row["race"] else None,
+                        source=row["source"] or None,
+                        packed=image,
+                    )
+                )
+        return found
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile, struct.error) as error:
+        raise DataError(f"{path}: not a file of packed faces ({error!r})") from error
+
+
+def _write_part(records: Sequence[FaceRecord], path: Path, limit: int) -> int:
+    """Write as many faces as fit, and return how many did."""
+    rows: list[list[object]] = []
+    points, corners = [], []
+    size = 0
+    with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
+        for number, record in enumerate(records):
+            content = _encoded(load_canonical(record).image)
+            size += len(content) + 1500  # landmarks, corners and the archive's own entries
+            if size > limit and rows:
+                break
+            matrix = canonical_matrix(record.landmarks)
+            name = f"{number:05d}.webp"
+            archive.writestr(name, content)
+            known = [record.gender, record.age, record.race, record.source]
+            collection = record.path.parent.name
+            rows.append([name, collection, record.split, *("" if k is None else k for k in known)])
+            moved = transform_points(record.landmarks, matrix)
+            points.append(np.pad(moved, ((0, 98 - len(moved)), (0, 0)), constant_values=np.nan))
+            corners.append(_corners(record, matrix))
+        archive.writestr("labels.csv", _csv(rows))
+        buffer = io.BytesIO()
+        np.savez_compressed(
+            buffer, landmarks=np.stack(points), corners=np.stack(corners), allow_pickle=False
+        )
+        archive.writestr("faces.npz", buffer.getvalue())
+    return len(rows)
+
+
+def _encoded(image: NDArray[np.uint8]) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "WEBP", quality=_QUALITY, method=4)
+    return buffer.getvalue()
+
+
+def _corners(record: FaceRecord, matrix: NDArray[np.float64]) -> NDArray[np.float32]:
+    height, width = load_image(record.path).shape[:2]
+    box = np.array([[0, 0], [width - 1, 0], [width - 1, height - 1], [0, height - 1]], np.float32)
+    # Far outside the crop a corner's place does not matter, and OpenCV's integers are small.
+    return np.clip(transform_points(box, matrix), -8 * CROP_SIZE, 8 * CROP_SIZE)
+
+
+def _csv(rows: Sequence[Sequence[object]]) -> str:
+    buffer = io.StringIO()
+    writer = csv.writer(buffer)
+    writer.writerow(_COLUMNS)
+    writer.writerows(rows)
+    return buffer.getvalue()
+
+
+def _places(path: Path, archive: zipfile.ZipFile) -> dict[str, tuple[int, int]]:
+    """Return where each image's bytes begin, and how many they are."""
+    places = {}
+    with path.open("rb") as handle:
+        for entry in archive.infolist():
+            if entry.compress_type != zipfile.ZIP_STORED:
+                raise ValueError(f"{entry.filename} is compressed")
+            handle.seek(entry.header_offset)
+            name, extra = _LOCAL_HEADER.unpack(handle.read(_LOCAL_HEADER.size))
+            start = entry.header_offset + _LOCAL_HEADER.size + name + extra
+            places[entry.filename] = start, entry.file_size
+    return places

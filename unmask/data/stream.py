@@ -1,0 +1,106 @@
+"""Endless, repeatable batches, made ahead by a thread or by worker processes."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import pickle
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from multiprocessing import get_context
+from typing import Any
+
+Sampler = Callable[[int], Any]
+"""From a batch's number to the batch. It depends on nothing else, so that a training that was
+interrupted goes on with the batches that it has not seen; for processes it can be pickled."""
+
+_sampler: Sampler | None = None  # of a worker process
+
+
+def default_workers() -> int:
+    """Return how many processes make samples: none, but a thread, on one or two cores."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return 0 if not cores or cores <= 2 else cores - 1
+
+
+class Stream(Iterator[Any]):
+    """Batches `first`, `first + 1`, ... in this order, each made ahead of its use.
+
+    Args:
+        sampler: Makes a batch.
+        first: Number of the first batch.
+        workers: Processes that make batches; 0 for a thread of this one, which costs no start and
+            no copies, and suffices where a step takes longer than a batch.
+        ahead: Batches to keep ready; a little more than there are workers when None.
+
+    Example:
+        >>> with Stream(lambda number: number * number, first=2) as stream:
+        ...     [next(stream), next(stream)]
+        [4, 9]
+    """
+
+    def __init__(
+        self, sampler: Sampler, *, first: int = 0, workers: int = 0, ahead: int | None = None
+    ) -> None:
+        self._make: Callable[[int], Any] = sampler if workers == 0 else _make
+        self._executor: Executor
+        if workers == 0:
+            self._executor = ThreadPoolExecutor(1, thread_name_prefix="samples")
+        else:
+            # Not forked: TensorFlow and JAX have threads, which a fork would lose.
+            context = get_context("spawn")
+            # Pickled here, so that a worker has its settings before it imports the sampler's code.
+            content = pickle.dumps(sampler)
+            self._executor = ProcessPoolExecutor(workers, context, _install, (content, os.getpid()))
+        self._numbers = itertools.count(first)
+        self._ready: deque[Future[Any]] = deque()
+        for _ in range(ahead or 2 * workers + 4):
+            self._order()
+
+    def __next__(self) -> Any:
+        """Return the next batch; an error in the sampler is raised here."""
+        if not self._ready:
+            raise StopIteration
+        batch = self._ready.popleft().result()
+        self._order()
+        return batch
+
+    def __enter__(self) -> Stream:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop making batches; there are none after it."""
+        self._ready.clear()
+        self._executor.shutdown(wait=False, cancel_futures=True)
+
+    def _order(self) -> None:
+        self._ready.append(self._executor.submit(self._make, next(self._numbers)))
+
+
+def _install(sampler: bytes, parent: int) -> None:
+    """Prepare a worker process: one thread, no accelerator, and no life after its parent."""
+    global _sampler
+    # Workers are as many as cores, and the accelerator is the training's.
+    os.environ |= {"CUDA_VISIBLE_DEVICES": "-1", "JAX_PLATFORMS": "cpu", "OMP_NUM_THREADS": "1"}
+    import cv2
+
+    cv2.setNumThreads(1)
+    _sampler = pickle.loads(sampler)
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1.0)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _make(number: int) -> Any:
+    assert _sampler is not None
+    return _sampler(number)

@@ -1,0 +1,59 @@
+"""The course of a training: a CSV file, and event files for TensorBoard."""
+
+from __future__ import annotations
+
+import csv
+import importlib.util
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unmask.io import atomic_path
+
+
+def write_history(path: Path, rows: Sequence[dict[str, float]]) -> None:
+    """Write the rows, atomically; a column for every name that occurs in one."""
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    with (
+        atomic_path(path) as temporary,
+        temporary.open("w", newline="", encoding="utf-8") as handle,
+    ):
+        writer = csv.DictWriter(handle, columns)
+        writer.writeheader()
+        writer.writerows({key: f"{value:.6g}" for key, value in row.items()} for row in rows)
+
+
+class Board:
+    """Writes rows and sample sheets for TensorBoard.
+
+    Args:
+        folder: Folder of the event files.
+
+    Raises:
+        ImportError: TensorFlow or TensorBoard is not installed.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        if importlib.util.find_spec("tensorboard") is None:
+            raise ImportError("event files need TensorBoard: pip install tensorboard")
+        import tensorflow as tf
+
+        self._summary: Any = tf.summary
+        self._writer = tf.summary.create_file_writer(str(folder))
+
+    def add_row(self, row: dict[str, float]) -> None:
+        """Write the values of one row."""
+        with self._writer.as_default(step=int(row["step"])):
+            for name, value in row.items():
+                if name != "step":
+                    self._summary.scalar(name, value)
+        self._writer.flush()
+
+    def add_sheet(self, sheet: NDArray[np.uint8], step: int) -> None:
+        """Write a picture (H, W, 3) uint8."""
+        with self._writer.as_default(step=step):
+            self._summary.image("samples", sheet[None])
+        self._writer.flush()

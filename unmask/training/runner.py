@@ -1,0 +1,260 @@
+"""The one runner: every training of the package goes through `train`.
+
+seed -> precision -> build -> first weights -> optimiser with averaged weights -> clock (minutes or
+steps, over all calls) -> schedule -> validation -> best file -> history -> sample sheet ->
+checkpoint. Keras' `fit` takes the steps; one callback does the rest, row by row of the history.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import logging
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from unmask.data.stream import Stream, default_workers
+from unmask.errors import UnmaskError
+from unmask.image import save_image
+from unmask.training.checkpoint import Checkpoint, Progress, check_settings
+from unmask.training.history import Board, write_history
+from unmask.training.precision import precision
+from unmask.training.recipe import Recipe
+from unmask.training.task import Task
+from unmask.weights import load_metadata
+
+Report = Callable[[str], None]
+_LOG = logging.getLogger(__name__)
+# Not part of what a training is, only of how long and how fast it goes.
+_FREE = ("about", "minutes", "steps", "steps_per_execution", "jit_compile")
+_EPOCHS = 1_000_000  # the clock ends it
+
+
+def train(
+    task: Task,
+    *,
+    init: Path | None = None,
+    workers: int | None = None,
+    tensorboard: bool = False,
+    checkpoint_minutes: float = 3.0,
+    metadata: dict[str, str] | None = None,
+    report: Report = _LOG.info,
+) -> Path:
+    """Train until the recipe's budget is used up, or go on where an earlier call was stopped.
+
+    A process that is killed loses the time since its last checkpoint. Calling it again never makes
+    the kept file worse, and changes nothing once the budget is used up. The folder then holds
+    `STAGE.safetensors`, `history.csv`, `recipe.json`, `samples/` and the checkpoint.
+
+    Args:
+        task: What to train, with its recipe and its places.
+        init: A kept file of the same network to start from.
+        workers: Processes that make samples, see `Stream`; as many as there are spare cores when
+            None.
+        tensorboard: Whether to write event files too.
+        checkpoint_minutes: How often to write a checkpoint.
+        metadata: Strings to note in the kept file.
+        report: Called with a line for each row of the history.
+
+    Returns:
+        The kept file: the best averaged weights by `task.monitor`, or the last ones.
+
+    Raises:
+        DataError: The folder holds a training with other settings, or the data cannot be used.
+        UnmaskError: The loss became NaN.
+        WeightsError: A file of weights does not fit.
+    """
+    recipe: Recipe = task.recipe
+    out = task.places.out
+    kept = out / f"{task.stage}.safetensors"
+    checkpoint = Checkpoint(out)
+    progress = checkpoint.progress()
+    settings = _settings(recipe) | {"init": None if init is None else init.name}
+    check_settings(out, progress.settings, settings)
+    progress.settings = settings
+    if _share(recipe, progress) >= 1.0 and kept.is_file():
+        return kept
+    out.mkdir(parents=True, exist_ok=True)
+    keras.utils.set_random_seed(recipe.seed)
+    task.prepare()
+    if task.closed_form:
+        task.keep(kept, {**(metadata or {}), "settings": json.dumps(settings)})
+        progress.step = max(1, recipe.steps)
+        checkpoint.save([], progress)
+        return kept
+    with precision(recipe.dtype_policy):
+        model = task.build()
+    if init is not None:
+        task.start_from(init)
+    model.compile(
+        optimizer=task.make_optimizer(model),
+        loss=task.loss,
+        metrics=task.metrics,
+        steps_per_execution=recipe.steps_per_execution,
+        jit_compile=keras.backend.backend() == "jax" or recipe.jit_compile,
+    )
+    model.optimizer.build(model.trainable_variables)
+    state = _state(task, model)
+    checkpoint.restore(state)
+    run = _Run(task, kept, checkpoint, state, progress, report, checkpoint_minutes)
+    run.note = metadata or {}
+    run.board = Board(out / "tensorboard") if tensorboard else None
+    workers = default_workers() if workers is None else workers
+    with Stream(task.sampler(), first=progress.step, workers=workers) as stream:
+        model.fit(
+            _tuples(stream),
+            steps_per_epoch=recipe.history_steps,
+            epochs=_EPOCHS,
+            callbacks=[run],
+            shuffle=False,
+            verbose=0,
+        )
+    return kept
+
+
+class _Run(keras.callbacks.Callback):
+    """What happens between two rows of the history."""
+
+    def __init__(
+        self,
+        task: Task,
+        kept: Path,
+        checkpoint: Checkpoint,
+        state: Sequence[Any],
+        progress: Progress,
+        report: Report,
+        checkpoint_minutes: float,
+    ) -> None:
+        super().__init__()
+        self._task, self._kept, self._checkpoint, self._state = task, kept, checkpoint, state
+        self._progress, self._report = progress, report
+        self._recipe: Recipe = task.recipe
+        self._every = 60.0 * checkpoint_minutes
+        self._before, self._row_start = progress.seconds, progress.step
+        self._start = self._saved = 0.0
+        self.note: dict[str, str] = {}
+        self.board: Board | None = None
+        if progress.best is None and task.monitor is not None and kept.is_file():
+            # Without its checkpoint a finished training must not lose its file to the next one.
+            value = load_metadata(kept).get(task.monitor)
+            progress.best = None if value is None else float(value)
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        """Set the learning rate of the coming row; the clock starts with the first step."""
+        if not self._start:
+            self._start = self._saved = time.monotonic()
+        share = _share(self._recipe, self._progress)
+        self.model.optimizer.learning_rate = self._recipe.optimizer.rate(share)
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        """Count, and stop when the budget is used up."""
+        self._progress.step = self._row_start + batch + 1
+        self._progress.seconds = self._before + time.monotonic() - self._start
+        if _share(self._recipe, self._progress) >= 1.0:
+            self.model.stop_training = True
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Add a row, and validate, keep, draw and save where it is time to."""
+        progress, recipe = self._progress, self._recipe
+        over = _share(recipe, progress) >= 1.0
+        row = {"step": float(progress.step), "seconds": round(progress.seconds, 1)}
+        row |= {key: float(value) for key, value in (logs or {}).items()}
+        if not math.isfinite(row.get("loss", 0.0)):
+            raise UnmaskError(
+                f"{self._task.places.out}: the loss became {row['loss']} near step "
+                f"{progress.step}; the last checkpoint is from before"
+            )
+        number = len(progress.history) + 1
+        validated = over or number % recipe.validation_rows == 0
+        drawn = recipe.sheet_rows > 0 and number % recipe.sheet_rows == 0
+        if validated or drawn:
+            with _averaged(self.model):
+                row |= self._validate(row) if validated else {}
+                if drawn:
+                    self._draw()
+        progress.history.append(row)
+        self._row_start = progress.step
+        self._report("  ".join(f"{key} {value:.6g}" for key, value in row.items()))
+        if self.board is not None:
+            self.board.add_row(row)
+        if over:
+            self._task.finish(self._kept)
+        if over or validated or time.monotonic() - self._saved >= self._every:
+            self._save()
+
+    def _validate(self, row: dict[str, float]) -> dict[str, float]:
+        figures = self._task.validate()
+        monitor, best = self._task.monitor, self._progress.best
+        if monitor is not None:
+            value = figures[monitor]
+            sign = 1.0 if self._task.mode == "max" else -1.0
+            if best is not None and not sign * value > sign * best and self._kept.is_file():
+                return figures
+            self._progress.best = value
+        noted = {key: f"{value:.8g}" for key, value in {**row, **figures}.items()}
+        settings = json.dumps(self._progress.settings)
+        self._task.keep(self._kept, {**self.note, **noted, "settings": settings})
+        return figures
+
+    def _draw(self) -> None:
+        picture = self._task.sheet()
+        if picture is not None:
+            step = self._progress.step
+            save_image(self._task.places.out / "samples" / f"step-{step:07d}.png", picture)
+            if self.board is not None:
+                self.board.add_sheet(picture, step)
+
+    def _save(self) -> None:
+        out = self._task.places.out
+        write_history(out / "history.csv", self._progress.history)
+        # Last, because going on relies on the rest.
+        self._checkpoint.save(self._state, self._progress)
+        self._saved = time.monotonic()
+
+
+@contextlib.contextmanager
+def _averaged(model: keras.Model) -> Iterator[None]:
+    """Put the running averages into the network, and its own weights back afterwards."""
+    optimizer = model.optimizer
+    if not optimizer.use_ema:
+        yield
+        return
+    averages = optimizer._model_variables_moving_average
+    own = [variable.numpy() for variable in model.trainable_variables]
+    for variable, average in zip(model.trainable_variables, averages, strict=True):
+        variable.assign(average)
+    try:
+        yield
+    finally:
+        for variable, value in zip(model.trainable_variables, own, strict=True):
+            variable.assign(value)
+
+
+def _state(task: Task, model: keras.Model) -> list[Any]:
+    frozen = {id(variable) for variable in task.frozen()}
+    own = [variable for variable in model.variables if id(variable) not in frozen]
+    return [*own, *model.optimizer.variables]
+
+
+def _tuples(stream: Iterator[Any]) -> Iterator[Any]:
+    # `fit` wants a generator.
+    yield from stream
+
+
+def _share(recipe: Recipe, progress: Progress) -> float:
+    """Return the share of the budget that is used up."""
+    if recipe.steps:
+        return progress.step / recipe.steps
+    return progress.seconds / (60.0 * recipe.minutes)
+
+
+def _settings(recipe: Recipe) -> dict[str, Any]:
+    values = {k: v for k, v in dataclasses.asdict(recipe).items() if k not in _FREE}
+    settings: dict[str, Any] = json.loads(json.dumps(values, default=str))
+    return settings

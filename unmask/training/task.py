@@ -1,0 +1,113 @@
+"""What a stage tells the runner: which network learns, from which samples, towards which figure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from unmask.data.stream import Sampler
+from unmask.training.optimizers import make_optimizer
+from unmask.training.recipe import Recipe
+from unmask.weights import load_weights, save_weights
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where a training reads and writes.
+
+    Attributes:
+        data: Data folders, packed files of faces, or folders that hold such folders.
+        out: The run's folder.
+        files: Further files by the name that the task gives them, e.g. "features".
+    """
+
+    data: Sequence[Path]
+    out: Path
+    files: Mapping[str, Path] = field(default_factory=dict)
+
+
+class Task:
+    """One kind of training. Subclasses live in the stages, in `task.py`.
+
+    The runner calls the methods in this order: `prepare`, `build`, `start_from`, `sampler`, and
+    then, as often as the recipe says, `validate`, `keep` and `sheet`; `finish` once at the end.
+
+    Args:
+        recipe: The settings, of the class `recipe_type`.
+        places: Where to read and write.
+
+    Attributes:
+        recipe_type: Dataclass of the recipe.
+        stage: Name of the kept file without its ending.
+        monitor: The figure among those of `validate` that decides which weights are kept; None to
+            keep the last.
+        mode: Whether a larger or a smaller figure is better.
+        closed_form: Whether there are no steps: `keep` solves for the result at once.
+        loss: As for `keras.Model.compile`.
+        metrics: As for `keras.Model.compile`.
+        network: What is kept; set by `build`.
+    """
+
+    recipe_type: ClassVar[type[Recipe]] = Recipe
+    stage: ClassVar[str] = "network"
+    monitor: ClassVar[str | None] = None
+    mode: ClassVar[Literal["min", "max"]] = "max"
+    closed_form: ClassVar[bool] = False
+    loss: Any = None
+    metrics: Any = None
+    network: keras.Model
+
+    def __init__(self, recipe: Any, places: Places) -> None:
+        self.recipe, self.places = recipe, places
+
+    @classmethod
+    def parameters(cls, recipe: Any) -> int:
+        """Return how many numbers the kept network has; 0 where that is not known beforehand."""
+        return 0
+
+    def prepare(self) -> None:
+        """Read and cache what is needed before any network is built."""
+
+    def build(self) -> keras.Model:
+        """Build `network` and return the model that `fit` trains: it, or one that contains it.
+
+        Called within the recipe's dtype policy.
+        """
+        raise NotImplementedError
+
+    def start_from(self, path: Path) -> None:
+        """Start from a kept file of the same network."""
+        load_weights(self.network, path)
+
+    def make_optimizer(self, model: keras.Model) -> keras.optimizers.Optimizer:
+        """Return the optimiser for what `build` has returned."""
+        return make_optimizer(self.recipe.optimizer)
+
+    def sampler(self) -> Sampler:
+        """Return what makes batches: tuples `(x,)`, `(x, y)` or `(x, y, sample_weight)`."""
+        raise NotImplementedError
+
+    def validate(self) -> dict[str, float]:
+        """Return figures of `network`, whose weights are the averaged ones at that time."""
+        return {}
+
+    def keep(self, path: Path, metadata: Mapping[str, str]) -> None:
+        """Write `network` as it is."""
+        save_weights(self.network, path, metadata)
+
+    def sheet(self) -> NDArray[np.uint8] | None:
+        """Return a picture (H, W, 3) of what the network does now, if there is one."""
+        return None
+
+    def finish(self, path: Path) -> None:
+        """Do what belongs to the kept file at the end: calibration, a report."""
+
+    def frozen(self) -> Sequence[keras.Variable]:
+        """Return variables of the trained model that never change and need no checkpoint."""
+        return ()
