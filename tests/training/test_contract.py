@@ -1,0 +1,135 @@
+"""What every recipe promises, tried at toy size."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.training.toys import TOYS, Toy
+from unmask.training.recipe import read_recipe, recipe_names
+from unmask.training.runner import train
+from unmask.training.task import Places, Task
+from unmask.training.tasks import find_task
+from unmask.weights import load_arrays, load_metadata
+
+SMALL = {"history_steps": 1, "validation_rows": 2, "steps_per_execution": 1, "sheet_rows": 0}
+ITERATIVE = [n for n in recipe_names() if not find_task(read_recipe(n).task).closed_form]
+
+
+class Stopped(Exception):
+    """A training's process dies."""
+
+
+def stop_at(row: int):
+    """Return a report function that dies at this row."""
+    seen = []
+
+    def report(_: str) -> None:
+        seen.append(None)
+        if len(seen) == row:
+            raise Stopped
+
+    return report
+
+
+def make_task(name: str, toy: Toy, out: Path, steps: int, phase: int = -1, **changes: Any) -> Task:
+    recipe = read_recipe(name, {**toy.overrides, **SMALL, **changes})
+    kind = find_task(recipe.task)
+    phase %= len(recipe.phases)
+    settings = replace(recipe.phase(phase, kind.recipe_type), steps=steps, minutes=0.0)
+    return kind(settings, Places(toy.data, out))
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def test_every_recipe_has_a_toy():
+    assert set(TOYS) == set(recipe_names())
+
+
+@pytest.mark.parametrize("name", ITERATIVE)
+def test_goes_on_as_if_nothing_had_happened(name: str, tmp_path: Path):
+    toy = TOYS[name](tmp_path / "data")
+    whole = train(make_task(name, toy, tmp_path / "whole", 4), workers=0)
+    with pytest.raises(Stopped):
+        train(make_task(name, toy, tmp_path / "halved", 4), workers=0, report=stop_at(3))
+    halved = train(make_task(name, toy, tmp_path / "halved", 4), workers=0)
+    # The weights and the optimiser, to the last digit.
+    states = [load_arrays(path.parent / "checkpoint.safetensors")[0] for path in (whole, halved)]
+    for key, value in states[0].items():
+        assert value.tobytes() == states[1][key].tobytes(), key
+    # A finished training called again changes nothing.
+    before = contents(tmp_path / "halved")
+    train(make_task(name, toy, tmp_path / "halved", 4), workers=0)
+    assert contents(tmp_path / "halved") == before
+    # Longer, it goes on; the kept file never gets worse, and other settings are refused.
+    task = make_task(name, toy, tmp_path / "halved", 5)
+    longer = train(task, workers=0)
+    if task.monitor is not None:
+        sign = 1 if task.mode == "max" else -1
+        values = [float(load_metadata(path)[task.monitor]) for path in (whole, longer)]
+        assert sign * values[1] >= sign * values[0]
+    with pytest.raises(Exception, match="seed"):
+        train(make_task(name, toy, tmp_path / "halved", 6, seed=99), workers=0)
+
+
+@pytest.mark.parametrize("name", ITERATIVE)
+def test_learns_a_batch_by_heart(name: str, tmp_path: Path):
+    toy = TOYS[name](tmp_path / "data")
+    changes = {"optimizer.schedule": "constant", "optimizer.learning_rate": 1e-3}
+    other = "float32" if "mixed" in _policy(name) else "mixed_bfloat16"
+    task = make_task(name, toy, tmp_path / "run", 8, dtype_policy=other, **changes)
+    make = task.sampler
+
+    def one_batch():
+        sampler = make()
+        batch = sampler(0)
+        return lambda number: batch
+
+    task.sampler = one_batch  # type: ignore[method-assign]
+    rows: list[str] = []
+    train(task, workers=0, report=rows.append)
+    losses = [float(row.split("loss ")[1].split()[0]) for row in rows]
+    assert min(losses[-3:]) < losses[0]
+
+
+def _policy(name: str) -> str:
+    return str(read_recipe(name).table.get("dtype_policy", "mixed_bfloat16"))
+
+
+JAX = """
+import json, sys
+from pathlib import Path
+from tests.training.test_contract import ITERATIVE, TOYS, make_task
+from unmask.training.runner import train
+found = {}
+for name in ITERATIVE:
+    folder = Path(sys.argv[1]) / name.replace("/", "-")
+    toy = TOYS[name](folder / "data")
+    rows = []
+    train(make_task(name, toy, folder / "run", 2), workers=0, report=rows.append)
+    found[name] = [float(row.split("loss ")[1].split()[0]) for row in rows]
+print(json.dumps(found))
+"""
+
+
+def test_every_recipe_trains_with_jax(tmp_path: Path):
+    pytest.importorskip("jax")
+    environment = {**os.environ, "KERAS_BACKEND": "jax", "TF_CPP_MIN_LOG_LEVEL": "3"}
+    done = subprocess.run(
+        [sys.executable, "-c", JAX, str(tmp_path)],
+        capture_output=True, text=True, env=environment, check=False, timeout=600,
+        cwd=Path(__file__).parent.parent.parent,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    losses = json.loads(done.stdout.splitlines()[-1])
+    assert set(losses) == set(ITERATIVE)
+    assert all(value == value for values in losses.values() for value in values)

@@ -1,0 +1,87 @@
+"""Each recipe at toy size: drawn data on disk, and what makes its network and batches small."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from skimage.data import astronaut
+
+
+@dataclass(frozen=True)
+class Toy:
+    """What a recipe is tried with.
+
+    Attributes:
+        data: Data folders.
+        overrides: Values by dotted key.
+    """
+
+    data: list[Path]
+    overrides: dict[str, Any] = field(default_factory=dict)
+
+
+TOYS: dict[str, Callable[[Path], Toy]] = {}
+"""From a recipe's name to what makes its toy in an empty folder; added by `toy`."""
+
+
+def toy(*recipes: str) -> Callable[[Callable[[Path], Toy]], Callable[[Path], Toy]]:
+    """Register a function for some recipes."""
+
+    def add(make: Callable[[Path], Toy]) -> Callable[[Path], Toy]:
+        TOYS.update(dict.fromkeys(recipes, make))
+        return make
+
+    return add
+
+
+def face_points(x: float, y: float, width: float) -> np.ndarray:
+    """Return 98 points of a plain frontal face; (x, y) between the eyes, `width` of the jaw."""
+
+    def ring(center_x: float, center_y: float, a: float, b: float, count: int) -> np.ndarray:
+        turn = np.linspace(np.pi, 3 * np.pi, count, endpoint=False)
+        return np.stack([center_x + a * np.cos(turn), center_y + b * np.sin(turn)], axis=1)
+
+    def line(start: tuple[float, float], end: tuple[float, float], count: int) -> np.ndarray:
+        return np.linspace(start, end, count)
+
+    turn = np.linspace(np.pi, 0, 33)
+    jaw = np.stack([0.5 * np.cos(turn), 0.1 + 0.65 * np.sin(turn)], axis=1)
+    parts = [
+        jaw, line((-0.38, -0.13), (-0.1, -0.13), 9), line((0.1, -0.13), (0.38, -0.13), 9),
+        line((0, 0), (0, 0.28), 4), line((-0.1, 0.33), (0.1, 0.33), 5),
+        ring(-0.2, 0, 0.1, 0.03, 8), ring(0.2, 0, 0.1, 0.03, 8),
+        ring(0, 0.48, 0.19, 0.06, 12), ring(0, 0.48, 0.16, 0.02, 8),
+        np.array([(-0.2, 0), (0.2, 0)]),
+    ]  # fmt: skip
+    return (np.array([x, y]) + width * np.concatenate(parts)).astype(np.float32)
+
+
+def draw_faces(folder: Path, count: int = 6) -> Path:
+    """Write shifted, tinted copies of one face with landmarks; the last third is for validation."""
+    folder.mkdir(parents=True)
+    face, points = np.ascontiguousarray(astronaut()[:256, 96:352]), face_points(125, 97, 85)
+    rng = np.random.default_rng(0)
+    rows, landmarks = [], []
+    for index in range(count):
+        shift = rng.uniform(-5, 5, 2)
+        matrix = np.array([[1, 0, shift[0]], [0, 1, shift[1]]])
+        image = cv2.warpAffine(face, matrix, (256, 256), borderMode=cv2.BORDER_REFLECT)
+        image = np.clip(image * rng.uniform(0.8, 1.1, 3), 0, 255).astype(np.uint8)
+        cv2.imwrite(str(folder / f"{index}.png"), image[..., ::-1])
+        landmarks.append(points + shift.astype(np.float32))
+        split = "val" if 3 * index >= 2 * count else "train"
+        rows.append([f"{index}.png", "male" if index % 2 else "female", split])
+    with (folder / "labels.csv").open("w", newline="", encoding="utf-8") as handle:
+        csv.writer(handle).writerows([["file", "gender", "split"], *rows])
+    np.savez(
+        folder / "landmarks98.npz",
+        files=np.array([row[0] for row in rows]),
+        landmarks98=np.stack(landmarks),
+    )
+    return folder
