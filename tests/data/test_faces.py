@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 import pytest
 
+from unmask.data.faces import load_canonical, read_face_folder
 from unmask.errors import DataError
 from unmask.face import canonical_matrix, transform_points
-from unmask.data.faces import load_canonical, read_face_folder
 
 NAMES = ["a.png", "b.png", "c.png"]
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from unmask.landmark_layout import POINTS_98_TO_68, flip_landmarks
 from unmask.data.pose import TURNED, head_turn, is_turned
+from unmask.landmark_layout import POINTS_98_TO_68, flip_landmarks
 
 
 def face(nose):

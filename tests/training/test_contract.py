@@ -23,7 +23,7 @@ SMALL = {"history_steps": 1, "validation_rows": 2, "steps_per_execution": 1, "sh
 ITERATIVE = [n for n in recipe_names() if not find_task(read_recipe(n).task).closed_form]
 
 
-class Stopped(Exception):
+class StoppedError(Exception):
     """A training's process dies."""
 
 
@@ -34,7 +34,7 @@ def stop_at(row: int):
     def report(_: str) -> None:
         seen.append(None)
         if len(seen) == row:
-            raise Stopped
+            raise StoppedError
 
     return report
 
@@ -59,7 +59,7 @@ def test_every_recipe_has_a_toy():
 def test_goes_on_as_if_nothing_had_happened(name: str, tmp_path: Path):
     toy = TOYS[name](tmp_path / "data")
     whole = train(make_task(name, toy, tmp_path / "whole", 4), workers=0)
-    with pytest.raises(Stopped):
+    with pytest.raises(StoppedError):
         train(make_task(name, toy, tmp_path / "halved", 4), workers=0, report=stop_at(3))
     halved = train(make_task(name, toy, tmp_path / "halved", 4), workers=0)
     # The weights and the optimiser, to the last digit.
