@@ -32,6 +32,8 @@ def train_recipe(
     files: Mapping[str, Path] | None = None,
     workers: int | None = None,
     tensorboard: bool = False,
+    checkpoint_minutes: float = 3.0,
+    deadline: float | None = None,
     report: Callable[[str], None] = _LOG.info,
 ) -> Path:
     """Train all phases of a recipe; called again, go on where it was stopped.
@@ -49,6 +51,8 @@ def train_recipe(
         files: Further files that the task needs, by name.
         workers: As for `unmask.training.runner.train`.
         tensorboard: Whether to write event files too.
+        checkpoint_minutes: As for `unmask.training.runner.train`.
+        deadline: As for `unmask.training.runner.train`.
         report: Called with each line that tells how it goes.
 
     Returns:
@@ -69,7 +73,14 @@ def train_recipe(
         if len(phases) > 1:
             report(f"phase {name}")
         kept = train(
-            task, init=kept, workers=workers, tensorboard=tensorboard, metadata=note, report=report
+            task,
+            init=kept,
+            workers=workers,
+            tensorboard=tensorboard,
+            checkpoint_minutes=checkpoint_minutes,
+            deadline=deadline,
+            metadata=note,
+            report=report,
         )
     assert kept is not None
     return kept if len(phases) == 1 else _copied(kept, out / kept.name)

@@ -183,10 +183,7 @@ def read_recipe(name: str | Path, overrides: Mapping[str, Any] | None = None) ->
         path = Path(name)
     if path.suffix != ".toml" or not path.is_file():
         raise DataError(f"no recipe {str(name)!r}{_nearest(str(name), recipe_names())}")
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
-        raise DataError(f"{path}: not a TOML file ({error})") from error
+    table = read_toml(path)
     phases = table.pop("phases", [{}])
     if not isinstance(phases, list) or not phases or not all(isinstance(p, dict) for p in phases):
         raise DataError(f"{path}: phases: must be an array of tables ([[phases]])")
@@ -195,6 +192,18 @@ def read_recipe(name: str | Path, overrides: Mapping[str, Any] | None = None) ->
         for number, phase in enumerate(phases, start=1)
     ]
     return RecipeFile(str(name), table, named, dict(overrides or {}))
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Read a TOML file.
+
+    Raises:
+        DataError: It is missing or no TOML file.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise DataError(f"{path}: not a TOML file ({error})") from error
 
 
 def recipe_names() -> list[str]:

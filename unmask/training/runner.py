@@ -43,6 +43,7 @@ def train(
     workers: int | None = None,
     tensorboard: bool = False,
     checkpoint_minutes: float = 3.0,
+    deadline: float | None = None,
     metadata: dict[str, str] | None = None,
     report: Report = _LOG.info,
 ) -> Path:
@@ -58,7 +59,9 @@ def train(
         workers: Processes that make samples, see `Stream`; as many as there are spare cores when
             None.
         tensorboard: Whether to write event files too.
-        checkpoint_minutes: How often to write a checkpoint.
+        checkpoint_minutes: How often to write a checkpoint, and the weights where no figure chooses
+            among them.
+        deadline: Value of `time.monotonic` at which to stop, whatever is left of the budget.
         metadata: Strings to note in the kept file.
         report: Called with a line for each row of the history.
 
@@ -88,22 +91,11 @@ def train(
         progress.step = max(1, recipe.steps)
         checkpoint.save([], progress)
         return kept
-    with precision(recipe.dtype_policy):
-        model = task.build()
-    if init is not None:
-        task.start_from(init)
-    model.compile(
-        optimizer=task.make_optimizer(model),
-        loss=task.loss,
-        metrics=task.metrics,
-        steps_per_execution=recipe.steps_per_execution,
-        jit_compile=keras.backend.backend() == "jax" or recipe.jit_compile,
-    )
-    model.optimizer.build(model.trainable_variables)
+    model = compiled(task, init)
     state = _state(task, model)
     checkpoint.restore(state)
     run = _Run(task, kept, checkpoint, state, progress, report, checkpoint_minutes)
-    run.note = metadata or {}
+    run.note, run.deadline = metadata or {}, math.inf if deadline is None else deadline
     run.board = Board(out / "tensorboard") if tensorboard else None
     workers = default_workers() if workers is None else workers
     with Stream(task.sampler(), first=progress.step, workers=workers) as stream:
@@ -116,6 +108,32 @@ def train(
             verbose=0,
         )
     return kept
+
+
+def compiled(task: Task, init: Path | None = None) -> keras.Model:
+    """Return what `fit` trains: built in the recipe's precision, with first weights and optimiser.
+
+    Args:
+        task: What to train.
+        init: A kept file of the same network to start from.
+
+    Raises:
+        WeightsError: `init` does not fit.
+    """
+    recipe: Recipe = task.recipe
+    with precision(recipe.dtype_policy):
+        model = task.build()
+    if init is not None:
+        task.start_from(init)
+    model.compile(
+        optimizer=task.make_optimizer(model),
+        loss=task.loss,
+        metrics=task.metrics,
+        steps_per_execution=recipe.steps_per_execution,
+        jit_compile=keras.backend.backend() == "jax" or recipe.jit_compile,
+    )
+    model.optimizer.build(model.trainable_variables)
+    return model
 
 
 class _Run(keras.callbacks.Callback):
@@ -139,6 +157,7 @@ class _Run(keras.callbacks.Callback):
         self._before, self._row_start = progress.seconds, progress.step
         self._start = self._saved = 0.0
         self.note: dict[str, str] = {}
+        self.deadline = math.inf
         self.board: Board | None = None
         if progress.best is None and task.monitor is not None and kept.is_file():
             # Without its checkpoint a finished training must not lose its file to the next one.
@@ -156,13 +175,12 @@ class _Run(keras.callbacks.Callback):
         """Count, and stop when the budget is used up."""
         self._progress.step = self._row_start + batch + 1
         self._progress.seconds = self._before + time.monotonic() - self._start
-        if _share(self._recipe, self._progress) >= 1.0:
-            self.model.stop_training = True
+        self.model.stop_training = self._is_over()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Add a row, and validate, keep, draw and save where it is time to."""
         progress, recipe = self._progress, self._recipe
-        over = _share(recipe, progress) >= 1.0
+        over = self._is_over()
         row = {"step": float(progress.step), "seconds": round(progress.seconds, 1)}
         row |= {key: float(value) for key, value in (logs or {}).items()}
         if not math.isfinite(row.get("loss", 0.0)):
@@ -171,7 +189,9 @@ class _Run(keras.callbacks.Callback):
                 f"{progress.step}; the last checkpoint is from before"
             )
         number = len(progress.history) + 1
+        due = time.monotonic() - self._saved >= self._every
         validated = over or number % recipe.validation_rows == 0
+        validated |= due and self._task.monitor is None
         drawn = recipe.sheet_rows > 0 and number % recipe.sheet_rows == 0
         if validated or drawn:
             with _averaged(self.model):
@@ -185,8 +205,12 @@ class _Run(keras.callbacks.Callback):
             self.board.add_row(row)
         if over:
             self._task.finish(self._kept)
-        if over or validated or time.monotonic() - self._saved >= self._every:
+        if validated or due:
             self._save()
+
+    def _is_over(self) -> bool:
+        used_up = _share(self._recipe, self._progress) >= 1.0
+        return used_up or time.monotonic() >= self.deadline
 
     def _validate(self, row: dict[str, float]) -> dict[str, float]:
         figures = self._task.validate()
