@@ -1,0 +1,180 @@
+"""One figure for each fault that a completed face can have, region by region.
+
+A change that sharpens the mouth and smears the jaw must be seen, so the hole is divided by the
+true landmarks into mouth, nose, the rest of the face, and the ring outside the jaw line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+REGIONS = ("mouth", "nose", "face", "ring")
+"""`face` is what is neither mouth nor nose inside the outline; `ring` is what is outside it."""
+
+# WFLW-98: the outline from ear to ear, the brows, the nose, the lips' outer line.
+_OUTLINE, _BROWS, _NOSE, _LIPS = slice(0, 33), slice(33, 51), slice(51, 60), slice(76, 88)
+_AROUND_MOUTH, _AROUND_NOSE = 5, 7  # pixels of a 192 x 192 window, for corners and nostrils
+_DETAIL = 1.5  # pixels; what a Gaussian blur of this takes away is detail
+_BAND = 3  # pixels on either side of the hole's border
+_LEAST_PIXELS = 40
+_LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+
+Distance = Callable[[NDArray[np.uint8]], NDArray[np.float64]]
+"""From completed windows (N, S, S, 3) to each one's perceptual distance from the truth."""
+
+
+@dataclass(frozen=True)
+class RegionScores:
+    """Figures of one method in one region.
+
+    Attributes:
+        method: Name of the method.
+        region: One of `REGIONS`.
+        count: Faces whose hole has such a region.
+        psnr: Mean PSNR in dB there.
+        sharpness: Median of the detail's deviation there, as a share of the true face's.
+        perceptual: Mean perceptual distance when this region alone is the method's; None without a
+            feature network.
+    """
+
+    method: str
+    region: str
+    count: int
+    psnr: float
+    sharpness: float
+    perceptual: float | None
+
+
+def divide_hole(
+    hole: NDArray[np.bool_], landmarks: NDArray[np.floating]
+) -> dict[str, NDArray[np.bool_]]:
+    """Divide a hole into the regions.
+
+    Args:
+        hole: (S, S) bool.
+        landmarks: (98, 2) true points in its pixels.
+
+    Returns:
+        A mask a region; together they are the hole.
+
+    Raises:
+        ValueError: The landmarks are not 98 points.
+    """
+    if landmarks.shape != (98, 2):
+        raise ValueError(f"landmarks must be (98, 2). Received: shape={landmarks.shape}")
+    inside = _hull(hole.shape, np.concatenate([landmarks[_OUTLINE], landmarks[_BROWS]]), 0)
+    mouth = hole & _hull(hole.shape, landmarks[_LIPS], _AROUND_MOUTH)
+    nose = hole & ~mouth & _hull(hole.shape, landmarks[_NOSE], _AROUND_NOSE)
+    face = hole & inside & ~mouth & ~nose
+    return {"mouth": mouth, "nose": nose, "face": face, "ring": hole & ~mouth & ~nose & ~face}
+
+
+def score_regions(
+    method: str,
+    completed: NDArray[np.uint8],
+    truth: NDArray[np.uint8],
+    scored: NDArray[np.bool_],
+    landmarks: NDArray[np.floating],
+    distance: Distance | None = None,
+) -> list[RegionScores]:
+    """Score completed windows region by region.
+
+    Args:
+        method: Its name.
+        completed: (N, S, S, 3) uint8.
+        truth: (N, S, S, 3) uint8.
+        scored: (N, S, S) bool, the part of the hole where the truth is known.
+        landmarks: (N, 98, 2) true points.
+        distance: Gives the perceptual distance.
+
+    Returns:
+        An entry a region, in the order of `REGIONS`.
+    """
+    parts = [divide_hole(h, p) for h, p in zip(scored, landmarks, strict=True)]
+    scores = []
+    for region in REGIONS:
+        masks = np.stack([part[region] for part in parts])
+        rows = np.flatnonzero(masks.sum(axis=(1, 2)) >= _LEAST_PIXELS)
+        if not len(rows):
+            continue
+        errors = [
+            np.square(completed[i][masks[i]] - truth[i][masks[i]].astype(float)) for i in rows
+        ]
+        shares = [_detail(completed[i], masks[i]) / _detail(truth[i], masks[i]) for i in rows]
+        perceptual = None
+        if distance is not None:
+            alone = np.where(masks[..., None], completed, truth)
+            perceptual = float(distance(alone)[rows].mean())
+        psnr = float(np.mean([10 * np.log10(255.0**2 / max(e.mean(), 1e-3)) for e in errors]))
+        scores.append(
+            RegionScores(method, region, len(rows), psnr, float(np.median(shares)), perceptual)
+        )
+    return scores
+
+
+def border_step(
+    completed: NDArray[np.uint8], truth: NDArray[np.uint8], hole: NDArray[np.bool_]
+) -> float:
+    """Return the false colour step across a hole's border, in levels of 255.
+
+    It is the mean over the border of how far the difference between a band of 3 pixels inside
+    and one outside is from the true difference, with both taken over a neighbourhood of the border.
+
+    Args:
+        completed: (S, S, 3) uint8, the truth outside the hole.
+        truth: (S, S, 3) uint8.
+        hole: (S, S) bool.
+
+    Example:
+        >>> truth = np.full((40, 40, 3), 100, np.uint8)
+        >>> hole = np.zeros((40, 40), bool)
+        >>> hole[10:30, 10:30] = True
+        >>> round(border_step(np.where(hole[..., None], np.uint8(110), truth), truth, hole))
+        10
+    """
+    disk = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * _BAND + 1,) * 2)
+    solid = hole.astype(np.uint8)
+    inner = hole & (cv2.erode(solid, disk) == 0)
+    if not inner.any():
+        return 0.0
+    # Outside the hole both are the truth, so that what differs is what differs inside.
+    false = (completed.astype(np.float32) - truth) * inner[..., None]
+    near = inner.astype(np.float32)
+    local = cv2.blur(false, (9, 9)) / np.maximum(cv2.blur(near, (9, 9)), 1e-6)[..., None]
+    return float(np.abs(local[inner]).mean())
+
+
+def markdown_rows(scores: list[RegionScores]) -> str:
+    """Return the scores as a Markdown table: a row a method, three columns a region."""
+    methods = list(dict.fromkeys(s.method for s in scores))
+    found = {(s.method, s.region): s for s in scores}
+    lines = ["| method | region | n | PSNR | sharpness | perceptual |", "|---|---|---|---|---|---|"]
+    for method in methods:
+        for region in REGIONS:
+            if (s := found.get((method, region))) is not None:
+                perceptual = "" if s.perceptual is None else f"{s.perceptual:.3f}"
+                lines.append(
+                    f"| {method} | {region} | {s.count} | {s.psnr:.2f} | {s.sharpness:.2f} "
+                    f"| {perceptual} |"
+                )
+    return "\n".join(lines) + "\n"
+
+
+def _hull(shape: tuple[int, ...], points: NDArray[np.floating], around: int) -> NDArray[np.bool_]:
+    mask = np.zeros(shape[:2], np.uint8)
+    cv2.fillConvexPoly(mask, cv2.convexHull(np.rint(points).astype(np.int32)), (1,))
+    if around:
+        disk = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * around + 1,) * 2)
+        mask = cv2.dilate(mask, disk)
+    return mask > 0
+
+
+def _detail(image: NDArray[np.uint8], mask: NDArray[np.bool_]) -> float:
+    grey = image.astype(np.float32) @ _LUMA
+    taken = grey - cv2.GaussianBlur(grey, (0, 0), _DETAIL)
+    return float(taken[mask].std()) + 1e-3
