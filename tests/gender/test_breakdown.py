@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from unmask.gender.breakdown import evaluate_groups, markdown, reliability_figure
 from unmask.data.faces import FaceRecord
+from unmask.gender.breakdown import evaluate_groups, markdown, reliability_figure
 
 
 def face(gender: str, age: int | None, race: int | None) -> FaceRecord:

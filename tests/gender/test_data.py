@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from unmask.data.faces import FaceRecord, load_canonical
 from unmask.errors import DataError
 from unmask.face import CROP_SIZE
 from unmask.gender.data import AugmentedViews, Views, age_group, augment, fair_weights, stored_views
 from unmask.gender.model import VIEW
 from unmask.gender.sources import read_faces
-from unmask.data.faces import FaceRecord, load_canonical
 
 
 @pytest.fixture(scope="module")

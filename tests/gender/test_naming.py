@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from unmask.data.faces import load_canonical, read_face_folder
 from unmask.gender.files import load_gender
 from unmask.gender.naming import name_genders
 from unmask.gender.predict import predict_gender
-from unmask.data.faces import load_canonical, read_face_folder
 from unmask.weights import find
 
 

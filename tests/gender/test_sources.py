@@ -8,12 +8,12 @@ import cv2
 import numpy as np
 import pytest
 
+from unmask.data.faces import read_face_folder
 from unmask.errors import DataError
 from unmask.gender.data import MARGIN, notebook_augmentation, stored_views, views_of_arrays
 from unmask.gender.files import load_gender
 from unmask.gender.naming import name_genders
 from unmask.gender.sources import labels_of, lacks_landmarks, read_faces
-from unmask.data.faces import read_face_folder
 from unmask.weights import find
 
 

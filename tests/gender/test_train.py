@@ -9,13 +9,13 @@ import keras
 import numpy as np
 import pytest
 
+from unmask.data.faces import load_canonical, read_face_folder
 from unmask.gender.data import AugmentedViews, stored_views
 from unmask.gender.evaluate import evaluate
 from unmask.gender.model import build_compact
 from unmask.gender.predict import predict_gender
 from unmask.gender.sources import read_faces
 from unmask.gender.train import TrainConfig, train, validation_views
-from unmask.data.faces import load_canonical, read_face_folder
 from unmask.weights import load_arrays, load_weights
 
 NETWORK = {"widths": (8, 16, 16), "blocks": (1, 1, 1), "dropout": 0.0}

@@ -14,6 +14,7 @@ import pytest
 
 from unmask import Unmasker
 from unmask.cli import main
+from unmask.data.faces import load_canonical
 from unmask.errors import DataError, WeightsError
 from unmask.gender.data import stored_views
 from unmask.gender.features import Copies, cached_features
@@ -30,7 +31,6 @@ from unmask.inception import (
     split_top,
     train_after,
 )
-from unmask.data.faces import load_canonical
 from unmask.weights import load_arrays, load_weights
 
 SIZE = 75

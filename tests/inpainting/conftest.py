@@ -12,12 +12,12 @@ import pytest
 from numpy.typing import NDArray
 from skimage.data import astronaut
 
+from unmask.data.faces import FaceRecord, read_face_folder
 from unmask.inpainting.features import _BLOCKS
 from unmask.inpainting.framing import WINDOW_SIDE
 from unmask.inpainting.networks import Networks
 from unmask.inpainting.prior import PRIOR_SIDE, LinearPrior, landmark_vector
 from unmask.inpainting.trainer import TrainConfig
-from unmask.data.faces import FaceRecord, read_face_folder
 
 
 def face_points(x: float, y: float, width: float) -> NDArray[np.float32]:

@@ -5,11 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from unmask.data.faces import read_face_folder
+from unmask.data.pose import is_turned
 from unmask.errors import DataError
 from unmask.inpainting.data import InpaintingData, Variety, draw_landmark_map
 from unmask.inpainting.holes import block_hole, stroke_hole
-from unmask.data.faces import read_face_folder
-from unmask.data.pose import is_turned
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from skimage.io import imread
 
+from unmask.data.faces import read_face_folder
 from unmask.errors import DataError
 from unmask.inpainting.baselines import fill_mean_color, fill_navier_stokes, fill_telea
 from unmask.inpainting.data import draw_landmark_map
@@ -23,7 +24,6 @@ from unmask.inpainting.features import CompressedVgg
 from unmask.inpainting.generator import build_generator
 from unmask.inpainting.predict import complete_windows, guess_windows
 from unmask.metrics import psnr_hole
-from unmask.data.faces import read_face_folder
 
 
 @pytest.fixture(scope="module")

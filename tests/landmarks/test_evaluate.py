@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from skimage.data import astronaut
 
+from unmask.data.faces import FaceRecord
 from unmask.face import square_matrix, transform_points
 from unmask.image import save_image
 from unmask.landmark_layout import POINTS_98_TO_68
@@ -22,7 +23,6 @@ from unmask.landmarks.evaluate import (
 from unmask.landmarks.onnx import PfldLocator
 from unmask.landmarks.readers import WflwFace
 from unmask.metrics import area_under_curve
-from unmask.data.faces import FaceRecord
 
 
 def faces(count, seed=0):

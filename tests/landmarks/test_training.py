@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from skimage.data import astronaut
 
+from unmask.data.pose import is_turned
 from unmask.errors import DataError
 from unmask.face import canonical_matrix, invert, transform_points, warp
 from unmask.image import save_image
@@ -28,7 +29,6 @@ from unmask.landmarks.model import build_fan
 from unmask.landmarks.occlusion import add_hand
 from unmask.landmarks.predict import locate_landmarks, predict_landmarks
 from unmask.landmarks.train import LandmarkLoss, TrainConfig, train
-from unmask.data.pose import is_turned
 from unmask.weights import load_weights, save_weights
 
 

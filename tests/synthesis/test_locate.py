@@ -6,6 +6,7 @@ import pytest
 from skimage.data import astronaut
 
 from unmask import Unmasker
+from unmask.data.faces import read_face_folder
 from unmask.demo import portraits
 from unmask.errors import DataError
 from unmask.image import save_image
@@ -14,7 +15,6 @@ from unmask.synthesis.locate import FaceLocator
 from unmask.synthesis.pairs import write_pairs
 from unmask.synthesis.sources import FRAMINGS, read_source
 from unmask.synthesis.worker import SynthesisSettings
-from unmask.data.faces import read_face_folder
 
 
 @pytest.fixture(scope="module")

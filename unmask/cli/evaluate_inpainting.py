@@ -92,11 +92,11 @@ def _complete(args: argparse.Namespace) -> tuple[Cases, dict[str, NDArray[np.uin
     from rich.console import Console
     from rich.progress import track
 
+    from unmask.data.faces import read_face_folder
     from unmask.gender.files import load_gender
     from unmask.gender.naming import name_genders
     from unmask.inpainting.coarse import load_first_guess
     from unmask.inpainting.evaluate import choose_faces, make_cases
-    from unmask.data.faces import read_face_folder
     from unmask.weights import find
 
     coarse = None if args.linear else args.coarse or find("lite", "coarse").path

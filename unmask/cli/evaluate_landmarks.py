@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from unmask.landmarks.evaluate import LandmarkScores, Locator
     from unmask.data.faces import FaceRecord
+    from unmask.landmarks.evaluate import LandmarkScores, Locator
 
 _FITTED_ON = 200  # training faces that the learnt correspondence is fitted on
 
@@ -106,9 +106,9 @@ def _locators(args: argparse.Namespace) -> dict[str, Locator]:
 
 def _on_folder(args: argparse.Namespace, locator: Locator) -> dict[str, LandmarkScores]:
     """Rows of one network on the faces of a folder."""
+    from unmask.data.faces import read_face_folder
     from unmask.errors import DataError
     from unmask.landmarks.evaluate import locate_all, score_located
-    from unmask.data.faces import read_face_folder
 
     records = _spread(read_face_folder(args.data, split=args.split), args.count)
     if not records:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from unmask._version import __version__
+from unmask.data.faces import FaceRecord
 from unmask.errors import DataError, UnmaskError
 from unmask.evaluation.conditions import FaceMeasures, measure
 from unmask.evaluation.scenes import choose_records, load_scene
@@ -19,7 +20,6 @@ from unmask.io import write_text_atomic
 from unmask.pipeline import Unmasker
 from unmask.synthesis import MaskSynthesizer
 from unmask.synthesis.journal import Journal
-from unmask.data.faces import FaceRecord
 from unmask.weights import read_manifest
 
 JOURNAL_FILE = "faces.jsonl"

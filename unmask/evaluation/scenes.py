@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from unmask.data.faces import FaceRecord, read_face_folder
 from unmask.errors import DataError
 from unmask.face import CROP_SIZE, canonical_matrix, coverage, grow, warp
 from unmask.image import load_image, load_mask
@@ -17,7 +18,6 @@ from unmask.inpainting.framing import HOLE_GROWTH
 from unmask.synthesis import MaskSynthesizer
 from unmask.synthesis.pairs import SETTINGS_FILE
 from unmask.synthesis.worker import number_of
-from unmask.data.faces import FaceRecord, read_face_folder
 
 _IMAGES, _MASKED, _MASKS = "images", "masked", "masks"
 

@@ -9,11 +9,11 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from unmask.data.faces import FaceRecord
 from unmask.gender.data import age_group
 from unmask.gender.evaluate import GenderReport, describe_table, report
 from unmask.gender.sources import labels_of
 from unmask.metrics import expected_calibration_error
-from unmask.data.faces import FaceRecord
 
 ETHNICITIES = ("White", "Black", "Asian", "Indian", "Other")
 """UTKFace's own labels, by their codes."""

@@ -19,6 +19,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from unmask.data.faces import FaceRecord, load_canonical
 from unmask.errors import DataError
 from unmask.face import CROP_SIZE
 from unmask.gender.cache import check_origin, digest
@@ -27,7 +28,6 @@ from unmask.gender.sources import has_landmarks, labels_of
 from unmask.image import load_image
 from unmask.io import atomic_path
 from unmask.synthesis import MaskSynthesizer
-from unmask.data.faces import FaceRecord, load_canonical
 
 # With a margin, so that a turned or shifted window finds real pixels.
 _SOURCE_SIDE = VIEW[2] + 2 * MARGIN

@@ -8,9 +8,9 @@ from dataclasses import replace
 import keras
 import numpy as np
 
+from unmask.data.faces import FaceRecord, load_canonical
 from unmask.gender import UNCERTAIN_BELOW
 from unmask.gender.predict import predict_gender
-from unmask.data.faces import FaceRecord, load_canonical
 
 _AT_ONCE = 64
 

@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from unmask.data.faces import FaceRecord, read_face_folder
 from unmask.errors import DataError
 from unmask.gender.files import load_gender
 from unmask.gender.naming import name_genders
 from unmask.image import find_images
-from unmask.data.faces import FaceRecord, read_face_folder
 
 GENDERS = ("female", "male")
 _AUTHORS_SPLITS = {"train": "Training", "val": "Validation"}

@@ -12,6 +12,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from unmask.data.faces import FaceRecord
 from unmask.face import CROP_SIZE
 from unmask.gender.data import Views, fair_weights, split_off_calibration, stored_views
 from unmask.gender.evaluate import (
@@ -28,7 +29,6 @@ from unmask.gender.sources import read_faces
 from unmask.inception import build_inception, empty_convolutions, split_top
 from unmask.io import write_text_atomic
 from unmask.training.callbacks import CsvHistory, SaveBest, StopAfterMinutes
-from unmask.data.faces import FaceRecord
 from unmask.training.precision import precision
 from unmask.weights import load_weights, save_weights
 

@@ -17,13 +17,13 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from unmask.data.faces import FaceRecord
 from unmask.errors import DataError
 from unmask.inpainting.coarse import GENDERS, gender_code
 from unmask.inpainting.data import InpaintingBatch, InpaintingData, Variety
 from unmask.inpainting.framing import WINDOW_SIDE
 from unmask.inpainting.prior import PRIOR_SIDE, LinearPrior
 from unmask.io import atomic_path
-from unmask.data.faces import FaceRecord
 
 Samples = Mapping[str, NDArray[np.uint8]]
 """Arrays of N samples by name: `truth`, `guess` (N, 64, 64, 3), `hole`, `valid` (N, 64, 64) in 0 to

@@ -13,6 +13,7 @@ import numpy as np
 from keras import ops
 from numpy.typing import NDArray
 
+from unmask.data.faces import read_face_folder
 from unmask.errors import DataError
 from unmask.gender.files import load_gender
 from unmask.gender.naming import name_genders
@@ -21,7 +22,6 @@ from unmask.inpainting.coarse_data import CoarseBatches, draw_samples, read_samp
 from unmask.inpainting.data import Variety
 from unmask.inpainting.prior import LinearPrior
 from unmask.training.callbacks import CosineByTime, CsvHistory, SaveBest, StopAfterMinutes
-from unmask.data.faces import read_face_folder
 from unmask.training.precision import precision
 from unmask.weights import load_weights
 

@@ -11,6 +11,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from unmask.data.faces import FaceRecord
+from unmask.data.pose import is_turned
 from unmask.errors import DataError
 from unmask.face import (
     CROP_SIZE,
@@ -28,8 +30,6 @@ from unmask.inpainting.holes import block_hole, stroke_hole
 from unmask.inpainting.prior import FirstGuess
 from unmask.landmark_layout import flip_landmarks
 from unmask.synthesis import MaskSynthesizer
-from unmask.data.faces import FaceRecord
-from unmask.data.pose import is_turned
 
 LandmarkPredictor = Callable[[NDArray[np.uint8]], NDArray[np.floating]]
 """From canonical crops (B, 256, 256, 3) to their landmarks (B, 98, 2)."""

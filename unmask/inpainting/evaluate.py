@@ -18,6 +18,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from unmask.data.faces import FaceRecord, load_canonical
 from unmask.errors import DataError
 from unmask.face import grow
 from unmask.image import save_image
@@ -29,7 +30,6 @@ from unmask.inpainting.predict import complete_windows, guess_windows
 from unmask.inpainting.prior import FirstGuess, LinearPrior
 from unmask.metrics import image_quality, psnr_hole
 from unmask.synthesis import MaskSynthesizer
-from unmask.data.faces import FaceRecord, load_canonical
 
 EVALUATION_SEED = 1234
 

@@ -8,11 +8,11 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from unmask.data.faces import FaceRecord
 from unmask.inpainting.data import InpaintingData
 from unmask.inpainting.framing import WINDOW_SIDE
 from unmask.inpainting.predict import correct_guess
 from unmask.inpainting.prior import FirstGuess
-from unmask.data.faces import FaceRecord
 
 _SEED = 4321
 _RED = np.array([1, 0, 0], np.float32)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import fields
 from pathlib import Path
 
+from unmask.data.faces import FaceRecord, read_face_folder
 from unmask.errors import DataError
 from unmask.gender.files import load_gender
 from unmask.gender.naming import name_genders
@@ -22,7 +23,6 @@ from unmask.inpainting.sheets import SampleSheet
 from unmask.inpainting.trainer import TrainConfig, Trainer
 from unmask.io import write_text_atomic
 from unmask.training.callbacks import cosine_rate
-from unmask.data.faces import FaceRecord, read_face_folder
 from unmask.weights import save_weights
 
 _LOG = logging.getLogger(__name__)

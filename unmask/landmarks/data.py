@@ -12,6 +12,8 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from unmask.data.faces import FaceRecord, read_face_folder
+from unmask.data.pose import is_turned
 from unmask.errors import DataError
 from unmask.face import CROP_SIZE, canonical_matrix, compose, transform_points, warp
 from unmask.image import load_image
@@ -21,8 +23,6 @@ from unmask.landmarks.heatmaps import STRIDE, draw_boundary, draw_heatmaps, to_h
 from unmask.landmarks.losses import IGNORED
 from unmask.landmarks.readers import read_300w, read_wflw
 from unmask.synthesis import MaskSynthesizer
-from unmask.data.faces import FaceRecord, read_face_folder
-from unmask.data.pose import is_turned
 
 GROUPS: tuple[tuple[tuple[str, ...], float], ...] = (
     (("faces_male", "faces_female"), 0.35),

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from unmask.data.faces import FaceRecord
 from unmask.face import canonical_matrix, compose, square_matrix
 from unmask.image import load_image
 from unmask.landmark_layout import POINTS_98_TO_68, REGIONS_98
@@ -19,7 +20,6 @@ from unmask.landmarks.predict import locate_landmarks
 from unmask.landmarks.readers import WFLW_ATTRIBUTES, WflwFace
 from unmask.metrics import EYE_CORNERS, area_under_curve, failure_rate, nme
 from unmask.synthesis import MaskSynthesizer
-from unmask.data.faces import FaceRecord
 
 FIRST_GUESS = Augmentation(steady=0, rotation=8, wild=0, scale=0.2, shift=0.12)
 """How far a square guessed from a mask's box lies from the canonical crop."""

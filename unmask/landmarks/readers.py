@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from unmask.errors import DataError
 from unmask.data.faces import FaceRecord
+from unmask.errors import DataError
 
 WFLW_ATTRIBUTES = ("pose", "expression", "illumination", "make-up", "occlusion", "blur")
 """The six flags of WFLW's lists, in their order; each makes a subset of the test faces."""

@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from unmask.data.faces import read_face_folder
 from unmask.segmentation import detector
 from unmask.segmentation.evaluate import Finder, PhotoScores, evaluate_photos, false_alarms
 from unmask.segmentation.finder import UNetFinder, load_finder
 from unmask.segmentation.sources import Example, FacePool, labelme_examples, png_examples
 from unmask.segmentation.verifier import ACCEPTED
-from unmask.data.faces import read_face_folder
 
 SEED = 1234
 """Seed of the drawn masks, the one of the pipeline's evaluation too."""

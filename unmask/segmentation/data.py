@@ -9,9 +9,9 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from unmask.data.faces import FaceRecord, read_face_folder
 from unmask.segmentation.scenes import SceneComposer, SceneMix
 from unmask.segmentation.sources import FacePool, labelme_examples, png_examples
-from unmask.data.faces import FaceRecord, read_face_folder
 
 # Side of the scenes and scenes a batch: about the same number of pixels, so of seconds, each.
 DEFAULT_SHAPES = ((160, 32), (192, 24), (256, 13), (320, 8))

@@ -10,11 +10,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from unmask.data.faces import FaceRecord
 from unmask.errors import DataError
 from unmask.image import load_image
 from unmask.labelme import draw_mask, read_annotation, read_image
 from unmask.synthesis import MaskSynthesizer
-from unmask.data.faces import FaceRecord
 
 # Every n-th file of a folder of image + PNG pairs validates.
 _PNG_VALIDATION_EVERY = 10

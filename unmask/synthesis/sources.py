@@ -12,9 +12,9 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
+from unmask.data.faces import read_face_folder
 from unmask.errors import DataError
 from unmask.image import find_images
-from unmask.data.faces import read_face_folder
 
 LANDMARK_FILE = "landmarks.csv"
 CELEBA_ATTRIBUTES = "list_attr_celeba.txt"
