@@ -1,50 +1,45 @@
-"""Types of arguments that several commands share."""
+"""Types of arguments that several commands share: nonsense is refused before anything is loaded."""
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Callable
+import math
 from pathlib import Path
+from typing import Annotated, Any
 
-FOLDERS = "face folders; one that is named twice counts twice"
-"""Help for `--data` of trainings that mix collections."""
+from cyclopts import Parameter
+from cyclopts.types import (
+    ExistingDirectory,
+    ExistingFile,
+    ExistingPath,
+    NonNegativeInt,
+    PositiveInt,
+)
+from cyclopts.validators import Number
 
-
-def at_least(minimum: int) -> Callable[[str], int]:
-    """Return a type for `add_argument`: whole numbers from `minimum` up.
-
-    Example:
-        >>> at_least(1)("3")
-        3
-    """
-
-    def parse(text: str) -> int:
-        try:
-            value = int(text)
-        except ValueError:
-            value = minimum - 1
-        if value < minimum:
-            raise argparse.ArgumentTypeError(
-                f"must be a whole number from {minimum} up. Received: {text}"
-            )
-        return value
-
-    return parse
+__all__ = [
+    "ExistingDirectory", "ExistingFile", "ExistingPath", "NonNegativeInt", "Out", "PositiveFloat",
+    "PositiveInt", "Pretrained", "Share",
+]  # fmt: skip
 
 
-def add_name_genders(parser: argparse.ArgumentParser, *, default: bool) -> None:
-    """Add `--name-genders` and `--no-name-genders`."""
-    parser.add_argument(
-        "--name-genders",
-        action=argparse.BooleanOptionalAction,
-        default=default,
-        help="let the shipped gender network name the faces of unknown gender "
-        f"({'yes' if default else 'no'})",
-    )
+def _finite(type_: Any, value: Any) -> None:
+    if value is not None and not math.isfinite(value):
+        raise ValueError("Must be finite.")
 
 
-def gender_weights(args: argparse.Namespace) -> Path | None:
-    """Return the file that the answer to `--name-genders` asks for."""
-    from unmask.weights import find
+def _file_or_imagenet(type_: Any, value: Any) -> None:
+    if value not in (None, "imagenet") and not Path(value).is_file():
+        raise ValueError('Neither "imagenet" nor a file.')
 
-    return find("lite", "gender").path if args.name_genders else None
+
+PositiveFloat = Annotated[float, Parameter(validator=(_finite, Number(gt=0)))]
+"""Minutes, widths, rates."""
+
+Share = Annotated[float, Parameter(validator=(_finite, Number(gte=0, lte=1)))]
+"""A number in [0, 1]."""
+
+Out = Annotated[Path, Parameter(alias="-o")]
+"""Where the results go."""
+
+Pretrained = Annotated[str, Parameter(validator=_file_or_imagenet, metavar="PATH|imagenet")]
+"""A weight file, or those that Keras downloads."""

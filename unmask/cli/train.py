@@ -1,25 +1,52 @@
-"""`unmask train STAGE`: one trainer a stage."""
+"""`unmask train RECIPE`: train what a recipe describes."""
 
 from __future__ import annotations
 
-import importlib
-from typing import Any
+from typing import Annotated
 
-_STAGES = {
-    "gender": "the gender classifier",
-    "landmarks": "the landmark network",
-    "segmentation": "the mask segmentation network",
-    "coarse": "the network that corrects the linear first guess",
-    "inpainting": "the landmark-guided generator",
-}
+from cyclopts import Group, Parameter
+from cyclopts.validators import mutually_exclusive
+
+from unmask.cli.arguments import ExistingPath, Out, PositiveFloat, PositiveInt
+
+_BUDGET = Parameter(group=Group(validator=mutually_exclusive, show=False))
 
 
-def add_parser(subparsers: Any) -> None:
-    """Register the command."""
-    parser = subparsers.add_parser("train", help="train a stage")
-    stages = parser.add_subparsers(dest="stage", required=True, metavar="STAGE")
-    for stage, text in _STAGES.items():
-        module = importlib.import_module(f"unmask.cli.train_{stage}")
-        stage_parser = stages.add_parser(stage, help=f"train {text}", description=module.__doc__)
-        module.add_arguments(stage_parser)
-        stage_parser.set_defaults(main=module.main)
+def train(
+    recipe: str | None = None,
+    /,
+    *,
+    data: list[ExistingPath] | None = None,
+    out: Out | None = None,
+    minutes: Annotated[PositiveFloat | None, _BUDGET] = None,
+    steps: Annotated[PositiveInt | None, _BUDGET] = None,
+    overrides: Annotated[list[str] | None, Parameter(name="--set", metavar="KEY=VALUE")] = None,
+    init: ExistingPath | None = None,
+    show: Annotated[bool, Parameter(name="--list")] = False,
+) -> None:
+    """Train what a recipe describes.
+
+    Can be stopped at any moment, and goes on when it is called again with the same folder.
+
+    Args:
+        recipe: Name of a shipped recipe, such as lite/landmarks, or a TOML file.
+        data: Folders of faces or photos, or packed faces; one that is named twice counts twice.
+        out: Folder for weights, history and checkpoint.
+        minutes: Time budget, over all calls. Default: the recipe's.
+        steps: Budget in steps instead: repeatable exactly.
+        overrides: Change a setting of the recipe, such as optimizer.learning_rate=3e-4.
+        init: Weights to start from.
+        show: List the recipes: name, network, parameters, what each was last trained for.
+    """
+    from unmask.errors import SettingError
+    from unmask.training import command
+
+    if show:
+        print(command.list_recipes())
+        return
+    if recipe is None or not data or out is None:
+        raise SettingError("give RECIPE, --data and --out, or --list")
+    best = command.train(
+        recipe, data, out, minutes=minutes, steps=steps, overrides=overrides or [], init=init
+    )
+    print(f"weights: {best}")
