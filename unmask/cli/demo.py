@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from unmask.cli.arguments import NonNegativeInt, Out
+from unmask.cli.arguments import OutFolder, Seed
 
 
-def demo(*, out: Out = Path("out"), seed: NonNegativeInt = 0) -> None:
+def demo(*, out: OutFolder = Path("out"), seed: Seed = 0) -> None:
     """Mask and unmask two portraits.
 
     Puts a drawn mask on the portraits that come with scikit-image and matplotlib, runs the pipeline

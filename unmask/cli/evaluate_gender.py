@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from unmask.cli.arguments import ExistingDirectory, ExistingFile, NonNegativeInt, Out
+from unmask.cli.arguments import Count, ExistingDirectory, ExistingFile, OutFolder, Seed
 
 
 def evaluate_gender(
@@ -13,10 +13,10 @@ def evaluate_gender(
     weights: ExistingFile | None = None,
     network: Literal["compact", "paper"] = "compact",
     split: str = "val",
-    masks: NonNegativeInt = 3,
+    masks: Count = 3,
     mirror: bool = False,
-    out: Out,
-    seed: NonNegativeInt = 1,
+    out: OutFolder,
+    seed: Seed = 1,
 ) -> None:
     """Measure a gender network on held-out faces.
 

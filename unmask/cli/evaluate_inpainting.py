@@ -10,7 +10,7 @@ from cyclopts import Parameter
 from unmask.cli.arguments import (
     ExistingDirectory,
     ExistingFile,
-    Out,
+    OutFolder,
     PositiveInt,
     Pretrained,
 )
@@ -40,7 +40,7 @@ def evaluate_inpainting(
     features: Pretrained | None = None,
     landmarks: ExistingFile | None = None,
     without_landmarks: bool = False,
-    out: Out,
+    out: OutFolder,
     split: str = "val",
     name_genders: Annotated[bool, Parameter(negative="--no-name-genders")] = False,
     count: PositiveInt = 240,

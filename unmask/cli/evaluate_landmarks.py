@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from unmask.cli.arguments import ExistingDirectory, ExistingFile, NonNegativeInt, PositiveInt
+from unmask.cli.arguments import ExistingDirectory, ExistingFile, File, PositiveInt, Seed
 from unmask.cli.progress import track
 
 if TYPE_CHECKING:
@@ -30,8 +30,8 @@ def evaluate_landmarks(
     mirror: bool = False,
     thorough: bool = False,
     learnt: bool = False,
-    seed: NonNegativeInt = 0,
-    out: Path | None = None,
+    seed: Seed = 0,
+    out: File | None = None,
 ) -> None:
     """Measure landmark networks on held-out faces, bare and masked, by part of the face.
 

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from unmask.cli.arguments import ExistingDirectory, NonNegativeInt, Out
+from unmask.cli.arguments import Count, ExistingDirectory, OutFolder, Seed
 from unmask.cli.progress import report, track
 
 
 def evaluate_pipeline(
     *,
     data: list[ExistingDirectory],
-    out: Out,
+    out: OutFolder,
     preset: str = "lite",
     weights_dir: ExistingDirectory | None = None,
     split: str = "val",
-    count: NonNegativeInt = 120,
-    seed: NonNegativeInt = 1234,
+    count: Count = 120,
+    seed: Seed = 1234,
 ) -> int:
     """Measure the whole pipeline, and what each stage costs it.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from unmask.cli.arguments import ExistingDirectory, ExistingFile, NonNegativeInt, Out
+from unmask.cli.arguments import Count, ExistingDirectory, ExistingFile, OutFolder
 from unmask.cli.progress import track
 
 
@@ -11,9 +11,9 @@ def evaluate_segmentation(
     data: ExistingDirectory,
     weights: list[ExistingFile] | None = None,
     verifier: ExistingFile | None = None,
-    faces: NonNegativeInt = 120,
+    faces: Count = 120,
     once: bool = False,
-    out: Out,
+    out: OutFolder,
 ) -> None:
     """Measure mask segmenters side by side, on held-out photos.
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from unmask.cli.arguments import ExistingFile, ExistingPath, Pretrained
+from unmask.cli.arguments import ExistingFile, ExistingPath, Folder, Pretrained
 from unmask.cli.progress import report, track
 
 
 def label(
-    source: ExistingPath, destination: Path, /, *, weights: ExistingFile, backbone: Pretrained
+    source: ExistingPath, destination: Folder, /, *, weights: ExistingFile, backbone: Pretrained
 ) -> int:
     """Label the masks in photos with a trained teacher.
 

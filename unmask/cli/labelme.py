@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from unmask.cli.arguments import ExistingPath, PositiveFloat
+from unmask.cli.arguments import ExistingPath, File, Folder, PositiveFloat
 from unmask.cli.progress import report, track
 
 if TYPE_CHECKING:
@@ -14,11 +13,11 @@ if TYPE_CHECKING:
 
 def labelme(
     source: ExistingPath,
-    destination: Path,
+    destination: Folder,
     /,
     *,
     labels: list[str] | None = None,
-    coco: Path | None = None,
+    coco: File | None = None,
     line_width: PositiveFloat = 10.0,
 ) -> int:
     """Convert Labelme annotations to masks and COCO.

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from unmask.cli.arguments import (
-    ExistingDirectory,
-    ExistingFile,
-    NonNegativeInt,
-    Out,
-    PositiveInt,
-)
+from cyclopts import Parameter
+
+from unmask.cli.arguments import ExistingDirectory, ExistingFile, PositiveInt, Seed
 from unmask.cli.progress import report, track
 
 
@@ -19,12 +15,12 @@ def run(
     inputs: list[Path],
     /,
     *,
-    out: Out = Path("unmasked"),
+    out: Annotated[Path, Parameter(alias="-o")] = Path("unmasked"),
     preset: str = "lite",
     weights_dir: ExistingDirectory | None = None,
     finder: ExistingFile | None = None,
     gender: Literal["female", "male"] | None = None,
-    seed: NonNegativeInt = 0,
+    seed: Seed = 0,
     panel: bool = False,
     json: bool = False,
     resume: bool = False,

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from unmask.cli.arguments import ExistingDirectory, NonNegativeInt, PositiveInt, Share
+from unmask.cli.arguments import ExistingDirectory, Folder, PositiveInt, Seed, Share
 from unmask.cli.progress import report, track
 
 
 def synthesize(
     source: ExistingDirectory,
-    destination: Path,
+    destination: Folder,
     /,
     *,
     layout: Literal["auto", "ffhq", "celeba", "utkface", "table", "faces", "images"] = "auto",
-    seed: NonNegativeInt = 0,
+    seed: Seed = 0,
     kinds: str | None = None,
     bank: PositiveInt = 160,
     templates: ExistingDirectory | None = None,

@@ -7,7 +7,7 @@ from typing import Annotated
 from cyclopts import Group, Parameter
 from cyclopts.validators import mutually_exclusive
 
-from unmask.cli.arguments import ExistingPath, Out, PositiveFloat, PositiveInt
+from unmask.cli.arguments import ExistingPath, OutFolder, PositiveFloat, PositiveInt
 
 _BUDGET = Parameter(group=Group(validator=mutually_exclusive, show=False))
 
@@ -17,10 +17,10 @@ def train(
     /,
     *,
     data: list[ExistingPath] | None = None,
-    out: Out | None = None,
+    out: OutFolder | None = None,
     minutes: Annotated[PositiveFloat | None, _BUDGET] = None,
     steps: Annotated[PositiveInt | None, _BUDGET] = None,
-    overrides: Annotated[list[str] | None, Parameter(name="--set", metavar="KEY=VALUE")] = None,
+    overrides: Annotated[list[str] | None, Parameter(name="--set")] = None,
     init: ExistingPath | None = None,
     show: Annotated[bool, Parameter(name="--list")] = False,
 ) -> None:
@@ -34,12 +34,12 @@ def train(
         out: Folder for weights, history and checkpoint.
         minutes: Time budget, over all calls. Default: the recipe's.
         steps: Budget in steps instead: repeatable exactly.
-        overrides: Change a setting of the recipe, such as optimizer.learning_rate=3e-4.
+        overrides: KEY=VALUE: change settings of the recipe, e.g. optimizer.learning_rate=3e-4.
         init: Weights to start from.
         show: List the recipes: name, network, parameters, what each was last trained for.
     """
     from unmask.errors import SettingError
-    from unmask.training import command
+    from unmask.training import command  # type: ignore[attr-defined]
 
     if show:
         print(command.list_recipes())

@@ -5,20 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from unmask.cli.arguments import (
-    ExistingDirectory,
-    NonNegativeInt,
-    Out,
-    PositiveInt,
-    Pretrained,
-)
+from unmask.cli.arguments import ExistingDirectory, OutFolder, PositiveInt, Pretrained, Seed
 
 
 def tune_gender(
     data: ExistingDirectory,
     /,
     *,
-    out: Out = Path("runs/tune"),
+    out: OutFolder = Path("runs/tune"),
     search: Literal["random", "bayesian"] = "random",
     trials: PositiveInt = 20,
     executions: PositiveInt = 2,
@@ -29,7 +23,7 @@ def tune_gender(
         "mixed_bfloat16", "mixed_float16", "bfloat16", "float16", "float32", "float64"
     ] = "mixed_bfloat16",
     faces: PositiveInt = 4000,
-    seed: NonNegativeInt = 0,
+    seed: Seed = 0,
 ) -> None:
     """Search units, activation and dropout of the paper's gender head.
 
