@@ -105,10 +105,10 @@ def evaluate_inpainting(
 def _cases(
     folders: list[Path], split: str, count: int, guess: FirstGuess, *, name_genders: bool
 ) -> Cases:
+    from unmask.data.faces import read_face_folder
     from unmask.gender.files import load_gender
     from unmask.gender.naming import name_genders as named
     from unmask.inpainting.evaluate import choose_faces, make_cases
-    from unmask.data.faces import read_face_folder
     from unmask.weights import find
 
     records = [record for folder in folders for record in read_face_folder(folder, split=split)]

@@ -10,8 +10,8 @@ from unmask.cli.arguments import ExistingDirectory, ExistingFile, File, Positive
 from unmask.cli.progress import track
 
 if TYPE_CHECKING:
-    from unmask.landmarks.evaluate import LandmarkScores, Locator
     from unmask.data.faces import FaceRecord
+    from unmask.landmarks.evaluate import LandmarkScores, Locator
 
 _FITTED_ON = 200  # training faces that the learnt correspondence is fitted on
 
@@ -128,8 +128,8 @@ def _on_folder(
 def _spread(folder: Path, split: str, count: int | None) -> list[FaceRecord]:
     import numpy as np
 
-    from unmask.errors import DataError
     from unmask.data.faces import read_face_folder
+    from unmask.errors import DataError
 
     records = read_face_folder(folder, split=split)
     if not records:
