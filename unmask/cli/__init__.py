@@ -96,5 +96,5 @@ def _run(words: list[str]) -> int:
 
 
 def _failed(message: str, status: int = 2) -> int:
-    print(f"unmask: {message}", file=sys.stderr)
+    print("unmask:", *message.splitlines(), file=sys.stderr)
     return status
