@@ -68,6 +68,7 @@ setup(
     install_requires=[
         f"{TENSORFLOW}>=2.18,<3",
         "keras>=3.8,<4",
+        "cyclopts>=4.25,<6",
         "keras-tuner>=1.4.7,<2",
         # keras-tuner imports it and does not ask for it.
         "tensorboard>=2.18,<3",

@@ -9,32 +9,40 @@ for the lite network is 120 ms at 256 pixels on two cores.
 
 from __future__ import annotations
 
-import argparse
 import os
 import time
+from typing import Annotated, Literal, get_args
 
 import numpy as np
+from cyclopts import Parameter, run
 
-NAMES = ("lite", "lite-aot", "paper", "paper-aot", "aot-gan")
+Name = Literal["lite", "lite-aot", "paper", "paper-aot", "aot-gan"]
 
 
-def main() -> None:
-    """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--side", type=int, default=256, help="side of the image, 8 divides it")
-    parser.add_argument("--repeats", type=int, default=10)
-    parser.add_argument("--networks", nargs="+", choices=NAMES, default=NAMES)
-    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="TensorFlow's threads")
-    args = parser.parse_args()
-    os.environ.setdefault("TF_NUM_INTRAOP_THREADS", str(args.threads))
+def main(
+    *,
+    side: int = 256,
+    repeats: int = 10,
+    networks: Annotated[tuple[Name, ...], Parameter(consume_multiple=1)] = get_args(Name),
+    threads: int = os.cpu_count() or 1,
+) -> None:
+    """Print the table.
+
+    Args:
+        side: Side of the image, 8 divides it.
+        repeats: Passes that are timed.
+        networks: Which networks.
+        threads: TensorFlow's threads.
+    """
+    os.environ.setdefault("TF_NUM_INTRAOP_THREADS", str(threads))
     os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
 
     import keras
 
-    print(f"{keras.backend.backend()}, {args.side} x {args.side}, {args.threads} threads")
+    print(f"{keras.backend.backend()}, {side} x {side}, {threads} threads")
     print(f"{'network':12}{'parameters':>12}{'fastest':>12}{'median':>12}")
-    for name in args.networks:
-        parameters, seconds = _measure(name, args.side, args.repeats)
+    for name in networks:
+        parameters, seconds = _measure(name, side, repeats)
         fastest, median = 1e3 * min(seconds), 1e3 * float(np.median(seconds))
         print(f"{name:12}{parameters:12,}{fastest:9.0f} ms{median:9.0f} ms", flush=True)
 
@@ -57,4 +65,4 @@ def _measure(name: str, side: int, repeats: int) -> tuple[int, list[float]]:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

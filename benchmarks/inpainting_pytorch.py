@@ -10,15 +10,15 @@ one after the other, three times in turn; the fastest of all repeats counts.
 
 from __future__ import annotations
 
-import argparse
 import os
 import subprocess
 import sys
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
+from cyclopts import Parameter, run
 
 # Width, blocks, attention, first guess as input.
 NETWORKS: dict[str, tuple[int, int, bool, bool]] = {
@@ -28,21 +28,27 @@ NETWORKS: dict[str, tuple[int, int, bool, bool]] = {
 _TURNS = 3
 
 
-def main() -> None:
-    """Print the table, or in a process of its own one library's times."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--side", type=int, default=256, help="side of the image, 8 divides it")
-    parser.add_argument("--repeats", type=int, default=10)
-    parser.add_argument("--only", choices=("ours", "pytorch"), help=argparse.SUPPRESS)
-    args = parser.parse_args()
-    if args.only:
-        run = _ours if args.only == "ours" else _pytorch
-        print(*(_fastest(run(name, args.side), args.repeats) for name in NETWORKS))
+def main(
+    *,
+    side: int = 256,
+    repeats: int = 10,
+    only: Annotated[Literal["ours", "pytorch"] | None, Parameter(show=False)] = None,
+) -> None:
+    """Print the table, or in a process of its own one library's times.
+
+    Args:
+        side: Side of the image, 8 divides it.
+        repeats: Passes that are timed.
+        only: The library that this process is for.
+    """
+    if only:
+        make = _ours if only == "ours" else _pytorch
+        print(*(_fastest(make(name, side), repeats) for name in NETWORKS))
         return
     fastest = {library: [float("inf")] * len(NETWORKS) for library in ("ours", "pytorch")}
     for _ in range(_TURNS):
         for library, best in fastest.items():
-            fastest[library] = list(map(min, best, _times(library, args.side, args.repeats)))
+            fastest[library] = list(map(min, best, _times(library, side, repeats)))
     print(f"{'network':10}{'ours':>10}{'PyTorch':>10}{'ratio':>8}")
     for name, ours, theirs in zip(NETWORKS, *fastest.values(), strict=True):
         print(f"{name:10}{1e3 * ours:7.0f} ms{1e3 * theirs:7.0f} ms{theirs / ours:8.2f}")
@@ -164,4 +170,4 @@ def _torch_generator(width: int, depth: int, attention: bool, coarse: bool) -> A
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

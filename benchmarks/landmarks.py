@@ -10,30 +10,34 @@ time, of all threads together, says more on a busy machine.
 
 from __future__ import annotations
 
-import argparse
 import os
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from cyclopts import run
 
 BATCHES = (1, 16)
 
 
-def main() -> None:
-    """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--pfld", type=Path, help="ONNX file of a PFLD with 98 points")
-    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="threads (all cores)")
-    parser.add_argument("--repeats", type=int, default=15)
-    args = parser.parse_args()
-    networks = _networks(args.pfld, args.threads)
+def main(
+    *, pfld: Path | None = None, threads: int = os.cpu_count() or 1, repeats: int = 15
+) -> None:
+    """Print the table.
+
+    Args:
+        pfld: ONNX file of a PFLD with 98 points.
+        threads: Threads.
+        repeats: Passes that are timed, at most.
+    """
+    networks = _networks(pfld, threads)
     heads = "".join(f"{f'batch {batch}':>12}{'processor':>12}" for batch in BATCHES)
-    print(f"{f'{args.threads} threads, ms a face':24}{heads}")
-    for name, (predict, size, repeats) in networks.items():
-        repeats = min(args.repeats, repeats)
-        times = [t / b for b in BATCHES for t in _milliseconds(predict, size, b, repeats)]
+    print(f"{f'{threads} threads, ms a face':24}{heads}")
+    for name, (predict, size, most) in networks.items():
+        times = [
+            t / b for b in BATCHES for t in _milliseconds(predict, size, b, min(repeats, most))
+        ]
         print(f"{name:24}" + "".join(f"{value:12.1f}" for value in times), flush=True)
 
 
@@ -83,4 +87,4 @@ def _milliseconds(
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -8,10 +8,11 @@ the network, is shown apart.
 
 from __future__ import annotations
 
-import argparse
 import time
+from typing import Literal
 
 import numpy as np
+from cyclopts import run
 from skimage.data import astronaut
 
 from unmask.mrcnn.config import Config
@@ -27,31 +28,37 @@ class Published(Config):
     NUM_CLASSES = 2
 
 
-def main() -> None:
-    """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--side", type=int, default=512, help="side of the images, pixels")
-    parser.add_argument("--objects", type=int, default=10, help="objects in the image")
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--only", choices=("resnet50", "lite"))
-    args = parser.parse_args()
+def main(
+    *,
+    side: int = 512,
+    objects: int = 10,
+    repeats: int = 5,
+    only: Literal["resnet50", "lite"] | None = None,
+) -> None:
+    """Print the table.
+
+    Args:
+        side: Side of the images, pixels.
+        objects: Objects in the image.
+        repeats: Calls that are timed after the first.
+        only: The one network to time.
+    """
     configs = {"resnet50": Published, "lite": LiteConfig}
-    for name in [args.only] if args.only else configs:
-        measure(name, configs[name](), args)
+    for name in [only] if only else configs:
+        measure(name, configs[name](), side, objects, repeats)
 
 
-def measure(name: str, config: Config, args: argparse.Namespace) -> None:
+def measure(name: str, config: Config, side: int, objects: int, repeats: int) -> None:
     """Time `detect` with one network."""
-    side = args.side
     config.IMAGE_MIN_DIM = config.IMAGE_MAX_DIM = side
-    config.IMAGES_PER_GPU, config.DETECTION_MAX_INSTANCES = 1, args.objects
+    config.IMAGES_PER_GPU, config.DETECTION_MAX_INSTANCES = 1, objects
     model = MaskRCNN("inference", config, "logs")
     image = np.ascontiguousarray(astronaut()[:side, :side])
     start = time.perf_counter()
     found = len(model.detect([image])[0]["scores"])
     first = time.perf_counter() - start
     seconds, processor = [], []
-    for _ in range(args.repeats):
+    for _ in range(repeats):
         start, used = time.perf_counter(), time.process_time()
         model.detect([image])
         seconds.append(time.perf_counter() - start)
@@ -64,4 +71,4 @@ def measure(name: str, config: Config, args: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -8,7 +8,6 @@ mirrored on both sides. The first call also traces the networks and is shown apa
 
 from __future__ import annotations
 
-import argparse
 import resource
 import time
 from collections.abc import Callable, Iterator
@@ -16,16 +15,17 @@ from contextlib import contextmanager
 from unittest import mock
 
 import numpy as np
+from cyclopts import run
 
 STAGES = ("_find", "_locate", "_segment", "_classify", "_complete")
 
 
-def main() -> None:
-    """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--repeats", type=int, default=5)
-    repeats = parser.parse_args().repeats
+def main(*, repeats: int = 5) -> None:
+    """Print the table.
 
+    Args:
+        repeats: Photos that are timed after the first.
+    """
     start = time.perf_counter()
     from unmask.pipeline import Unmasker
 
@@ -84,4 +84,4 @@ def _timed(seconds: dict[str, list[float]]) -> Iterator[None]:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

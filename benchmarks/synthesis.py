@@ -13,14 +13,15 @@ be running; processor seconds a face are shown beside it, which other programs d
 
 from __future__ import annotations
 
-import argparse
 import resource
 import tempfile
 import time
 from pathlib import Path
+from typing import Annotated
 
 import cv2
 import numpy as np
+from cyclopts import Parameter, run
 from skimage.data import astronaut
 
 from unmask.image import save_image
@@ -30,25 +31,31 @@ from unmask.synthesis.sources import FRAMINGS, SourceFace
 from unmask.synthesis.worker import SynthesisSettings
 
 
-def main() -> None:
-    """Print the table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--size", type=int, default=256, help="side of the pictures, pixels")
-    parser.add_argument("--faces", type=int, default=200, help="faces a measurement")
-    parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
-    parser.add_argument("--find", action="store_true", help="find the landmarks as well")
-    parser.add_argument("--ray", action="store_true", help="measure Ray Data, too")
-    args = parser.parse_args()
+def main(
+    *,
+    size: int = 256,
+    faces: int = 200,
+    workers: Annotated[tuple[int, ...], Parameter(consume_multiple=1)] = (1, 2),
+    find: bool = False,
+    ray: bool = False,
+) -> None:
+    """Print the table.
+
+    Args:
+        size: Side of the pictures, pixels.
+        faces: Faces a measurement.
+        workers: Numbers of processes.
+        find: Find the landmarks as well.
+        ray: Measure Ray Data, too.
+    """
     cv2.setNumThreads(1)
-    image, landmarks = _portrait(args.size)
-    _time_drawing(image, landmarks, args.faces)
+    image, landmarks = _portrait(size)
+    _time_drawing(image, landmarks, faces)
     with tempfile.TemporaryDirectory() as folder:
-        faces = _source(Path(folder), image, None if args.find else landmarks, args.faces)
-        for engine in ("local", "ray") if args.ray else ("local",):
-            for workers in args.workers:
-                _time_folder(Path(folder), faces, engine, workers, args.size)
+        pictures = _source(Path(folder), image, None if find else landmarks, faces)
+        for engine in ("local", "ray") if ray else ("local",):
+            for number in workers:
+                _time_folder(Path(folder), pictures, engine, number, size)
 
 
 def _portrait(size: int) -> tuple[np.ndarray, np.ndarray]:
@@ -125,4 +132,4 @@ def _print(name: str, faces: int, wall: float, processor: float) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -17,7 +17,7 @@ from itertools import islice
 from multiprocessing import get_context
 from typing import Any, TypeVar, cast
 
-from unmask.errors import UnmaskError
+from unmask.errors import MissingPackageError, SettingError, UnmaskError
 
 ENGINES = ("local", "ray")
 
@@ -61,19 +61,19 @@ def work_through(
 
     Raises:
         UnmaskError: Ray is not installed or cannot be started, or a worker was lost.
-        ValueError: The engine is unknown, there is not a single worker, or an address is given for
-            another engine than Ray.
+        SettingError: The engine is unknown, there is not a single worker, or an address is given
+            for another engine than Ray.
 
     Example:
         >>> list(work_through(abs, [-1, 2]))
         [1, 2]
     """
     if engine not in ENGINES:
-        raise ValueError(f"engine must be one of {ENGINES}. Received: engine={engine!r}")
+        raise SettingError(f"engine must be one of {ENGINES}. Received: engine={engine!r}")
     if workers < 1:
-        raise ValueError(f"workers must be at least 1. Received: workers={workers}")
+        raise SettingError(f"workers must be at least 1. Received: workers={workers}")
     if ray_address is not None and engine != "ray":
-        raise ValueError(
+        raise SettingError(
             f"ray_address is for the engine 'ray'. Received: {engine=}, {ray_address=}"
         )
     if engine == "ray":
@@ -146,7 +146,7 @@ def _with_ray(
         ray: Any = importlib.import_module("ray")
         importlib.import_module("ray.data")
     except ImportError as error:
-        raise UnmaskError(
+        raise MissingPackageError(
             f"the engine 'ray' needs Ray Data: pip install 'unmask[scale]' ({error})"
         ) from error
     if not jobs:

@@ -23,5 +23,13 @@ class DataError(UnmaskError, ValueError):
     """A data set folder or table lacks something that training or evaluation needs."""
 
 
+class SettingError(UnmaskError, ValueError):
+    """A setting has a value that it cannot have, or does not go with another."""
+
+
+class MissingPackageError(UnmaskError, ImportError):
+    """An optional package is needed and not installed."""
+
+
 class PhotoWarning(UserWarning):
     """A photo, or a masked face in it, came back as it was: none was found, or it was skipped."""

@@ -169,7 +169,7 @@ def complete_photos(
 
     Raises:
         UnmaskError: Ray is not installed or cannot be started, or a worker was lost.
-        ValueError: An option is out of range.
+        SettingError: An option is out of range.
         WeightsError: The preset is unknown, or its weights are missing or altered.
 
     Example:

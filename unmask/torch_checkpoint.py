@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unmask.errors import WeightsError
+from unmask.errors import MissingPackageError, WeightsError
 from unmask.weights import LoadReport
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def read_state_dict(
         Arrays by published name, in PyTorch's layout; what is no tensor is left out.
 
     Raises:
-        ImportError: PyTorch is not installed.
+        MissingPackageError: PyTorch is not installed.
         WeightsError: The file is missing, unreadable or holds no state dict.
 
     Example:
@@ -42,7 +42,7 @@ def read_state_dict(
     try:
         import torch
     except ImportError as error:
-        raise ImportError(
+        raise MissingPackageError(
             "reading .pth files needs PyTorch: pip install 'unmask[convert]'"
         ) from error
     try:

@@ -4,27 +4,62 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import subprocess
 import sys
 
 import pytest
 
 import unmask
-from unmask.cli import main
-from unmask.errors import UnmaskError, WeightsError
+from unmask.cli import build_app, main
+from unmask.errors import MissingPackageError, SettingError, UnmaskError, WeightsError
 
 HEAVY = (
     "tensorflow", "jax", "torch", "keras", "keras_tuner", "cv2", "skimage", "scipy", "pandas",
     "matplotlib", "PIL", "numpy",
 )  # fmt: skip
 COMMANDS = (
-    "run", "demo", "train", "evaluate", "synthesize", "label", "labelme", "weights", "info",
+    "run", "demo", "train", "evaluate pipeline", "evaluate segmentation", "evaluate landmarks",
+    "evaluate gender", "evaluate inpainting", "tune gender", "synthesize", "label", "labelme",
+    "weights", "info",
+)  # fmt: skip
+# What is refused before anything is loaded. `.` is a folder, and `gone` is nothing.
+REFUSED = (
+    "", "fly", "--fly", "evaluate", "evaluate fly", "weights", "weights eat", "run",
+    "run a.jpg --fly", "run a.jpg --workers 0", "run a.jpg --workers 1.5", "run a.jpg --seed -1",
+    "run a.jpg --seed x", "run a.jpg --seed 4294967296", "run a.jpg --gender other",
+    "run a.jpg --finder gone", "run a.jpg --finder .", "run a.jpg --weights-dir gone",
+    "demo --seed -1", "weights list --dir gone",
+    "synthesize gone out", "synthesize . out --bank 0", "synthesize . out --size -5",
+    "synthesize . out --val-share 1.1", "synthesize . out --val-share nan",
+    "synthesize . out --layout disc", "synthesize . {file}", "synthesize . {file}/below",
+    "labelme gone out", "labelme . out --labels", "labelme . {file}", "labelme . out --coco .",
+    "labelme . out --line-width nan", "labelme . out --line-width -1",
+    "labelme . out --line-width inf",
+    "label gone out --weights {file} --backbone imagenet",
+    "label . out --weights gone --backbone imagenet",
+    "label . out --weights {file} --backbone gone",
+    "tune gender gone", "tune gender . --trials 0", "tune gender . --executions -1",
+    "tune gender . --precision float31",
+    "evaluate pipeline --data gone --out o", "evaluate pipeline --data . --out o --count -1",
+    "evaluate pipeline --data . gone --out o", "evaluate pipeline --data --out o",
+    "evaluate segmentation --data . --weights gone --out o",
+    "evaluate landmarks", "evaluate landmarks --data gone", "evaluate landmarks --data . --count 0",
+    "evaluate landmarks --data . --passes -1", "evaluate gender --data . --masks -1 --out o",
+    "evaluate inpainting --data . --out o --features gone.npz",
+    "evaluate inpainting --data . --out {file}",
+    "train x --data gone --out o", "train x --data . --out o --init gone",
+    "train x --data . --out o --minutes -1", "train x --data . --out o --minutes 0",
+    "train x --data . --out o --minutes nan", "train x --data . --out o --minutes inf",
+    "train x --data . --out o --steps 0", "train x --data . --out o --steps 3 --minutes 3",
+    "train", "train x --data .", "train x --data . --out o", "train x --data . --out o --set a",
+    "train x --data . --out o --file features=gone.npz",
 )  # fmt: skip
 
 
 def loaded_after(code: str) -> set[str]:
     """Return the top-level modules that a fresh interpreter has after running `code`."""
-    script = f"import sys, json\n{code}\nprint(); print(json.dumps(sorted(sys.modules)))"
+    script = f"import json, os, sys\n{code}\nprint(); print(json.dumps(sorted(sys.modules)))"
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60
     )
@@ -37,13 +72,14 @@ def test_import_loads_nothing_heavy():
     assert not loaded & set(HEAVY)
 
 
-def test_help_loads_nothing_heavy():
-    code = (
-        "from unmask.cli import main\n"
-        "for args in (['--help'], ['run', '--help'], ['train', 'gender', '--help']):\n"
-        "    try: main(args)\n"
-        "    except SystemExit: pass\n"
-    )
+def test_help_and_refusals_load_nothing_heavy(tmp_path):
+    refused = [words.format(file=__file__) for words in REFUSED]
+    words = [*(f"{command} --help" for command in COMMANDS), "--help", "--version", *refused]
+    code = f"""
+from unmask.cli import main
+os.chdir({str(tmp_path)!r})
+for words in {words}: main(words.split())
+"""
     assert not loaded_after(code) & set(HEAVY)
 
 
@@ -60,26 +96,44 @@ def test_as_a_module():
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_explains_itself(capsys, command: str):
-    with pytest.raises(SystemExit) as exit_:
-        main([command, "--help"])
-    assert exit_.value.code == 0
-    assert f"usage: unmask {command}" in capsys.readouterr().out
+    assert main([*command.split(), "--help"]) == 0
+    assert f"Usage: unmask {command}" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("stage", ["gender", "landmarks", "segmentation", "inpainting"])
-def test_every_trainer_explains_itself(capsys, stage: str):
-    with pytest.raises(SystemExit) as exit_:
-        main(["train", stage, "--help"])
-    assert exit_.value.code == 0
-    assert "--minutes" in capsys.readouterr().out
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_argument_is_explained(command: str):
+    app = build_app()
+    for name in command.split():
+        app = app[name]
+    for argument in app.assemble_argument_collection(parse_docstring=True):
+        assert argument.parameter.help, argument.name
 
 
-@pytest.mark.parametrize("arguments", [[], ["fly"], ["weights"], ["weights", "eat"], ["--fly"]])
-def test_wrong_usage_is_status_2(capsys, arguments: list[str]):
-    with pytest.raises(SystemExit) as exit_:
-        main(arguments)
-    assert exit_.value.code == 2
-    assert "usage: unmask" in capsys.readouterr().err
+@pytest.mark.parametrize("words", REFUSED)
+def test_what_makes_no_sense_is_one_line_and_status_2(capsys, tmp_path, monkeypatch, words: str):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+    words = words.format(file=tmp_path / "file")
+    assert main(words.split()) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("unmask: ")
+    assert captured.err.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="no bash")
+def test_bash_completes(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    script = tmp_path / "unmask.bash"
+    assert main(["--install-completion", "--shell", "bash", "--output", str(script)]) == 0
+    words = "unmask evaluate inpainting --network lite-"
+    bash = (
+        f"source {script}; COMP_WORDS=({words}); COMP_CWORD=4; COMP_LINE='{words}';"
+        "COMP_POINT=${#COMP_LINE}; _unmask unmask lite- --network; echo ${COMPREPLY[@]}"
+    )
+    done = subprocess.run(["bash", "-c", bash], capture_output=True, text=True, timeout=60)
+    assert done.stdout.split() == ["lite-aot", "lite-plain"]
 
 
 def test_expected_errors_are_one_line_and_status_2(capsys, tmp_path):
@@ -87,6 +141,25 @@ def test_expected_errors_are_one_line_and_status_2(capsys, tmp_path):
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err == f"unmask: {tmp_path / 'manifest.toml'}: no such file\n"
+
+
+def test_errors_of_the_system_are_one_line_and_status_2(capsys, monkeypatch):
+    def denied(*_: object) -> None:
+        raise PermissionError(13, "Permission denied", "manifest.toml")
+
+    monkeypatch.setattr("unmask.weights.read_manifest", denied)
+    assert main(["weights", "list"]) == 2
+    assert capsys.readouterr().err == "unmask: manifest.toml: Permission denied\n"
+
+
+def test_a_reader_that_has_left_is_no_error():
+    command = [sys.executable, "-m", "unmask", "weights", "path"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        assert process.stderr is not None
+        assert process.stderr.read() == b""
+        assert process.wait(60) == 141
 
 
 def test_ctrl_c_is_status_130(capsys, monkeypatch):
@@ -107,9 +180,13 @@ def test_bugs_are_not_hidden(monkeypatch):
         main(["weights", "list"])
 
 
-def test_own_errors_are_also_value_errors():
-    assert issubclass(WeightsError, UnmaskError)
-    assert issubclass(WeightsError, ValueError)
+@pytest.mark.parametrize(
+    ("error", "base"),
+    [(WeightsError, ValueError), (SettingError, ValueError), (MissingPackageError, ImportError)],
+)
+def test_own_errors_are_also_those_of_python(error: type, base: type):
+    assert issubclass(error, UnmaskError)
+    assert issubclass(error, base)
 
 
 # === weights ===
@@ -151,6 +228,7 @@ def test_weights_path(capsys, tmp_path):
 
 
 def test_info(capsys):
+    assert "tensorflow" not in loaded_after("from unmask.cli import main; main(['info'])")
     assert main(["info"]) == 0
     out = capsys.readouterr().out
     lines = {line.split()[0]: line for line in out.splitlines() if line.strip()}

@@ -78,13 +78,6 @@ def test_resume_leaves_results_alone(folder, tmp_path, capsys):
     assert (out / "wall.png").is_file()
 
 
-@pytest.mark.parametrize("option", [["--workers", "0"], ["--seed", "-1"], ["--seed", "x"]])
-def test_wrong_numbers(option, capsys):
-    with pytest.raises(SystemExit, match="2"):
-        main(["run", "photo.jpg", *option])
-    assert f"Received: {option[1]}" in capsys.readouterr().err
-
-
 def test_an_address_without_ray(capsys):
     assert main(["run", "photo.jpg", "--ray-address", "here:1"]) == 2
     assert "Received: here:1" in capsys.readouterr().err
@@ -92,7 +85,8 @@ def test_an_address_without_ray(capsys):
 
 def test_nothing_to_do(tmp_path, capsys):
     assert main(["run", str(tmp_path)]) == 2
-    assert "no photos" in capsys.readouterr().err
+    assert main(["run", str(tmp_path / "gone.jpg")]) == 2
+    assert capsys.readouterr().err.count("no photos in") == 2
 
 
 def test_demo_beats_telea(tmp_path):

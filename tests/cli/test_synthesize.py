@@ -1,4 +1,3 @@
-import argparse
 import csv
 
 import cv2
@@ -6,14 +5,11 @@ import numpy as np
 import pytest
 from skimage.data import astronaut
 
-from unmask.cli import synthesize
+from unmask.cli import main
 
 
-def run(*words: str) -> int:
-    parser = argparse.ArgumentParser()
-    synthesize.add_parser(parser.add_subparsers())
-    args = parser.parse_args(["synthesize", *map(str, words)])
-    return args.main(args)
+def run(*words: object) -> int:
+    return main(["synthesize", *map(str, words)])
 
 
 @pytest.fixture

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 
-import pytest
-
 from unmask.cli import main
 
 
@@ -16,16 +14,3 @@ def test_evaluate_writes_tables_and_the_plot(face_data, tmp_path, capsys):
     assert figures["report"]["masked"]["count"] == 8
     assert (tmp_path / "evaluation.md").read_text(encoding="utf-8") in capsys.readouterr().out
     assert (tmp_path / "reliability.png").stat().st_size > 5_000
-
-
-def test_missing_data_is_an_error_without_a_traceback(tmp_path, capsys):
-    assert main(["train", "gender", str(tmp_path / "none"), "-o", str(tmp_path / "run")]) == 2
-    assert "neither landmarks98.npz" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("command", [["tune", "gender"], ["train", "gender"]])
-def test_help_names_the_options(command, capsys):
-    with pytest.raises(SystemExit) as stopped:
-        main([*command, "--help"])
-    assert stopped.value.code == 0
-    assert "--backbone" in capsys.readouterr().out

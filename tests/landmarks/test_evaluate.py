@@ -1,11 +1,10 @@
 """Scores, curves, the learnt correspondence and WFLW's subsets, with locators that are known."""
 
-import argparse
-
 import numpy as np
 import pytest
 from skimage.data import astronaut
 
+from unmask.cli import main
 from unmask.data.faces import FaceRecord
 from unmask.face import square_matrix, transform_points
 from unmask.image import save_image
@@ -139,14 +138,13 @@ def test_pfld_points_come_back_from_any_guess(data_dir, tmp_path):
 
 
 def test_the_command_needs_faces_and_names_what_is_missing(tmp_path, capsys):
-    from unmask.cli.evaluate_landmarks import add_arguments, main
-
-    parser = argparse.ArgumentParser()
-    add_arguments(parser)
-    assert main(parser.parse_args([])) == 2
-    assert main(parser.parse_args(["--data", str(tmp_path)])) == 2
-    assert main(parser.parse_args(["--data", ".", "--pfld", str(tmp_path / "no.onnx")])) == 2
+    broken = tmp_path / "broken.onnx"
+    broken.touch()
+    command = ["evaluate", "landmarks"]
+    assert main(command) == 2
+    assert main([*command, "--data", str(tmp_path)]) == 2
+    assert main([*command, "--data", ".", "--pfld", str(broken)]) == 2
     errors = capsys.readouterr().err
     assert "give --data or --wflw-list" in errors
     assert "landmarks98.npz" in errors
-    assert "no.onnx: no such file" in errors
+    assert f"{broken}: OpenCV cannot read it" in errors

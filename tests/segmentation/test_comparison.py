@@ -88,9 +88,3 @@ def test_the_command_writes_a_row_a_file(data_folder, weight_files, tmp_path, ca
     assert all(0 <= row["real"]["pixels"]["iou"] <= 1 for row in written["networks"])
     table = (tmp_path / "out" / "evaluation.md").read_text()
     assert table.strip() in capsys.readouterr().out
-
-
-def test_the_command_names_what_is_missing(tmp_path, capsys):
-    arguments = ["--data", str(tmp_path / "nowhere"), "--out", str(tmp_path / "out")]
-    assert main(["evaluate", "segmentation", *arguments, "--weights", str(tmp_path / "x")]) == 2
-    assert str(tmp_path / "x") in capsys.readouterr().err

@@ -120,7 +120,8 @@ def test_labels_do_not_mix(blue_finder, photos):
 def test_command(blue_finder, photos, tmp_path, capsys, monkeypatch):
     # InceptionV3 at 320 pixels would take most of the time of these tests.
     monkeypatch.setattr("unmask.segmentation.teacher.load_teacher", lambda *_: blue_finder)
-    words = ["--weights", "x.safetensors", "--backbone", "x.npz"]
+    (tmp_path / "x.safetensors").touch()
+    words = ["--weights", str(tmp_path / "x.safetensors"), "--backbone", "imagenet"]
     assert main(["label", str(photos), str(tmp_path / "out"), *words]) == 1
     captured = capsys.readouterr()
     assert "1 of 3 photos kept" in captured.out

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from keras import layers
 
-from unmask.cli import main
 from unmask.errors import WeightsError
 from unmask.mrcnn.h5 import CLASS_LAYERS, save_h5
 from unmask.mrcnn.model import MaskRCNN
@@ -102,15 +101,6 @@ def test_training_leaves_weights_for_detecting(config: PaperTraining):
         rows = list(csv.DictReader(handle))
     assert [row["epoch"] for row in rows] == ["1", "2"]
     assert all(float(row["rpn_class_loss"]) > 0 for row in rows)
-
-
-def test_the_command_knows_the_recipe(tmp_path: Path, capsys):
-    common = ["train", "segmentation", "--network", "paper", "--data", str(tmp_path)]
-    missing = [*common, "--out", str(tmp_path / "run"), "--init", str(tmp_path / "coco.h5")]
-    assert main(missing) == 2
-    assert "coco.h5: no such file" in capsys.readouterr().err
-    assert main([*missing, "--backbone", "imagenet"]) == 2
-    assert "--network paper has no --backbone" in capsys.readouterr().err
 
 
 @pytest.mark.slow

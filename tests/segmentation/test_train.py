@@ -3,7 +3,6 @@ import csv
 import keras
 import numpy as np
 
-from unmask.cli import main
 from unmask.segmentation.losses import MaskLoss
 from unmask.segmentation.model import build_unet
 from unmask.segmentation.train import TrainConfig, train
@@ -36,10 +35,3 @@ def test_training_leaves_weights_that_load(data_folder, tmp_path):
         rows = list(csv.DictReader(handle))
     assert rows
     assert 0 <= float(rows[-1]["val_iou"]) <= 1
-
-
-def test_teacher_and_backbone_go_together(tmp_path):
-    common = ["train", "segmentation", "--data", str(tmp_path), "--out", str(tmp_path / "run")]
-    assert main([*common, "--network", "teacher"]) == 2
-    assert main([*common, "--network", "mrcnn", "--backbone", "imagenet"]) == 2
-    assert not (tmp_path / "run").exists()

@@ -8,7 +8,6 @@ import keras
 import numpy as np
 import pytest
 
-from unmask.cli import main
 from unmask.errors import DataError
 from unmask.segmentation.data import build_composer, read_faces
 from unmask.segmentation.finder import UNetFinder, load_finder
@@ -240,17 +239,3 @@ def test_a_training_starts_from_given_weights(data_folder, tmp_path):
     )  # fmt: skip
     first, second = (load_arrays(path)[0] for path in (init, train(config)))
     np.testing.assert_allclose(first["worn/kernel"], second["worn/kernel"], atol=1e-3)
-
-
-def test_the_command_trains_a_verifier_for_given_weights(data_folder, tmp_path, capsys):
-    segmenter = tmp_path / "unet.safetensors"
-    save_weights(build_unet(**LITE), segmenter)
-    status = main(
-        ["train", "segmentation", "--network", "verifier", "--data", str(data_folder), "--out",
-         str(tmp_path / "run"), "--segmenter", str(segmenter), "--minutes", "0.01", "--policy",
-         "float32", "--scenes", "4"]
-    )  # fmt: skip
-    assert status == 0
-    assert "verifier.safetensors" in capsys.readouterr().out
-    finder = load_finder(segmenter, tmp_path / "run" / "verifier.safetensors")
-    assert finder.find(np.zeros((64, 64, 3), np.uint8), min_score=0.99) == []

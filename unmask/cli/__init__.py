@@ -1,23 +1,31 @@
-"""The command line: `unmask COMMAND ...`.
+"""The command line: `unmask COMMAND ...`, which cyclopts makes from one typed function a command.
 
-Every command is a module of this package with `add_parser(subparsers)`, which sets `main`, a
-function from the parsed arguments to the exit status. The modules import what they need inside
-`main`, so that `unmask --help` is there at once.
+A command's module has a function of the same name: its parameters are the arguments, their types
+say what is accepted, and its docstring is the help. The functions import what they need when they
+are called, so that help and refusals are there at once.
 """
 
 from __future__ import annotations
 
-import argparse
 import importlib
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from cyclopts import App, CycloptsError, Parameter
 
 from unmask._version import __version__
 from unmask.errors import UnmaskError
 
-_COMMANDS = (
-    "run", "demo", "train", "tune", "evaluate", "synthesize", "label", "labelme", "weights", "info",
-)  # fmt: skip
+_COMMANDS = ("run", "demo", "train", "synthesize", "label", "labelme", "weights", "info")
+_GROUPS = {
+    "evaluate": (
+        "Measure a stage or the whole pipeline.",
+        ("pipeline", "segmentation", "landmarks", "gender", "inpainting"),
+    ),
+    "tune": ("Search the hyper-parameters of a stage.", ("gender",)),
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -28,31 +36,65 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Returns:
         The exit status: 0 for success, 1 when some of the files failed (the others are done),
-        2 when nothing could be done, 130 after Ctrl-C.
+        2 when nothing could be done, 130 after Ctrl-C, 141 when nobody reads the output any more.
 
     Example:
         >>> main(["weights", "path"])  # doctest: +SKIP
         /usr/lib/python3/site-packages/unmask/_weights
         0
     """
-    args = _parser().parse_args(argv)
+    # TensorFlow reads it when a command loads it.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     try:
-        return int(args.main(args))
-    except UnmaskError as error:
-        print(f"unmask: {error}", file=sys.stderr)
-        return 2
+        status = _run(sys.argv[1:] if argv is None else list(argv))
+        sys.stdout.flush()
+    except (CycloptsError, UnmaskError) as error:
+        return _failed(str(error))
+    except BrokenPipeError:
+        # The interpreter flushes once more at its end, and would complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except OSError as error:
+        return _failed(f"{error.filename}: {error.strerror}" if error.filename else str(error))
     except KeyboardInterrupt:
-        print("unmask: interrupted", file=sys.stderr)
-        return 130
+        return _failed("interrupted", 130)
+    return status
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="unmask",
-        description="Complete the part of a face that a mask hides, with what is plausible there.",
+def build_app() -> App:
+    """Return the program."""
+    app = App(
+        name="unmask",
+        help="Complete the part of a face that a mask hides, with what is plausible there.",
+        version=f"unmask {__version__}",
+        # `--data A B C`, at least one; no `--no-...` beside flags that are off by default.
+        default_parameter=Parameter(consume_multiple=1, negative=()),
     )
-    parser.add_argument("--version", action="version", version=f"unmask {__version__}")
-    subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for command in _COMMANDS:
-        importlib.import_module(f"unmask.cli.{command}").add_parser(subparsers)
-    return parser
+    app.register_install_completion_command()
+    for name in _COMMANDS:
+        app.command(_function(name), name=name)
+    for group, (text, names) in _GROUPS.items():
+        parts = App(name=group, help=text)
+        for name in names:
+            parts.command(_function(f"{group}_{name}"), name=name)
+        app.command(parts)
+    return app
+
+
+def _function(name: str) -> Callable[..., Any]:
+    function: Callable[..., Any] = getattr(importlib.import_module(f"unmask.cli.{name}"), name)
+    return function
+
+
+def _run(words: list[str]) -> int:
+    app = build_app()
+    command, bound, _ = app.parse_args(words, print_error=False, exit_on_error=False)
+    # What cyclopts does without a command is to explain itself, and that is success.
+    if command == app.help_print and not {*app.help_flags} & {*words}:
+        raise UnmaskError(f"a command is missing; see `{' '.join(['unmask', *words, '--help'])}`")
+    return int(command(*bound.args, **bound.kwargs) or 0)
+
+
+def _failed(message: str, status: int = 2) -> int:
+    print("unmask:", *message.splitlines(), file=sys.stderr)
+    return status

@@ -1,50 +1,72 @@
-"""Types of arguments that several commands share."""
+"""Types of arguments that several commands share: nonsense is refused before anything is loaded."""
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Callable
+import math
+import os
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated, Any
 
-FOLDERS = "face folders; one that is named twice counts twice"
-"""Help for `--data` of trainings that mix collections."""
+from cyclopts import Parameter, Token
+from cyclopts.types import ExistingDirectory, ExistingFile, ExistingPath, File
+from cyclopts.validators import Number
 
-
-def at_least(minimum: int) -> Callable[[str], int]:
-    """Return a type for `add_argument`: whole numbers from `minimum` up.
-
-    Example:
-        >>> at_least(1)("3")
-        3
-    """
-
-    def parse(text: str) -> int:
-        try:
-            value = int(text)
-        except ValueError:
-            value = minimum - 1
-        if value < minimum:
-            raise argparse.ArgumentTypeError(
-                f"must be a whole number from {minimum} up. Received: {text}"
-            )
-        return value
-
-    return parse
+__all__ = [
+    "Count", "ExistingDirectory", "ExistingFile", "ExistingPath", "File", "Folder", "OutFolder",
+    "PositiveFloat", "PositiveInt", "Pretrained", "Seed", "Share",
+]  # fmt: skip
 
 
-def add_name_genders(parser: argparse.ArgumentParser, *, default: bool) -> None:
-    """Add `--name-genders` and `--no-name-genders`."""
-    parser.add_argument(
-        "--name-genders",
-        action=argparse.BooleanOptionalAction,
-        default=default,
-        help="let the shipped gender network name the faces of unknown gender "
-        f"({'yes' if default else 'no'})",
-    )
+def _number(type_: Any, value: float | None) -> None:
+    # Comparisons with NaN are false, whatever they ask.
+    if value is not None and math.isnan(value):
+        raise ValueError("Must be a number.")
 
 
-def gender_weights(args: argparse.Namespace) -> Path | None:
-    """Return the file that the answer to `--name-genders` asks for."""
-    from unmask.weights import find
+def _whole(type_: Any, tokens: Sequence[Token]) -> int:
+    # By itself the library would round 1.5.
+    try:
+        return int(tokens[0].value)
+    except ValueError:
+        raise ValueError(f"must be a whole number. Received: {tokens[0].value}") from None
 
-    return find("lite", "gender").path if args.name_genders else None
+
+def _file_or_imagenet(type_: Any, value: str | None) -> None:
+    if value not in (None, "imagenet") and not Path(value).is_file():
+        raise ValueError('Neither "imagenet" nor a file.')
+
+
+def _can_be_filled(type_: Any, value: Path | None) -> None:
+    if value is None:
+        return
+    nearest = next(path for path in (value, *value.absolute().parents) if path.exists())
+    if not nearest.is_dir():
+        raise ValueError(f'"{nearest}" is a file.')
+    if not os.access(nearest, os.W_OK):
+        raise ValueError(f'"{nearest}" cannot be written to.')
+
+
+Count = Annotated[int, Parameter(converter=_whole, validator=Number(gte=0))]
+"""A whole number from 0 up."""
+
+PositiveInt = Annotated[int, Parameter(converter=_whole, validator=Number(gt=0))]
+"""A whole number from 1 up."""
+
+Seed = Annotated[int, Parameter(converter=_whole, validator=Number(gte=0, lt=2**32))]
+"""What NumPy and Keras take for a seed."""
+
+PositiveFloat = Annotated[float, Parameter(validator=(_number, Number(gt=0, lte=1_000_000)))]
+"""Minutes or pixels, in (0, 1,000,000]."""
+
+Share = Annotated[float, Parameter(validator=(_number, Number(gte=0, lte=1)))]
+"""A number in [0, 1]."""
+
+Folder = Annotated[Path, Parameter(validator=_can_be_filled)]
+"""A folder to fill, which need not exist."""
+
+OutFolder = Annotated[Path, Parameter(alias="-o", validator=_can_be_filled)]
+"""The same as an option."""
+
+Pretrained = Annotated[str, Parameter(validator=_file_or_imagenet)]
+"""A weight file, or "imagenet" for those that Keras downloads."""

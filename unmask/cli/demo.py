@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
-
-def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Declare the subcommand."""
-    parser = subparsers.add_parser(
-        "demo",
-        help="mask and unmask two portraits",
-        description="Put a drawn mask on the portraits that come with scikit-image and"
-        " matplotlib, run the pipeline on them, and compare with the truth.",
-    )
-    parser.add_argument("--out", type=Path, default=Path("out"), help="folder (%(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="seed of the drawn masks (0)")
-    parser.set_defaults(main=main)
+from unmask.cli.arguments import OutFolder, Seed
 
 
-def main(args: argparse.Namespace) -> int:
-    """Print the figures and write the panel."""
+def demo(*, out: OutFolder = Path("out"), seed: Seed = 0) -> None:
+    """Mask and unmask two portraits.
+
+    Puts a drawn mask on the portraits that come with scikit-image and matplotlib, runs the pipeline
+    on them, and compares with the truth.
+
+    Args:
+        out: Folder for the panel.
+        seed: Seed of the drawn masks.
+    """
     from unmask.demo import run_demo
 
-    path = args.out / "demo.png"
-    scores = run_demo(path, seed=args.seed)
+    path = out / "demo.png"
+    scores = run_demo(path, seed=seed)
     print(f"{'':28}{'PSNR in hole':>14}{'SSIM in hole':>14}{'PSNR outside':>14}")
     for score in scores:
         print(
@@ -32,4 +28,3 @@ def main(args: argparse.Namespace) -> int:
             f"{score.ssim_hole:14.3f}{score.psnr_outside:11.2f} dB"
         )
     print(f"panel: {path}")
-    return 0

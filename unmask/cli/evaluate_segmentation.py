@@ -1,45 +1,37 @@
-"""`unmask evaluate segmentation`: mask segmenters side by side, on held-out photos.
-
-Measures each weight file, of a small U-Net or of a Mask R-CNN, on the validation split of
-masks_labelme, and, where they exist, on mask_segmentation and faces_wide. Writes evaluation.json
-and evaluation.md.
-"""
+"""`unmask evaluate segmentation`: mask segmenters side by side, on held-out photos."""
 
 from __future__ import annotations
 
-import argparse
-from pathlib import Path
+from unmask.cli.arguments import Count, ExistingDirectory, ExistingFile, OutFolder
+from unmask.cli.progress import track
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments of the subcommand."""
-    parser.add_argument("--data", type=Path, required=True, help="folder with masks_labelme")
-    parser.add_argument(
-        "--weights", type=Path, nargs="+", metavar="FILE",
-        help="weights of U-Nets and Mask R-CNNs; a row each, in this order (default: the shipped"
-        " U-Net with the shipped verifier)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--verifier", type=Path, metavar="FILE",
-        help="network that judges what the U-Nets find (default with --weights: none)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--faces", type=int, default=120, help="faces without masks, and with drawn ones (120)"
-    )
-    parser.add_argument(
-        "--once", action="store_true",
-        help="U-Nets look once at a photo, as Mask R-CNNs do, instead of taking a mean over looks",
-    )  # fmt: skip
-    parser.add_argument("--out", type=Path, required=True, help="folder for the results")
+def evaluate_segmentation(
+    *,
+    data: ExistingDirectory,
+    weights: list[ExistingFile] | None = None,
+    verifier: ExistingFile | None = None,
+    faces: Count = 120,
+    once: bool = False,
+    out: OutFolder,
+) -> None:
+    """Measure mask segmenters side by side, on held-out photos.
 
+    Measures each weight file, of a small U-Net or of a Mask R-CNN, on the validation split of
+    masks_labelme, and, where they exist, on mask_segmentation and faces_wide. Writes
+    evaluation.json and evaluation.md.
 
-def main(args: argparse.Namespace) -> int:
-    """Write evaluation.json and evaluation.md, print the table."""
+    Args:
+        data: Folder with masks_labelme.
+        weights: Weights of U-Nets and Mask R-CNNs; a row each, in this order. Default: the shipped
+            U-Net with the shipped verifier.
+        verifier: Network that judges what the U-Nets find. Default with --weights: none.
+        faces: Faces without masks, and with drawn ones.
+        once: U-Nets look once at a photo, as Mask R-CNNs do, instead of taking a mean over looks.
+        out: Folder for the results.
+    """
     import json
     from dataclasses import asdict
-
-    from rich.console import Console
-    from rich.progress import track
 
     from unmask.io import write_text_atomic
     from unmask.segmentation.comparison import (
@@ -51,22 +43,19 @@ def main(args: argparse.Namespace) -> int:
     )
     from unmask.weights import file_sha256, find
 
-    files, verifier = args.weights, args.verifier
-    if files is None:
-        files = [find("lite", "segmentation").path]
+    if weights is None:
+        weights = [find("lite", "segmentation").path]
         verifier = verifier or find("lite", "verifier").path
-    segmenters = [load_segmenter(path, verifier, thorough=not args.once) for path in files]
-    photos = read_photos(args.data, args.faces)
-    steps = track(segmenters, "networks", console=Console(stderr=True))
-    scores = [measure(segmenter, photos) for segmenter in steps]
+    segmenters = [load_segmenter(path, verifier, thorough=not once) for path in weights]
+    photos = read_photos(data, faces)
+    scores = [measure(segmenter, photos) for segmenter in track(segmenters, "networks")]
     cores = count_cores()
     rows = [
         {"file": str(path), "sha256": file_sha256(path), **asdict(row)}
-        for path, row in zip(files, scores, strict=True)
+        for path, row in zip(weights, scores, strict=True)
     ]
     table = markdown_table(scores, cores)
     content = json.dumps({"cores": cores, "networks": rows}, indent=2)
-    write_text_atomic(args.out / "evaluation.json", content + "\n")
-    write_text_atomic(args.out / "evaluation.md", table)
+    write_text_atomic(out / "evaluation.json", content + "\n")
+    write_text_atomic(out / "evaluation.md", table)
     print(table)
-    return 0

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
 import importlib.metadata
+import json
+import os
 import platform
+from pathlib import Path
 
 # Distributions that answer for a module; the first one that is installed is named.
 _PACKAGES = (
@@ -21,16 +23,8 @@ _PACKAGES = (
 )
 
 
-def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Declare the subcommand."""
-    parser = subparsers.add_parser("info", help="print versions, backend, presets and weights")
-    parser.set_defaults(main=main)
-
-
-def main(args: argparse.Namespace) -> int:
-    """Print everything that a bug report should have."""
-    import keras
-
+def info() -> None:
+    """Print versions, backend, presets and weights: what a bug report should have."""
     from unmask._version import __version__
     from unmask.weights import default_weights_dir
 
@@ -38,11 +32,10 @@ def main(args: argparse.Namespace) -> int:
     _line("python", f"{platform.python_version()}, {platform.platform()}")
     for names in _PACKAGES:
         _line(names[0], _installed(names))
-    _line("backend", keras.backend.backend())
+    _line("backend", _backend())
     _line("weights", str(default_weights_dir()))
     for line in _presets():
         print(line)
-    return 0
 
 
 def _line(name: str, text: str) -> None:
@@ -57,6 +50,16 @@ def _installed(names: tuple[str, ...]) -> str:
             continue
         return version if name == names[0] else f"{version} ({name})"
     return "not installed"
+
+
+def _backend() -> str:
+    """Tell which backend Keras will take, by its own rule, without loading either."""
+    home = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
+    try:
+        configured = json.loads((home / "keras.json").read_text(encoding="utf-8"))["backend"]
+    except (OSError, ValueError, KeyError, TypeError):
+        configured = "tensorflow"
+    return os.environ.get("KERAS_BACKEND") or str(configured)
 
 
 def _presets() -> list[str]:

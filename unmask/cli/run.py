@@ -2,103 +2,92 @@
 
 from __future__ import annotations
 
-import argparse
-import sys
 from pathlib import Path
+from typing import Annotated, Literal
 
-from unmask.cli.arguments import at_least
+from cyclopts import Parameter
 
-
-def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Declare the subcommand."""
-    parser = subparsers.add_parser(
-        "run",
-        help="complete the masked faces of photos",
-        description="Complete the masked faces of photos. A photo without a masked face is"
-        " written unchanged, and faces that are turned or hidden too far are left as they are. A"
-        " photo that cannot be read is reported, and the others go on. The exit status is 1 then.",
-    )
-    parser.add_argument(
-        "inputs", nargs="+", type=Path, metavar="IN", help="photos, or folders of photos"
-    )
-    parser.add_argument(
-        "-o",
-        "--out",
-        type=Path,
-        default=Path("unmasked"),
-        metavar="OUT",
-        help="folder for the results (%(default)s), or a file name for a single photo",
-    )
-    parser.add_argument("--preset", default="lite", help="which weights to use (%(default)s)")
-    parser.add_argument(
-        "--weights-dir", type=Path, metavar="DIR", help="folder with a manifest.toml of your own"
-    )
-    parser.add_argument(
-        "--finder",
-        type=Path,
-        metavar="FILE",
-        help="weights of another network that finds the masks, such as a trained Mask R-CNN",
-    )
-    parser.add_argument("--gender", choices=("female", "male"), help="do not guess the gender")
-    parser.add_argument("--seed", type=at_least(0), default=0, help="seed of the film grain (0)")
-    parser.add_argument("--panel", action="store_true", help="also draw the steps, NAME-panel.png")
-    parser.add_argument("--json", action="store_true", help="also write what was found, NAME.json")
-    many = parser.add_argument_group("large folders")
-    many.add_argument(
-        "--resume",
-        action="store_true",
-        help="leave photos alone whose results are in OUT already, from the same options",
-    )
-    many.add_argument(
-        "--workers", type=at_least(1), default=1, help="processes, or Ray actors (%(default)s)"
-    )
-    many.add_argument("--engine", choices=("local", "ray"), default="local", help="(%(default)s)")
-    many.add_argument(
-        "--ray-address",
-        metavar="ADDRESS",
-        help="of a Ray cluster that sees IN and OUT at the same paths (one is started here)",
-    )
-    parser.set_defaults(main=main)
+from unmask.cli.arguments import ExistingDirectory, ExistingFile, PositiveInt, Seed
+from unmask.cli.progress import report, track
 
 
-def main(args: argparse.Namespace) -> int:
-    """Run, report, and return the exit status: 1 if a photo failed."""
-    from rich.progress import track
+def run(
+    inputs: list[Path],
+    /,
+    *,
+    out: Annotated[Path, Parameter(alias="-o")] = Path("unmasked"),
+    preset: str = "lite",
+    weights_dir: ExistingDirectory | None = None,
+    finder: ExistingFile | None = None,
+    gender: Literal["female", "male"] | None = None,
+    seed: Seed = 0,
+    panel: bool = False,
+    json: bool = False,
+    resume: bool = False,
+    workers: PositiveInt = 1,
+    engine: Literal["local", "ray"] = "local",
+    ray_address: str | None = None,
+) -> int:
+    """Complete the masked faces of photos.
 
+    A photo without a masked face is written unchanged, and faces that are turned or hidden too far
+    are left as they are. A photo that cannot be read is reported, and the others go on. The exit
+    status is 1 then.
+
+    Args:
+        inputs: Photos, or folders of photos.
+        out: Folder for the results, or a file name for a single photo.
+        preset: Which weights to use.
+        weights_dir: Folder with a manifest.toml of your own.
+        finder: Weights of another network that finds the masks, such as a trained Mask R-CNN.
+        gender: Do not guess the gender.
+        seed: Seed of the film grain.
+        panel: Also draw the steps, NAME-panel.png.
+        json: Also write what was found, NAME.json.
+        resume: Leave photos alone whose results are in OUT already, from the same options.
+        workers: Processes, or Ray actors.
+        engine: Who does the work, for large folders.
+        ray_address: Of a Ray cluster that sees the photos and OUT at the same paths. Default: one
+            is started here.
+    """
     from unmask.engines import one_thread_each
-    from unmask.errors import ImageError, UnmaskError
+    from unmask.errors import ImageError, SettingError
     from unmask.folders import FolderSettings, complete_photos, plan_jobs, split_done
     from unmask.image import find_images
+    from unmask.presets import get_preset
 
-    if args.ray_address and args.engine != "ray":
-        raise UnmaskError(f"--ray-address is for --engine ray. Received: {args.ray_address}")
-    if args.engine == "ray" or args.workers > 1:
+    get_preset(preset)
+    if ray_address and engine != "ray":
+        raise SettingError(f"--ray-address is for --engine ray. Received: {ray_address}")
+    if engine == "ray" or workers > 1:
         one_thread_each()
+    # Ray's workers live in folders of their own.
+    there = Path.absolute if engine == "ray" else Path
     settings = FolderSettings(
-        preset=args.preset,
-        weights_dir=args.weights_dir and _path(args.weights_dir, args.engine),
-        finder=args.finder and _path(args.finder, args.engine),
-        gender=args.gender,
-        seed=args.seed,
-        panel=args.panel,
-        json=args.json,
+        preset=preset,
+        weights_dir=weights_dir and there(weights_dir),
+        finder=finder and there(finder),
+        gender=gender,
+        seed=seed,
+        panel=panel,
+        json=json,
     )
-    photos = find_images(_path(path, args.engine) for path in args.inputs)
-    if not photos:
-        raise ImageError(f"no photos in {', '.join(map(str, args.inputs))}")
-    jobs = plan_jobs(photos, _path(args.out, args.engine), panel=args.panel)
-    done, jobs = split_done(jobs, settings) if args.resume else ([], jobs)
+    photos = find_images(map(there, inputs))
+    if not any(photo.exists() for photo in photos):
+        raise ImageError(f"no photos in {', '.join(map(str, inputs))}")
+    jobs = plan_jobs(photos, there(out), panel=panel)
+    done, jobs = split_done(jobs, settings) if resume else ([], jobs)
     reports = complete_photos(
-        jobs, settings, engine=args.engine, workers=args.workers, ray_address=args.ray_address
+        jobs, settings, engine=engine, workers=workers, ray_address=ray_address
     )
     failed = empty = skipped = 0
-    for report in track(reports, "completing", len(jobs), disable=not sys.stderr.isatty()):
-        if report.error:
+    for made in track(reports, "completing", len(jobs)):
+        if made.error:
             failed += 1
-            print(f"unmask: {report.error}", file=sys.stderr)
+            report(made.error)
         else:
-            empty += not report.faces and not report.skipped
-            skipped += report.skipped
+            empty += not made.faces and not made.skipped
+            skipped += made.skipped
     if done:
         print(f"{len(done)} of {len(photos)} photos had their results already")
     without = f", {empty} without a masked face" if empty else ""
@@ -106,8 +95,3 @@ def main(args: argparse.Namespace) -> int:
     if skipped:
         print(f"masked faces left as found, turned or hidden too far: {skipped}")
     return 1 if failed else 0
-
-
-def _path(path: Path, engine: str) -> Path:
-    """Ray's workers live in folders of their own."""
-    return path.absolute() if engine == "ray" else path

@@ -2,39 +2,39 @@
 
 from __future__ import annotations
 
-import argparse
-import sys
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import Parameter
+
+from unmask.cli.arguments import ExistingDirectory
+from unmask.cli.progress import report
 
 if TYPE_CHECKING:
     from unmask.weights import WeightFile
 
 
-def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Declare the subcommand."""
-    parser = subparsers.add_parser(
-        "weights",
-        help="list or verify the weight files",
-        description="list: what the manifest names; verify: compare sizes and SHA-256 sums;"
-        " path: print the folder.",
-    )
-    parser.add_argument("action", choices=("list", "verify", "path"))
-    parser.add_argument(
-        "--dir", type=Path, default=None, help="folder with manifest.toml (default: the shipped)"
-    )
-    parser.set_defaults(main=main)
+def weights(
+    action: Literal["list", "verify", "path"],
+    /,
+    *,
+    folder: Annotated[ExistingDirectory | None, Parameter(name="--dir")] = None,
+) -> int:
+    """List or verify the weight files.
 
+    The exit status is 1 if a file is missing or altered.
 
-def main(args: argparse.Namespace) -> int:
-    """Print, and return 1 if a file is missing or altered."""
+    Args:
+        action: list: what the manifest names; verify: compare sizes and SHA-256 sums; path: print
+            the folder.
+        folder: Folder with manifest.toml. Default: the shipped one.
+    """
     from unmask.weights import default_weights_dir, read_manifest
 
-    if args.action == "path":
-        print(args.dir or default_weights_dir())
+    if action == "path":
+        print(folder or default_weights_dir())
         return 0
-    entries = read_manifest(args.dir)
-    if args.action == "verify":
+    entries = read_manifest(folder)
+    if action == "verify":
         return _verify(entries)
     for entry in entries:
         print(f"{_name(entry):28} {entry.size / 1e6:6.1f} MB  {entry.licence}")
@@ -53,7 +53,7 @@ def _verify(entries: list[WeightFile]) -> int:
             verify(entry)
         except WeightsError as error:
             failed += 1
-            print(f"unmask: {error}", file=sys.stderr)
+            report(error)
         else:
             print(f"{_name(entry):28} ok")
     return 1 if failed else 0

@@ -41,7 +41,7 @@ def load_published(path: str | os.PathLike[str]) -> tuple[keras.Model, LoadRepor
         The float32 network, and what was loaded; PyTorch's batch counters are not reported.
 
     Raises:
-        ImportError: PyTorch is not installed.
+        MissingPackageError: PyTorch is not installed.
         WeightsError: The file is missing, unreadable or of another network, or it lacks a tensor
             or holds one of another shape.
 

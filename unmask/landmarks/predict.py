@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +15,8 @@ from numpy.typing import NDArray
 from unmask.face import canonical_matrix, compose, invert, scale_of, transform_points, warp
 from unmask.landmark_layout import MIRROR_98
 from unmask.landmarks.heatmaps import decode_mean, to_image
+from unmask.landmarks.model import LITE, build_fan
+from unmask.weights import load_weights
 
 # Scale and angle in degrees of the two further crops of a thorough look.
 _VIEWS = ((0.95, -6.0), (1.05, 6.0))
@@ -139,6 +143,32 @@ def locate_landmarks(
     return LandmarkPrediction(
         np.asarray(mean, np.float32), found.confidence, np.asarray(away, np.float32)
     )
+
+
+def landmark_predictor(
+    path: str | os.PathLike[str],
+) -> Callable[[NDArray[np.uint8]], NDArray[np.float32]]:
+    """Return the lite network with the weights of a file, for whoever wants points alone.
+
+    Args:
+        path: Weights of the lite network.
+
+    Returns:
+        A function from (B, H, W, 3) uint8 RGB crops to (B, 98, 2) points, see
+        :func:`predict_landmarks`.
+
+    Raises:
+        WeightsError: The file is missing, or does not fit.
+
+    Example:
+        >>> from unmask.weights import find
+        >>> predict = landmark_predictor(find("lite", "landmarks").path)
+        >>> predict(np.zeros((2, 256, 256, 3), np.uint8)).shape
+        (2, 98, 2)
+    """
+    model = build_fan(**LITE)
+    load_weights(model, path)
+    return lambda crops: predict_landmarks(model, crops).points
 
 
 def _more_views(

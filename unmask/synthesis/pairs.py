@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unmask.engines import ENGINES, work_through
-from unmask.errors import DataError
+from unmask.errors import DataError, SettingError
 from unmask.io import atomic_path, write_text_atomic
 from unmask.synthesis.journal import Journal
 from unmask.synthesis.sources import SourceFace
@@ -80,7 +80,7 @@ def write_pairs(
     Raises:
         DataError: Two faces would get the same name, or the destination was begun with other
             settings or weights.
-        ValueError: An option is out of range.
+        SettingError: An option is out of range.
 
     Example:
         >>> from unmask.synthesis.sources import read_source
@@ -89,7 +89,7 @@ def write_pairs(
         ...         print(result.file, result.error)  # doctest: +SKIP
     """
     if engine not in ENGINES:
-        raise ValueError(f"engine must be one of {ENGINES}. Received: engine={engine!r}")
+        raise SettingError(f"engine must be one of {ENGINES}. Received: engine={engine!r}")
     settings.build()  # a wrong kind or template is one error now, not one for each face
     destination = Path(destination).absolute()
     _check_names(faces, settings.image_format)

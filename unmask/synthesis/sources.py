@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unmask.data.faces import read_face_folder
-from unmask.errors import DataError
+from unmask.errors import DataError, SettingError
 from unmask.image import find_images
 
 LANDMARK_FILE = "landmarks.csv"
@@ -108,7 +108,7 @@ def read_source(folder: str | Path, layout: str = "auto") -> list[SourceFace]:
 
     Raises:
         DataError: Nothing is there, or a table is wrong; the message names file, line and column.
-        ValueError: The layout is unknown.
+        SettingError: The layout is unknown.
 
     Example:
         >>> faces = read_source("celeba")  # doctest: +SKIP
@@ -117,7 +117,7 @@ def read_source(folder: str | Path, layout: str = "auto") -> list[SourceFace]:
     """
     folder = Path(folder)
     if layout != "auto" and layout not in LAYOUTS:
-        raise ValueError(
+        raise SettingError(
             f"layout must be 'auto' or one of {tuple(LAYOUTS)}. Received: layout={layout!r}"
         )
     if not folder.is_dir():

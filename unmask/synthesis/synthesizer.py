@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from unmask.errors import SettingError
 from unmask.synthesis.compose import compose
 from unmask.synthesis.drawing import ALL_KINDS, SHARES, draw_template
 from unmask.synthesis.head import Head, head_from_landmarks
@@ -44,7 +45,7 @@ class MaskSynthesizer:
             mask has views for turned heads, the head decides.
 
     Raises:
-        ValueError: For an unknown kind, a negative bank size or nothing to choose from.
+        SettingError: For an unknown kind, a negative bank size or nothing to choose from.
 
     Example:
         >>> import numpy as np
@@ -71,9 +72,9 @@ class MaskSynthesizer:
     ) -> None:
         unknown = [kind for kind in kinds if kind not in ALL_KINDS]
         if unknown or not kinds:
-            raise ValueError(f"kinds must be some of {ALL_KINDS}. Received: kinds={tuple(kinds)}")
+            raise SettingError(f"kinds must be some of {ALL_KINDS}. Received: kinds={tuple(kinds)}")
         if bank_size < 0 or not (bank_size or templates):
-            raise ValueError(
+            raise SettingError(
                 "bank_size must be at least 1, or 0 where templates are given. "
                 f"Received: bank_size={bank_size}"
             )

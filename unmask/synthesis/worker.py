@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unmask.errors import DataError, UnmaskError
+from unmask.errors import DataError, SettingError, UnmaskError
 from unmask.face import CROP_SIZE, canonical_matrix, coverage, transform_points, warp
 from unmask.image import load_image, save_image, save_mask
 from unmask.synthesis.drawing import ALL_KINDS
@@ -41,7 +41,7 @@ class SynthesisSettings:
         preset: Whose landmark and gender networks are asked.
 
     Raises:
-        ValueError: A value is out of range.
+        SettingError: A value is out of range.
     """
 
     seed: int = 0
@@ -59,15 +59,17 @@ class SynthesisSettings:
         """Check the values."""
         for name, known in (("frame", FRAMES), ("image_format", FORMATS), ("gender", GENDERS)):
             if getattr(self, name) not in known:
-                raise ValueError(
+                raise SettingError(
                     f"{name} must be one of {known}. Received: {name}={getattr(self, name)!r}"
                 )
         if self.seed < 0:
-            raise ValueError(f"seed must not be negative. Received: seed={self.seed}")
+            raise SettingError(f"seed must not be negative. Received: seed={self.seed}")
         if self.size < 64:
-            raise ValueError(f"size must be at least 64. Received: size={self.size}")
+            raise SettingError(f"size must be at least 64. Received: size={self.size}")
         if not 0 <= self.val_share <= 1:
-            raise ValueError(f"val_share must lie in [0, 1]. Received: val_share={self.val_share}")
+            raise SettingError(
+                f"val_share must lie in [0, 1]. Received: val_share={self.val_share}"
+            )
 
     def build(self) -> MaskSynthesizer:
         """Return the synthesizer for these settings."""
