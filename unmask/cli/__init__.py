@@ -18,7 +18,9 @@ from cyclopts import App, CycloptsError, Parameter
 from unmask._version import __version__
 from unmask.errors import UnmaskError
 
-_COMMANDS = ("run", "demo", "train", "synthesize", "label", "labelme", "weights", "info")
+_COMMANDS = (
+    "run", "demo", "train", "pack", "synthesize", "label", "labelme", "weights", "info",
+)  # fmt: skip
 _GROUPS = {
     "evaluate": (
         "Measure a stage or the whole pipeline.",

@@ -178,6 +178,12 @@ def gather_faces(
     return FaceSet(tuple(records), np.array(weights))
 
 
+def find_collections(data: Sequence[Path]) -> list[str]:
+    """Return the names of the face folders that some paths are or hold, sorted."""
+    folders = [f for place in map(Path, data) for f in (place, *place.glob("*")) if _archive(f)]
+    return sorted({folder.name for folder in folders})
+
+
 def load_canonical(
     record: FaceRecord, size: int = CROP_SIZE, *, matrix: NDArray[np.floating] | None = None
 ) -> CanonicalFace:
