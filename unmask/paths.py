@@ -1,0 +1,134 @@
+"""Two doors for paths: results never replace what they are made of, and data names no file outside.
+
+Every command asks `check_outputs` before it writes, and every path that is read from an archive, a
+table or a JSON file is made by `path_inside`.
+"""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from collections.abc import Collection, Iterable, Iterator
+from pathlib import Path, PureWindowsPath
+from typing import TypeAlias
+
+from unmask.errors import DataError
+
+PathLike: TypeAlias = "str | os.PathLike[str]"
+
+
+def check_outputs(outputs: Iterable[PathLike], inputs: Iterable[PathLike]) -> None:
+    """Refuse to write where an input lies.
+
+    Two paths mean the same file if they lead to it by whatever spelling, symbolic or hard link, or
+    if their names differ in upper and lower case or in the composition of letters alone, which many
+    file systems ignore.
+
+    Args:
+        outputs: The files that will be written; they need not exist.
+        inputs: The files that will be read; they need not exist.
+
+    Raises:
+        DataError: An output is an input; both are named.
+
+    Example:
+        >>> check_outputs(["out/a.png"], ["a.png"])
+        >>> check_outputs(["./a.png"], ["a.png"])
+        Traceback (most recent call last):
+        unmask.errors.DataError: ./a.png: would replace the input a.png; write elsewhere
+    """
+    known: dict[object, PathLike] = {}
+    for path in inputs:
+        known.update(dict.fromkeys(_identities(path), path))
+    for path in outputs:
+        for identity in _identities(path):
+            if identity in known:
+                raise DataError(
+                    f"{os.fspath(path)}: would replace the input {os.fspath(known[identity])}; "
+                    "write elsewhere"
+                )
+
+
+def path_inside(folder: PathLike, written: object, where: str) -> Path:
+    r"""Make the path that a file's data names, which must not lead out of a folder.
+
+    Both kinds of slashes separate folders. Absolute paths, drive letters, `..`, NUL, and links that
+    lead out are refused, because data from somewhere else must not decide which files of this
+    machine are read or written.
+
+    Args:
+        folder: The folder.
+        written: The value as it was read.
+        where: File and field that the value comes from, for the message.
+
+    Returns:
+        The path below `folder`. Whether there is such a file is not asked.
+
+    Raises:
+        DataError: The value is no such path; the message begins with `where`.
+
+    Example:
+        >>> path_inside("faces", r"women\1.jpg", "labels.csv: line 2: file")
+        PosixPath('faces/women/1.jpg')
+    """
+    if isinstance(written, str):
+        # A Windows path understands both kinds of slashes, and so sees every way out.
+        relative = PureWindowsPath(written)
+        out = relative.root or any(p == ".." or PureWindowsPath(p).drive for p in relative.parts)
+        path = Path(folder, *relative.parts)
+        if relative.name and not out and _stays(path, folder):
+            return path
+    received = repr(written)
+    if len(received) > 80:
+        received = f"{received[:80]}..."
+    raise DataError(f"{where}: must be a path inside the folder {folder}. Received: {received}")
+
+
+def walk_files(
+    folder: PathLike, *, recursive: bool = False, leave_out: Collection[PathLike] = ()
+) -> Iterator[Path]:
+    """List the files of a folder, sorted; hidden ones are left out.
+
+    Args:
+        folder: The folder.
+        recursive: Whether the folders inside are searched, too. Links to folders are not followed,
+            because they can lead round in circles.
+        leave_out: Files and folders inside that are passed over, results for example.
+
+    Yields:
+        Everything that is no folder; links and special files as well.
+
+    Raises:
+        OSError: A folder cannot be listed.
+
+    Example:
+        >>> list(walk_files("photos", recursive=True, leave_out=["photos/out"]))  # doctest: +SKIP
+        [PosixPath('photos/a.jpg'), PosixPath('photos/day1/b.jpg')]
+    """
+    passed = {os.path.realpath(path) for path in leave_out}
+    for entry in sorted(Path(folder).iterdir()):
+        if entry.name.startswith(".") or (passed and os.path.realpath(entry) in passed):
+            continue
+        if not entry.is_dir():
+            yield entry
+        elif recursive and not entry.is_symlink():
+            yield from walk_files(entry, recursive=True, leave_out=leave_out)
+
+
+def _identities(path: PathLike) -> Iterator[object]:
+    """By what a file is known: names without regard to case, and its place on the disk."""
+    path = Path(path)
+    for place in (os.path.realpath(path), str(Path(os.path.realpath(path.parent), path.name))):
+        yield unicodedata.normalize("NFC", place).casefold()
+    try:
+        status = path.stat()
+    except (OSError, ValueError):  # it does not exist, or cannot
+        return
+    yield status.st_dev, status.st_ino
+
+
+def _stays(path: Path, folder: PathLike) -> bool:
+    try:
+        return Path(os.path.realpath(folder)) in Path(os.path.realpath(path)).parents
+    except (OSError, ValueError):  # NUL, half a surrogate pair
+        return False
