@@ -37,16 +37,13 @@ def check_outputs(outputs: Iterable[PathLike], inputs: Iterable[PathLike]) -> No
         Traceback (most recent call last):
         unmask.errors.DataError: ./a.png: would replace the input a.png; write elsewhere
     """
-    known: dict[object, PathLike] = {}
-    for path in inputs:
-        known.update(dict.fromkeys(_identities(path), path))
-    for path in outputs:
-        for identity in _identities(path):
-            if identity in known:
-                raise DataError(
-                    f"{os.fspath(path)}: would replace the input {os.fspath(known[identity])}; "
-                    "write elsewhere"
-                )
+    known = {identity: path for path, identity in _identities(inputs)}
+    for path, identity in _identities(outputs):
+        if identity in known:
+            raise DataError(
+                f"{os.fspath(path)}: would replace the input {os.fspath(known[identity])}; "
+                "write elsewhere"
+            )
 
 
 def path_inside(folder: PathLike, written: object, where: str) -> Path:
@@ -115,16 +112,18 @@ def walk_files(
             yield from walk_files(entry, recursive=True, leave_out=leave_out)
 
 
-def _identities(path: PathLike) -> Iterator[object]:
-    """By what a file is known: names without regard to case, and its place on the disk."""
-    path = Path(path)
-    for place in (os.path.realpath(path), str(Path(os.path.realpath(path.parent), path.name))):
-        yield unicodedata.normalize("NFC", place).casefold()
-    try:
-        status = path.stat()
-    except (OSError, ValueError):  # it does not exist, or cannot
-        return
-    yield status.st_dev, status.st_ino
+def _identities(paths: Iterable[PathLike]) -> Iterator[tuple[PathLike, object]]:
+    """By what files are known: names without regard to case, and places on the disk."""
+    folders: dict[str, str] = {}  # millions of files lie in few folders
+    for path in paths:
+        folder, name = os.path.split(os.fspath(path))
+        real = folders.get(folder) or folders.setdefault(folder, os.path.realpath(folder))
+        yield path, unicodedata.normalize("NFC", f"{real}{os.sep}{name}").casefold()
+        try:
+            status = Path(path).stat()
+        except (OSError, ValueError):  # it does not exist, or cannot
+            continue
+        yield path, (status.st_dev, status.st_ino)
 
 
 def _stays(path: Path, folder: PathLike) -> bool:

@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from unmask.errors import WeightsError
+from unmask.errors import DataError, WeightsError
 from unmask.io import atomic_path
+from unmask.paths import path_inside
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -232,7 +233,7 @@ def read_manifest(weights_dir: str | os.PathLike[str] | None = None) -> list[Wei
     _require_file(path)
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise WeightsError(f"{path}: not a TOML file ({error})") from error
     rows = content.get("file", [])
     if not isinstance(rows, list):
@@ -306,10 +307,9 @@ def _entry(folder: Path, manifest: Path, index: int, row: object) -> WeightFile:
                 f"{manifest}: file[{index}].{name}: must be a {kind.__name__}. "
                 f"Received: {row.get(name)!r}"
             )
-    for name in ("path", "card"):
-        if not (folder / row[name]).resolve().is_relative_to(folder.resolve()):
-            raise WeightsError(f"{manifest}: file[{index}].{name}: leads out of the folder")
-    return WeightFile(
-        preset=row["preset"], stage=row["stage"], path=folder / row["path"],
-        sha256=row["sha256"], size=row["size"], licence=row["licence"], card=folder / row["card"],
-    )  # fmt: skip
+    where = f"{manifest}: file[{index}]"
+    try:
+        paths = {n: path_inside(folder, row[n], f"{where}.{n}") for n in ("path", "card")}
+    except DataError as error:
+        raise WeightsError(str(error)) from error
+    return WeightFile(**{name: row[name] for name in fields} | paths)

@@ -76,6 +76,18 @@ def test_split_of_the_archive_goes_first(tmp_path: Path):
     assert [r.split for r in read_face_folder(tmp_path)] == ["test", "train", "val"]
 
 
+@pytest.mark.parametrize("outside", ["../a.png", r"..\a.png", "/etc/a.png", "C:a.png", "up/a.png"])
+def test_names_of_the_archive_do_not_leave_the_folder(tmp_path: Path, outside: str):
+    folder = tmp_path / "faces"
+    folder.mkdir()
+    (folder / "up").symlink_to(tmp_path)
+    make_folder(folder, files=np.array(["a.png", outside, "c.png"]))
+    with pytest.raises(DataError) as caught:
+        read_face_folder(folder)
+    assert str(caught.value).startswith(f"{folder / 'landmarks98.npz'}: files[1]: must be a path")
+    assert repr(outside) in str(caught.value)
+
+
 def test_98_points_are_preferred(tmp_path: Path):
     make_folder(tmp_path, 68)
     make_folder(tmp_path, 98)

@@ -70,9 +70,10 @@ def test_table(authors):
     table.write_text("file\na.png\n", encoding="utf-8")
     with pytest.raises(DataError, match="no column 'gender'"):
         read_faces([table], "train")
-    table.write_text("file,gender\n,male\n", encoding="utf-8")
-    with pytest.raises(DataError, match="line 2: file"):
-        read_faces([table], "train")
+    for outside in ("", "../0.png", str(authors / "Training/male/0.png")):
+        table.write_text(f"file,gender\n{outside},male\n", encoding="utf-8")
+        with pytest.raises(DataError, match=r"faces\.csv: line 2: file: must be a path inside"):
+            read_faces([table], "train")
     with pytest.raises(DataError, match=r"none\.csv: cannot be read"):
         read_faces([authors / "none.csv"], "train")
 

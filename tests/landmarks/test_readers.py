@@ -42,6 +42,9 @@ def test_a_broken_wflw_line_is_named(tmp_path):
     path.write_text(good.replace("0.000000", "x", 1))
     with pytest.raises(DataError, match=r"line 1: .*'x'"):
         read_wflw(path, tmp_path)
+    path.write_text(good.replace("a.jpg", "../a.jpg"))
+    with pytest.raises(DataError, match=r"line 1: image: must be a path inside"):
+        read_wflw(path, tmp_path)
     with pytest.raises(DataError, match="no such file"):
         read_wflw(tmp_path / "absent.txt", tmp_path)
 

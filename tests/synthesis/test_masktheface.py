@@ -98,7 +98,7 @@ def test_the_head_chooses_the_view(folder, portrait, landmarks):
         ("template = x", "not a readable configuration"),
         (section("m", template=None), r"\[m\] template: missing"),
         (section("m", template="gone.png"), r"\[m\] template: .*gone.png not found"),
-        (section("m", template="../mask.png"), "must lie in the folder"),
+        (section("m", template="../mask.png"), "must be a path inside the folder"),
         (section("m", mask_e=None), r"\[m\] mask_e: missing"),
         (section("m", mask_e="12"), r"\[m\] mask_e: must be two numbers"),
         (section("m", mask_b="nan, 3"), r"\[m\] mask_b: must be finite"),

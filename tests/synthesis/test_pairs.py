@@ -75,6 +75,29 @@ def test_the_result_is_a_face_folder_in_the_canonical_frame(source, tmp_path):
     assert next(face.file for face in read_source(target)) == "images/a.png"
 
 
+def test_a_result_never_replaces_a_photo(source, tmp_path):
+    target = tmp_path / "pairs"
+    (target / "masked" / "sub").mkdir(parents=True)
+    (target / "masked" / "sub" / "c.png").hardlink_to(source / "b.png")
+    before = contents(source)
+    with pytest.raises(DataError, match=r"masked/sub/c\.png: would replace .*faces/b\.png"):
+        run(source, target)
+    assert contents(source) == before
+    assert [*contents(target)] == ["masked/sub/c.png"]
+
+
+@pytest.mark.parametrize("outside", ["../../x.png", "up/x.png"])
+def test_nothing_is_written_outside(source, tmp_path, outside):
+    target = tmp_path / "pairs"
+    for name in ("images", "masked", "masks"):
+        (target / name).mkdir(parents=True)
+        (target / name / "up").symlink_to(tmp_path)
+    (face, *_) = read_source(source)
+    (result,) = write_pairs([replace(face, file=outside)], target, SETTINGS)
+    assert "must be a path inside the folder" in result.error
+    assert not list(tmp_path.rglob("x.png"))
+
+
 def test_the_whole_picture_can_be_kept(source, tmp_path, landmarks):
     run(source, tmp_path / "pairs", replace(SETTINGS, frame="source", image_format="jpg"))
     (first, *_) = read_source(tmp_path / "pairs")

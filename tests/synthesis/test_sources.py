@@ -43,6 +43,15 @@ def test_celeba_has_genders_splits_and_a_framing(tmp_path):
     assert faces[0].framing == FRAMINGS["celeba"]
 
 
+@pytest.mark.parametrize("outside", ["../a.jpg", "/a.jpg", r"..\a.jpg", "link/a.jpg"])
+def test_celeba_names_do_not_leave_the_folder(tmp_path, outside):
+    (tmp_path / "img_align_celeba").mkdir()
+    (tmp_path / "img_align_celeba" / "link").symlink_to(tmp_path)
+    celeba(tmp_path, ATTRIBUTES.replace("b.jpg", outside))
+    with pytest.raises(DataError, match=r"celeba\.txt: line 4: file: must be a path inside"):
+        read_source(tmp_path)
+
+
 def test_celeba_without_a_partition_has_no_splits(tmp_path):
     faces = read_source(celeba(tmp_path, ATTRIBUTES))
     assert {face.split for face in faces} == {None}
@@ -100,6 +109,28 @@ def test_other_folders_are_just_images(tmp_path):
     assert (face.file, face.framing, face.landmarks) == ("deep/er/me.png", None, None)
 
 
+def test_results_below_are_no_faces(tmp_path):
+    for name in ("a.png", "sub/b.png", "out/images/a.png", "out/masked/a.png", "new/c.png"):
+        save_image(tmp_path / name, TINY)
+    (tmp_path / "out" / "synthesis.json").write_text("{}")
+    assert [f.file for f in read_source(tmp_path)] == ["a.png", "new/c.png", "sub/b.png"]
+    elsewhere = read_source(tmp_path, destination=tmp_path / "sub" / ".." / "new")
+    assert [f.file for f in elsewhere] == ["a.png", "sub/b.png"]
+    # Numbers in the results' names do not make it another layout.
+    for i in range(20):
+        save_image(tmp_path / "out" / "masks" / f"{i:05}.png", TINY)
+    assert read_source(tmp_path)[0].framing is None
+
+
+@pytest.mark.parametrize("destination", [".", "..", "../link"])
+def test_results_among_the_faces_are_refused(tmp_path, destination):
+    folder = tmp_path / "images"
+    save_image(folder / "a.png", TINY)
+    (tmp_path / "link").symlink_to(folder)
+    with pytest.raises(DataError, match="results would lie among the faces"):
+        read_source(folder, destination=folder / destination)
+
+
 def test_the_layout_can_be_said(tmp_path):
     save_image(tmp_path / "00001.png", TINY)
     assert read_source(tmp_path)[0].source == "ffhq"
@@ -122,8 +153,8 @@ def test_a_face_folder_keeps_its_labels(tmp_path, portrait, landmarks):
     [
         ("x97", "z97", "line 1: column x97"),
         ("y40", "z40", "line 1: column y40 is missing"),
-        ("sub/c.png", "../c.png", "line 4, file: must be a path inside"),
-        ("a.jpg", "/a.jpg", "line 2, file: must be a path inside"),
+        ("sub/c.png", "../c.png", "line 4: file: must be a path inside"),
+        ("a.jpg", "/a.jpg", "line 2: file: must be a path inside"),
         ("b.png,56.0", "b.png,wide", "line 3, x0: must be a finite number. Received: 'wide'"),
         ("b.png,56.0", "b.png,inf", "line 3, x0: must be a finite"),
     ],

@@ -75,7 +75,7 @@ def synthesize(
         val_share=val_share,
         preset=preset,
     )
-    faces = read_source(source, layout)
+    faces = read_source(source, layout, destination=destination)
     results = write_pairs(
         faces, destination, settings, workers=workers, engine=engine, ray_address=ray_address
     )

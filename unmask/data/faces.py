@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from unmask.errors import DataError
 from unmask.face import CROP_SIZE, canonical_matrix, coverage, transform_points, warp
 from unmask.image import load_image
+from unmask.paths import path_inside
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,8 @@ def read_face_folder(folder: str | Path, *, split: str | None = None) -> list[Fa
         The records, in the order of the archive.
 
     Raises:
-        DataError: The archive is missing, unreadable or inconsistent, or a label is no number.
+        DataError: The archive is missing, unreadable or inconsistent, names a file outside the
+            folder, or a label is no number.
     """
     folder = Path(folder)
     archive = _archive(folder)
@@ -126,7 +128,13 @@ def read_face_folder(folder: str | Path, *, split: str | None = None) -> list[Fa
     files, landmarks, splits = _read_archive(archive)
     labels = _read_labels(folder / "labels.csv")
     records = [
-        _record(folder, name, points, labels.get(name, {}), splits[i] if splits else None)
+        _record(
+            path_inside(folder, name, f"{archive}: files[{i}]"),
+            points,
+            labels.get(name, {}),
+            splits[i] if splits else None,
+            f"{folder / 'labels.csv'}: {name}",
+        )
         for i, (name, points) in enumerate(zip(files, landmarks, strict=True))
     ]
     return [record for record in records if split is None or record.split == split]
@@ -251,19 +259,17 @@ def _read_labels(path: Path) -> dict[str, dict[str, str]]:
 
 
 def _record(
-    folder: Path, name: str, points: NDArray[np.float32], row: dict[str, str], split: str | None
+    path: Path, points: NDArray[np.float32], row: dict[str, str], split: str | None, where: str
 ) -> FaceRecord:
     def integer(key: str) -> int | None:
         text = row.get(key)
         try:
             return int(text) if text else None
         except ValueError:
-            raise DataError(
-                f"{folder / 'labels.csv'}: {name}: {key}: not a whole number. Received: {text!r}"
-            ) from None
+            raise DataError(f"{where}: {key}: not a whole number. Received: {text!r}") from None
 
     return FaceRecord(
-        path=folder / name,
+        path=path,
         landmarks=points,
         split=split or row.get("split") or "train",
         gender=row.get("gender") or None,

@@ -16,10 +16,10 @@ from unmask.image import load_image, load_mask
 from unmask.inpainting.evaluate import choose_faces
 from unmask.inpainting.framing import HOLE_GROWTH
 from unmask.synthesis import MaskSynthesizer
-from unmask.synthesis.pairs import SETTINGS_FILE
+from unmask.synthesis.sources import PICTURE_FOLDERS, SETTINGS_FILE
 from unmask.synthesis.worker import number_of
 
-_IMAGES, _MASKED, _MASKS = "images", "masked", "masks"
+_IMAGES, _MASKED, _MASKS = PICTURE_FOLDERS
 
 
 @dataclass(frozen=True, eq=False)

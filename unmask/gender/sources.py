@@ -15,6 +15,7 @@ from unmask.errors import DataError
 from unmask.gender.files import load_gender
 from unmask.gender.naming import name_genders
 from unmask.image import find_images
+from unmask.paths import path_inside
 
 GENDERS = ("female", "male")
 _AUTHORS_SPLITS = {"train": "Training", "val": "Validation"}
@@ -92,8 +93,8 @@ def read_table(path: str | os.PathLike[str], split: str) -> list[FaceRecord]:
         The records in the order of the table.
 
     Raises:
-        DataError: The table cannot be read, lacks a column or a file's name, or has a gender other
-            than "female", "male" or "".
+        DataError: The table cannot be read, lacks a column, has a gender other than "female",
+            "male" or "", or a file that does not lie in its folder.
     """
     path = Path(path)
     try:
@@ -105,17 +106,17 @@ def read_table(path: str | os.PathLike[str], split: str) -> list[FaceRecord]:
         raise DataError(f"{path}: cannot be read ({error})") from error
     if missing:
         raise DataError(f"{path}: has no column {sorted(missing)[0]!r}")
+    files = []
     for number, row in enumerate(rows, start=2):
-        if not row["file"]:
-            raise DataError(f"{path}: line {number}: file: is empty")
+        files.append(path_inside(path.parent, row["file"], f"{path}: line {number}: file"))
         if row["gender"] not in (*GENDERS, "", None):
             raise DataError(
                 f"{path}: line {number}: gender: must be one of {GENDERS} or empty. "
                 f"Received: {row['gender']!r}"
             )
     return [
-        FaceRecord(path.parent / row["file"], _NO_LANDMARKS, split, row["gender"])
-        for row in rows
+        FaceRecord(file, _NO_LANDMARKS, split, row["gender"])
+        for file, row in zip(files, rows, strict=True)
         if (row.get("split") or "train") == split
     ]
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from unmask.data.faces import FaceRecord
 from unmask.errors import DataError
+from unmask.paths import path_inside
 
 WFLW_ATTRIBUTES = ("pose", "expression", "illumination", "make-up", "occlusion", "blur")
 """The six flags of WFLW's lists, in their order; each makes a subset of the test faces."""
@@ -52,7 +53,8 @@ def read_wflw(
         The faces in the list's order. The images are not opened.
 
     Raises:
-        DataError: The list is missing, or a line has another number of fields or no numbers.
+        DataError: The list is missing, or a line has another number of fields, no numbers, or an
+            image outside the folder.
 
     Example:
         >>> faces = read_wflw("list_98pt_rect_attr_test.txt", "WFLW_images")  # doctest: +SKIP
@@ -149,7 +151,9 @@ def _wflw_face(fields: list[str], folder: Path, split: str, where: str) -> WflwF
     flags = _numbers(fields[_COORDINATES + 4 : -1], int, where)
     landmarks = np.array(points, np.float32).reshape(98, 2)
     return WflwFace(
-        record=FaceRecord(folder / fields[-1], landmarks, split, source="wflw"),
+        record=FaceRecord(
+            path_inside(folder, fields[-1], f"{where}: image"), landmarks, split, source="wflw"
+        ),
         box=(x0, y0, x1, y1),
         attributes=frozenset(
             name for name, flag in zip(WFLW_ATTRIBUTES, flags, strict=True) if flag

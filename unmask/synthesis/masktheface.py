@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unmask.errors import DataError
+from unmask.paths import path_inside
 from unmask.synthesis.template import Loops, MaskTemplate
 
 _FIELDS = ("mask_a", "mask_b", "mask_c", "mask_d", "mask_e", "mask_f")
@@ -106,9 +107,7 @@ def _read_point(section: configparser.SectionProxy, name: str, where: str) -> ND
 
 
 def _read_picture(folder: Path, name: str, where: str) -> NDArray[np.uint8]:
-    path = folder / name
-    if folder.resolve() not in path.resolve().parents:
-        raise DataError(f"{where} template: must lie in the folder. Received: template={name!r}")
+    path = path_inside(folder, name, f"{where} template")
     if not path.is_file():
         raise DataError(f"{where} template: {path} not found")
     picture = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)

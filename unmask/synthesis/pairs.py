@@ -21,12 +21,12 @@ from numpy.typing import NDArray
 from unmask.engines import ENGINES, work_through
 from unmask.errors import DataError, SettingError
 from unmask.io import atomic_path, write_text_atomic
+from unmask.paths import check_outputs, path_inside
 from unmask.synthesis.journal import Journal
-from unmask.synthesis.sources import SourceFace
+from unmask.synthesis.sources import SETTINGS_FILE, SourceFace
 from unmask.synthesis.worker import PairMaker, PairResult, SynthesisSettings, target_names
 
 MANIFEST_FILE = "labels.csv"
-SETTINGS_FILE = "synthesis.json"
 ERRORS_FILE = "errors.csv"
 COLUMNS = (
     "file",
@@ -46,6 +46,7 @@ COLUMNS = (
 )
 """Columns of the manifest."""
 
+_PICTURES = COLUMNS[:3]
 _JOURNAL_FILE = "journal.jsonl"
 # Faces of one Ray task; what such a task has done is written down when it ends.
 _FACES_A_TASK = 32
@@ -78,8 +79,8 @@ def write_pairs(
         One result a face as it is finished; first those that were done before.
 
     Raises:
-        DataError: Two faces would get the same name, or the destination was begun with other
-            settings or weights.
+        DataError: Two faces would get the same name, a result would replace a source, or the
+            destination was begun with other settings or weights.
         SettingError: An option is out of range.
 
     Example:
@@ -92,7 +93,7 @@ def write_pairs(
         raise SettingError(f"engine must be one of {ENGINES}. Received: engine={engine!r}")
     settings.build()  # a wrong kind or template is one error now, not one for each face
     destination = Path(destination).absolute()
-    _check_names(faces, settings.image_format)
+    _check_names(faces, destination, settings.image_format)
     _check_settings(destination / SETTINGS_FILE, settings, _needed_weights(faces, settings))
     journal = Journal(destination / _JOURNAL_FILE)
     finished = _finished(destination, journal)
@@ -125,13 +126,15 @@ def write_pairs(
 # === Before ===
 
 
-def _check_names(faces: Iterable[SourceFace], image_format: str) -> None:
+def _check_names(faces: list[SourceFace], destination: Path, image_format: str) -> None:
     names: dict[str, str] = {}
     for face in faces:
-        name = target_names(face.file, image_format)["file"]
-        if name in names:
-            raise DataError(f"{face.file} and {names[name]} would both be written to {name}")
-        names[name] = face.file
+        targets = target_names(face.file, image_format).values()
+        for name in targets:
+            if name in names:
+                raise DataError(f"{face.file} and {names[name]} would both be written to {name}")
+        names.update(dict.fromkeys(targets, face.file))
+    check_outputs((destination / name for name in names), (face.path for face in faces))
 
 
 def _needed_weights(faces: Iterable[SourceFace], settings: SynthesisSettings) -> dict[str, str]:
@@ -161,10 +164,12 @@ def _check_settings(path: Path, settings: SynthesisSettings, weights: dict[str, 
 def _finished(destination: Path, journal: Journal) -> dict[str, PairResult]:
     """Results of earlier calls whose three pictures are there."""
     entries = [*_read_tables(destination), *journal]
+    table = destination / MANIFEST_FILE
     results = {}
     for entry in entries:
         row = {name: str(entry["row"][name]) for name in COLUMNS}
-        if all((destination / row[name]).is_file() for name in ("file", "masked", "mask")):
+        pictures = (path_inside(destination, row[n], f"{table}: {n}") for n in _PICTURES)
+        if all(path.is_file() for path in pictures):
             points = np.asarray(entry["landmarks"], np.float32)
             results[row["original"]] = PairResult(row["original"], row=row, landmarks=points)
     return results

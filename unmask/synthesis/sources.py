@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import csv
+import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
@@ -14,11 +15,17 @@ from numpy.typing import NDArray
 
 from unmask.data.faces import read_face_folder
 from unmask.errors import DataError, SettingError
-from unmask.image import find_images
+from unmask.image import IMAGE_SUFFIXES
+from unmask.paths import path_inside, walk_files
 
 LANDMARK_FILE = "landmarks.csv"
 CELEBA_ATTRIBUTES = "list_attr_celeba.txt"
 CELEBA_PARTITION = "list_eval_partition.txt"
+SETTINGS_FILE = "synthesis.json"
+"""Lies in every folder that `unmask synthesize` fills: what is below is a result, not a source."""
+
+PICTURE_FOLDERS = ("images", "masked", "masks")
+"""Where the bare faces, the masked ones and the masks come to lie in such a folder."""
 
 # Where the aligned images may lie: below the tables, or beside them.
 _CELEBA_IMAGES = ("img_align_celeba", "Img/img_align_celeba", ".")
@@ -87,8 +94,10 @@ class SourceFace:
     source: str | None = None
 
 
-def read_source(folder: str | Path, layout: str = "auto") -> list[SourceFace]:
-    """List the faces of a folder.
+def read_source(
+    folder: str | Path, layout: str = "auto", *, destination: str | Path | None = None
+) -> list[SourceFace]:
+    """List the faces of a folder; folders below that `unmask synthesize` filled are passed over.
 
     Args:
         folder: The folder; see `LAYOUTS` for what it may hold.
@@ -102,12 +111,14 @@ def read_source(folder: str | Path, layout: str = "auto") -> list[SourceFace]:
             - "utkface": names `AGE_GENDER_RACE_DATE.jpg`, at any depth;
             - "ffhq": names of five digits, at any depth, aligned as published;
             - "images": any images, at any depth.
+        destination: Folder that results will go to: passed over as well.
 
     Returns:
         The faces, sorted by name, or in the order of the table.
 
     Raises:
-        DataError: Nothing is there, or a table is wrong; the message names file, line and column.
+        DataError: Nothing is there, results would come to lie among the sources, or a table is
+            wrong; the message names file, line and column.
         SettingError: The layout is unknown.
 
     Example:
@@ -122,20 +133,46 @@ def read_source(folder: str | Path, layout: str = "auto") -> list[SourceFace]:
         )
     if not folder.is_dir():
         raise DataError(f"{folder}: not a folder")
-    faces = LAYOUTS[_recognise(folder) if layout == "auto" else layout](folder)
+    if destination is not None:
+        for filled in (Path(destination), *(Path(destination, name) for name in PICTURE_FOLDERS)):
+            if os.path.realpath(filled) == os.path.realpath(folder):
+                raise DataError(f"{destination}: results would lie among the faces of {folder}")
+    source = _Source(folder, destination)
+    faces = LAYOUTS[_recognise(source) if layout == "auto" else layout](source)
     if not faces:
         raise DataError(f"{folder}: holds no images")
     return faces
 
 
-def _recognise(folder: Path) -> str:
+@dataclass(frozen=True)
+class _Source:
+    folder: Path
+    destination: str | Path | None
+
+    def images(self) -> list[tuple[str, Path]]:
+        """Return the images at any depth, results left out: relative names and paths."""
+        left_out = () if self.destination is None else (self.destination,)
+        try:
+            found = list(walk_files(self.folder, recursive=True, leave_out=left_out))
+        except OSError as error:
+            raise DataError(f"{self.folder}: cannot be listed ({error})") from error
+        results = {path.parent for path in found if path.name == SETTINGS_FILE} - {self.folder}
+        return [
+            (path.relative_to(self.folder).as_posix(), path)
+            for path in found
+            if path.suffix.lower() in IMAGE_SUFFIXES and results.isdisjoint(path.parents)
+        ]
+
+
+def _recognise(source: _Source) -> str:
+    folder = source.folder
     if (folder / LANDMARK_FILE).is_file():
         return "table"
     if any((folder / f"landmarks{count}.npz").is_file() for count in (98, 68)):
         return "faces"
     if (folder / CELEBA_ATTRIBUTES).is_file():
         return "celeba"
-    stems = [path.stem for path in find_images(folder, recursive=True)]
+    stems = [path.stem for _, path in source.images()]
     for layout, pattern in (("utkface", _UTKFACE_NAME), ("ffhq", _FFHQ_NAME)):
         # UTKFace's names have further endings, such as ".chip".
         fitting = sum(pattern.fullmatch(stem.split(".")[0]) is not None for stem in stems)
@@ -147,11 +184,11 @@ def _recognise(folder: Path) -> str:
 # === Layouts ===
 
 
-def _read_images(folder: Path) -> list[SourceFace]:
-    return [SourceFace(file, path) for file, path in _files(folder)]
+def _read_images(source: _Source) -> list[SourceFace]:
+    return [SourceFace(file, path) for file, path in source.images()]
 
 
-def _read_ffhq(folder: Path) -> list[SourceFace]:
+def _read_ffhq(source: _Source) -> list[SourceFace]:
     def split(path: Path) -> str | None:
         if _FFHQ_NAME.fullmatch(path.stem) is None:
             return None
@@ -159,13 +196,13 @@ def _read_ffhq(folder: Path) -> list[SourceFace]:
 
     return [
         SourceFace(file, path, framing=FRAMINGS["ffhq"], split=split(path), source="ffhq")
-        for file, path in _files(folder)
+        for file, path in source.images()
     ]
 
 
-def _read_utkface(folder: Path) -> list[SourceFace]:
+def _read_utkface(source: _Source) -> list[SourceFace]:
     faces = []
-    for file, path in _files(folder):
+    for file, path in source.images():
         named = _UTKFACE_NAME.match(path.stem)
         age, gender, race = named.groups() if named else (None, None, None)
         faces.append(
@@ -182,14 +219,17 @@ def _read_utkface(folder: Path) -> list[SourceFace]:
     return faces
 
 
-def _read_celeba(folder: Path) -> list[SourceFace]:
+def _read_celeba(source: _Source) -> list[SourceFace]:
+    folder = source.folder
     attributes = folder / CELEBA_ATTRIBUTES
     lines = _lines(attributes)
     header = lines[1].split() if len(lines) > 1 else []
     if "Male" not in header:
         raise DataError(f"{attributes}: line 2: column Male is missing")
     column = header.index("Male") + 1
-    genders = {}
+    images = next(folder / name for name in _CELEBA_IMAGES if (folder / name).is_dir())
+    splits = _celeba_splits(folder / CELEBA_PARTITION)
+    faces = []
     for number, line in enumerate(lines[2:], 3):
         words = line.split()
         if len(words) != len(header) + 1 or words[column] not in ("1", "-1"):
@@ -197,20 +237,18 @@ def _read_celeba(folder: Path) -> list[SourceFace]:
                 f"{attributes}: line {number}: must be a file name and {len(header)} values of "
                 f"1 or -1. Received: {line!r}"
             )
-        genders[words[0]] = "male" if words[column] == "1" else "female"
-    splits = _celeba_splits(folder / CELEBA_PARTITION)
-    images = next(folder / name for name in _CELEBA_IMAGES if (folder / name).is_dir())
-    return [
-        SourceFace(
-            file,
-            images / file,
-            framing=FRAMINGS["celeba"],
-            gender=gender,
-            split=splits.get(file),
-            source="celeba",
+        path = path_inside(images, words[0], f"{attributes}: line {number}: file")
+        faces.append(
+            SourceFace(
+                path.relative_to(images).as_posix(),
+                path,
+                framing=FRAMINGS["celeba"],
+                gender="male" if words[column] == "1" else "female",
+                split=splits.get(words[0]),
+                source="celeba",
+            )
         )
-        for file, gender in sorted(genders.items())
-    ]
+    return sorted(faces, key=lambda face: face.file)
 
 
 def _celeba_splits(path: Path) -> dict[str, str]:
@@ -227,10 +265,10 @@ def _celeba_splits(path: Path) -> dict[str, str]:
     return splits
 
 
-def _read_face_folder(folder: Path) -> list[SourceFace]:
+def _read_face_folder(source: _Source) -> list[SourceFace]:
     return [
         SourceFace(
-            record.path.relative_to(folder).as_posix(),
+            record.path.relative_to(source.folder).as_posix(),
             record.path,
             record.landmarks,
             gender=record.gender,
@@ -239,11 +277,12 @@ def _read_face_folder(folder: Path) -> list[SourceFace]:
             race=record.race,
             source=record.source,
         )
-        for record in read_face_folder(folder)
+        for record in read_face_folder(source.folder)
     ]
 
 
-def _read_table(folder: Path) -> list[SourceFace]:
+def _read_table(source: _Source) -> list[SourceFace]:
+    folder = source.folder
     table = folder / LANDMARK_FILE
     faces = []
     with table.open(newline="", encoding="utf-8") as handle:
@@ -258,14 +297,14 @@ def _read_table(folder: Path) -> list[SourceFace]:
             raise DataError(f"{table}: line 1: column {missing[0]} is missing")
         for row in reader:
             where = f"{table}: line {reader.line_num}"
-            file = _relative(row["file"], where)
+            path = path_inside(folder, row["file"], f"{where}: file")
             numbers = [_number(row[name], f"{where}, {name}") for name in wanted[1:]]
             points = np.array(numbers, np.float32).reshape(count, 2)
-            faces.append(SourceFace(file, folder / file, points))
+            faces.append(SourceFace(path.relative_to(folder).as_posix(), path, points))
     return faces
 
 
-LAYOUTS: MappingProxyType[str, Callable[[Path], list[SourceFace]]] = MappingProxyType(
+LAYOUTS: MappingProxyType[str, Callable[[_Source], list[SourceFace]]] = MappingProxyType(
     {
         "table": _read_table,
         "faces": _read_face_folder,
@@ -281,23 +320,11 @@ LAYOUTS: MappingProxyType[str, Callable[[Path], list[SourceFace]]] = MappingProx
 # === Inside ===
 
 
-def _files(folder: Path) -> Iterator[tuple[str, Path]]:
-    paths: Iterable[Path] = find_images(folder, recursive=True)
-    return ((path.relative_to(folder).as_posix(), path) for path in paths)
-
-
 def _lines(path: Path) -> list[str]:
     try:
         return path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: cannot be read ({error})") from error
-
-
-def _relative(file: str | None, where: str) -> str:
-    path = PurePosixPath((file or "").replace("\\", "/"))
-    if not path.name or path.is_absolute() or ".." in path.parts or ":" in path.parts[0]:
-        raise DataError(f"{where}, file: must be a path inside the folder. Received: file={file!r}")
-    return path.as_posix()
 
 
 def _number(text: str | None, where: str) -> float:

@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from unmask.errors import DataError, SettingError, UnmaskError
 from unmask.face import CROP_SIZE, canonical_matrix, coverage, transform_points, warp
 from unmask.image import load_image, save_image, save_mask
+from unmask.paths import path_inside
 from unmask.synthesis.drawing import ALL_KINDS
 from unmask.synthesis.masktheface import load_masktheface
-from unmask.synthesis.sources import SourceFace
+from unmask.synthesis.sources import PICTURE_FOLDERS, SourceFace
 from unmask.synthesis.synthesizer import MaskSynthesizer
 
 FRAMES = ("canonical", "source")
@@ -162,9 +163,10 @@ class PairMaker:
         if not masked.mask.any():
             raise DataError(f"{face.path}: the landmarks leave no room for a mask in the picture")
         names = target_names(face.file, self.settings.image_format)
-        save_image(self.destination / names["file"], image)
-        save_image(self.destination / names["masked"], masked.image)
-        save_mask(self.destination / names["mask"], masked.mask)
+        targets = {k: path_inside(self.destination, name, k) for k, name in names.items()}
+        save_image(targets["file"], image)
+        save_image(targets["masked"], masked.image)
+        save_mask(targets["mask"], masked.mask)
         row = {
             **names,
             "original": face.file,
@@ -226,10 +228,11 @@ def target_names(file: str, image_format: str) -> dict[str, str]:
         'masks/a/b.png'
     """
     stem = PurePosixPath(file).with_suffix("")
+    bare, masked, masks = PICTURE_FOLDERS
     return {
-        "file": f"images/{stem}.{image_format}",
-        "masked": f"masked/{stem}.{image_format}",
-        "mask": f"masks/{stem}.png",
+        "file": f"{bare}/{stem}.{image_format}",
+        "masked": f"{masked}/{stem}.{image_format}",
+        "mask": f"{masks}/{stem}.png",
     }
 
 
