@@ -6,6 +6,8 @@ import base64
 import copy
 import io
 import json
+import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,16 +17,14 @@ import pytest
 from PIL import Image
 from skimage.draw import polygon2mask
 
-from unmask.errors import LabelmeError
+from unmask.errors import DataError, LabelmeError
 from unmask.image import load_image, load_mask, save_image
 from unmask.labelme import (
     Annotation,
-    Dataset,
     Shape,
     convert,
     draw_instances,
     draw_mask,
-    draw_shape,
     find_annotations,
     read_annotation,
     read_image,
@@ -63,6 +63,7 @@ def write(tmp_path: Path) -> Callable[..., Path]:
 
     def write(data: Any, name: str = "a.json") -> Path:
         path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
         path.write_text(data if isinstance(data, str) else json.dumps(data), encoding="utf-8")
         return path
 
@@ -157,8 +158,8 @@ def test_mask_shapes_over_the_frame_are_cut(
 def test_points_cover_nothing(write: Callable[..., Path]) -> None:
     shapes = [shape_json("point", [[3, 3]]), shape_json("points", [[3, 3], [4, 4]])]
     annotation = read_annotation(write(document(*shapes)))
-    assert draw_instances(annotation, SIZE) == []
-    assert not draw_shape(annotation.shapes[0], SIZE).any()
+    assert not list(draw_instances(annotation, SIZE))
+    assert not draw_mask(annotation, SIZE).any()
 
 
 def test_groups_join_shapes_of_one_label(write: Callable[..., Path]) -> None:
@@ -201,9 +202,10 @@ def test_random_polygons_agree_with_scikit_image() -> None:
         points = generator.uniform(-10, 60, (generator.integers(3, 12), 2))
         # Corners on pixel centres and between two of them try the outline itself.
         points = points if i % 3 == 0 else np.round(points * (i % 3)) / (i % 3)
-        shape = Shape(0, "mask", "polygon", points)
+        annotation = Annotation(Path("a.json"), (Shape(0, "mask", "polygon", points),))
         expected = polygon2mask(SIZE, points[:, ::-1])
-        assert np.array_equal(draw_shape(shape, SIZE), expected)
+        if expected.any():  # a polygon that misses the image is an error
+            assert np.array_equal(draw_mask(annotation, SIZE), expected)
 
 
 def test_hand_made_annotations_agree_with_scikit_image(data_dir: Path) -> None:
@@ -234,26 +236,78 @@ def test_version_3_has_polygons_without_a_type(write: Callable[..., Path]) -> No
     }
     annotation = read_annotation(write(old))
     assert annotation.shapes[0].shape_type == "polygon"
-    assert (annotation.height, annotation.width, annotation.version) == (None, None, "3.16.1")
+    assert (annotation.height, annotation.width) == (None, None)
     assert read_image(annotation).shape == (*SIZE, 3)
     assert draw_mask(annotation, SIZE).any()
 
 
-def test_fields_are_kept(write: Callable[..., Path]) -> None:
-    flags = {"occluded": True}
-    shape = shape_json(group_id=3, flags=flags, description="left", mask=None, score=0.5)
-    annotation = read_annotation(write(document(shape, flags={"good": False}, version="6.0.0")))
-    kept = annotation.shapes[0]
-    assert (kept.index, kept.label, kept.group_id, kept.flags) == (0, "mask", 3, flags)
-    assert kept.points.tolist() == TRIANGLE
-    assert kept.description == "left"
-    assert annotation.flags == {"good": False}
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"flags": {"hard": 0, "good": 1}},
+        {"flags": [1]},
+        {"description": 5},
+        {"group_id": "1"},
+        {"group_id": 1.0},
+        {"group_id": ""},
+        {"shape_type": None},
+        {"points": [["5", 5.0], [30, "5"], [5, 3e1]]},
+    ],
+)
+def test_needless_strictness(write: Callable[..., Path], change: dict[str, Any]) -> None:
+    expected = drawn(write, shape_json())
+    assert np.array_equal(drawn(write, shape_json() | change), expected)
 
 
-def test_a_byte_order_mark_and_other_scripts(tmp_path: Path) -> None:
-    text = json.dumps(document(shape_json(label="口罩")), ensure_ascii=False)
-    (tmp_path / "a.json").write_text(text, encoding="utf-8-sig")
-    assert read_annotation(tmp_path / "a.json").shapes[0].label == "口罩"
+def test_sizes_and_groups_as_other_programs_write_them(write: Callable[..., Path]) -> None:
+    shapes = [shape_json(group_id=number) for number in ("1", 1, 1.0)]
+    path = write(document(*shapes, imageWidth=50.0, imageHeight="40", version=5, flags=None))
+    annotation = read_annotation(path)
+    assert read_image(annotation).shape == (*SIZE, 3)
+    assert len(list(draw_instances(annotation, SIZE))) == 1
+
+
+def test_base64_with_line_breaks(write: Callable[..., Path]) -> None:
+    broken = "\r\n".join(re.findall(".{1,60}", encoded(pixels()[::-1])))
+    assert np.array_equal(
+        read_image(read_annotation(write(document(imageData=broken)))), pixels()[::-1]
+    )
+    patch = "\n".join(re.findall(".{1,9}", encoded(np.ones((2, 2), np.uint8))))
+    assert drawn(write, shape_json("mask", [[0, 0], [1, 1]], mask=patch)).sum() == 4
+
+
+def test_other_encodings(tmp_path: Path) -> None:
+    text = json.dumps(document(shape_json(label="口罩"), imagePath="口罩.png"), ensure_ascii=False)
+    for encoding in ("utf-8", "utf-8-sig", "utf-16", "gbk"):
+        (tmp_path / f"{encoding}.json").write_bytes(text.encode(encoding))
+        # UTF-8 is tried first: folders of two computers may hold both.
+        annotation = read_annotation(tmp_path / f"{encoding}.json", encoding="gbk")
+        assert annotation.labels == {"口罩": 1}
+        assert annotation.image_path == "口罩.png"
+    with pytest.raises(LabelmeError, match=r"gbk\.json: is not UTF-8 .*--encoding"):
+        read_annotation(tmp_path / "gbk.json")
+    with pytest.raises(LabelmeError, match=r"gbk\.json: is neither UTF-8 nor ascii"):
+        read_annotation(tmp_path / "gbk.json", encoding="ascii")
+    for unknown in ("klingon", "hex"):
+        with pytest.raises(LookupError, match=unknown):
+            read_annotation(tmp_path / "utf-8.json", encoding=unknown)
+
+
+def test_shapes_of_other_labels_are_counted_but_not_read(write: Callable[..., Path]) -> None:
+    others = [
+        shape_json(label="Mask"),
+        shape_json(label="mask "),
+        shape_json(label="hand", points=[[1, "x"]]),
+        shape_json("blob", label="hand"),
+        shape_json("mask", [[0, 0], [1, 1]], mask="?", label="hand"),
+        shape_json(label=None),
+        7,
+    ]
+    annotation = read_annotation(write(document(*others, shape_json())), labels="mask")
+    assert [shape.index for shape in annotation.shapes] == [7]
+    assert annotation.labels == {"Mask": 1, "mask ": 1, "hand": 3, "": 2, "mask": 1}
+    with pytest.raises(LabelmeError, match=r"shapes\[2\]\.points"):
+        read_annotation(annotation.path, labels=["mask", "hand"])
 
 
 # === Broken files ===
@@ -265,24 +319,23 @@ def test_a_byte_order_mark_and_other_scripts(tmp_path: Path) -> None:
         ({"points": [[1, 2]]}, r"shapes[1].points: a polygon must have 3 or more points"),
         ({"points": []}, r"shapes[1].points: a polygon must have 3 or more points. Received: 0"),
         ({"points": None}, r"shapes[1].points: must be a list. Received: None"),
-        ({"points": [[1, 2], [3, 4], [5]]}, r"shapes[1].points[2]: must be [x, y]. Received: [5]"),
-        ({"points": [[1, 2], "34", [5, 6]]}, r"shapes[1].points[1]: must be [x, y]"),
-        ({"points": [[1, float("nan")], [1, 1], [1, 1]]}, r"shapes[1].points[0]: must be a finite"),
-        ({"points": [[1, 2], [float("-inf"), 0], [1, 1]]}, r"shapes[1].points[1]: must be a fin"),
-        ({"points": [[1, 2], [True, 0], [1, 1]]}, r"shapes[1].points[1]: must be a finite number"),
-        ({"points": [[1, 2], ["3", 0], [1, 1]]}, r"shapes[1].points[1]: must be a finite number"),
-        ({"points": [[1, 2], [10**400, 0], [1, 1]]}, r"shapes[1].points[1]: must lie between"),
-        ({"points": [[1, 2], [1e30, 0], [1, 1]]}, r"shapes[1].points[1]: must lie between"),
+        ({"points": [[1, 2], [3, 4], [5]]}, r"shapes[1].points[2]: must be two finite numbers"),
+        ({"points": [[1, 2, 3], [4, 5, 6], [7, 8, 9]]}, r"shapes[1].points[0]: must be two fin"),
+        ({"points": [[1, 2], "34", [5, 6]]}, r"shapes[1].points[1]: must be two finite numbers"),
+        ({"points": [[1, float("nan")], [1, 1], [1, 1]]}, r"shapes[1].points[0]: must be two fin"),
+        ({"points": [[1, 2], [float("-inf"), 0], [1, 1]]}, r"shapes[1].points[1]: must be two f"),
+        ({"points": [[1, 2], ["three", 0], [1, 1]]}, r"shapes[1].points[1]: must be two finite"),
+        ({"points": [[1, 2], [10**400, 0], [1, 1]]}, r"shapes[1].points[1]: must be two finite"),
+        ({"points": [[1, 2], [1e30, 0], [1, 1]]}, r"shapes[1].points[1]: must be two finite"),
+        ({"points": [[1, 2], {"x": 0}, [1, 1]]}, r"shapes[1].points[1]: must be two finite"),
         ({"label": None}, r"shapes[1].label: must be a string. Received: None"),
         ({"label": ""}, r"shapes[1].label: must not be empty"),
         ({"shape_type": "blob"}, r"shapes[1].shape_type: must be one of polygon, rectangle"),
         ({"shape_type": "circle"}, r"shapes[1].points: a circle must have 2 points. Received: 3"),
         ({"shape_type": "rectangle"}, r"shapes[1].points: a rectangle must have 2 or 4 points"),
-        ({"group_id": "1"}, r"shapes[1].group_id: must be an integer. Received: '1'"),
+        ({"group_id": "left"}, r"shapes[1].group_id: must be an integer. Received: 'left'"),
+        ({"group_id": 1.5}, r"shapes[1].group_id: must be an integer. Received: 1.5"),
         ({"group_id": True}, r"shapes[1].group_id: must be an integer. Received: True"),
-        ({"flags": {"a": 1}}, r"shapes[1].flags['a']: must be true or false. Received: 1"),
-        ({"flags": []}, r"shapes[1].flags: must be a JSON object"),
-        ({"description": 5}, r"shapes[1].description: must be a string"),
         ({"shape_type": "mask", "points": [[0, 0], [1, 1]]}, r"shapes[1].mask: must be a string"),
     ],
 )
@@ -296,7 +349,7 @@ def test_broken_shapes(write: Callable[..., Path], change: dict[str, Any], messa
 @pytest.mark.parametrize(
     ("mask", "message"),
     [
-        ("no base 64!", "is not base64"),
+        ("no base", "is not base64"),
         (base64.b64encode(b"no picture").decode(), "not a readable"),
         (encoded(np.ones((9, 9), np.uint8)), "has 9 x 9 pixels, but its points span 2 x 2"),
         ("", "empty file"),
@@ -305,7 +358,7 @@ def test_broken_shapes(write: Callable[..., Path], change: dict[str, Any], messa
 def test_broken_masks(write: Callable[..., Path], mask: str, message: str) -> None:
     path = write(document(shape_json("mask", [[0, 0], [1, 1]], mask=mask)))
     with pytest.raises(LabelmeError) as caught:
-        read_annotation(path)
+        draw_mask(read_annotation(path), SIZE)
     assert str(caught.value).startswith(f"{path}: shapes[0].mask: {message}")
 
 
@@ -314,12 +367,11 @@ def test_broken_masks(write: Callable[..., Path], mask: str, message: str) -> No
     [
         ({"shapes": None}, "shapes: must be a list. Received: None"),
         ({"shapes": [3]}, "shapes[0]: must be a JSON object. Received: 3"),
-        ({"imageHeight": 40.0}, "imageHeight: must be an integer. Received: 40.0"),
+        ({"imageHeight": 40.5}, "imageHeight: must be an integer. Received: 40.5"),
+        ({"imageHeight": float("inf")}, "imageHeight: must be an integer. Received: inf"),
         ({"imageWidth": 0}, "imageWidth: must be positive. Received: 0"),
         ({"imagePath": 7}, "imagePath: must be a string. Received: 7"),
-        ({"imageData": "%"}, "imageData: is not base64"),
-        ({"version": 5}, "version: must be a string. Received: 5"),
-        ({"flags": [1]}, "flags: must be a JSON object. Received: [1]"),
+        ({"imageData": "YWI"}, "imageData: is not base64"),
     ],
 )
 def test_broken_documents(write: Callable[..., Path], change: dict[str, Any], message: str) -> None:
@@ -342,9 +394,6 @@ def test_missing_files_and_other_json(write: Callable[..., Path], tmp_path: Path
         read_annotation(tmp_path / "none.json")
     with pytest.raises(LabelmeError, match=r"a\.json: must be a JSON object\. Received: \[1\]"):
         read_annotation(write("[1]"))
-    (tmp_path / "latin.json").write_bytes('{"label": "Münze"}'.encode("latin-1"))
-    with pytest.raises(LabelmeError, match="is not valid JSON"):
-        read_annotation(tmp_path / "latin.json")
 
 
 def test_mutated_documents_raise_nothing_else(write: Callable[..., Path]) -> None:
@@ -380,8 +429,41 @@ def test_mutated_documents_raise_nothing_else(write: Callable[..., Path]) -> Non
                 draw_mask(annotation, read_image(annotation).shape[:2])
             except LabelmeError as error:
                 messages.append(str(error))
-    assert len(messages) > 200
+    assert len(messages) > 150
     assert all("a.json: " in message for message in messages)
+
+
+def test_files_that_are_no_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    os.mkfifo(tmp_path / "pipe.json")
+    (tmp_path / "zero.json").symlink_to("/dev/zero")
+    (tmp_path / "loop.json").symlink_to(tmp_path / "loop.json")
+    (tmp_path / "gone.json").symlink_to(tmp_path / "none")
+    with (tmp_path / "huge.json").open("wb") as handle:
+        handle.truncate(1 << 40)
+    monkeypatch.setattr("unmask.labelme.annotation.MAX_JSON_BYTES", 1 << 20)
+    messages = {
+        "pipe": "is not a regular file",
+        "zero": "is not a regular file",
+        "loop": "cannot be read",
+        "gone": "cannot be read",
+        "huge": "is larger than the limit of 1 MiB",
+    }
+    assert {path.stem for path in find_annotations(tmp_path)} == set(messages)
+    for name, message in messages.items():
+        with pytest.raises(LabelmeError, match=rf"{name}\.json: .*{message}"):
+            read_annotation(tmp_path / f"{name}.json")
+    with pytest.raises(LabelmeError, match="cannot be read"):
+        read_annotation(tmp_path / ("n" * 300 + ".json"))
+    with pytest.raises(LabelmeError, match="is no path"):
+        read_annotation("a\0.json")
+
+
+def test_outlines_that_go_up_and_down_for_minutes(write: Callable[..., Path]) -> None:
+    size = (3000, 30)
+    saw = [[x / 50, 2999 * (x % 2)] for x in range(1500)]
+    annotation = read_annotation(write(document(shape_json(points=saw * 2))))
+    with pytest.raises(LabelmeError, match=r"a\.json: shapes\[0\]\.points: the polygon crosses"):
+        draw_mask(annotation, size)
 
 
 # === Images ===
@@ -402,27 +484,28 @@ def test_both_kinds_of_slashes(write: Callable[..., Path], tmp_path: Path, writt
 
 @pytest.mark.parametrize(
     "written",
-    [
-        "/etc/passwd",
-        r"\etc\passwd",
-        "../a.png",
-        r"..\a.png",
-        "sub/../../a.png",
-        "C:/a.png",
-        "C:a.png",
-        r"\\host\share\a.png",
-        "//host/share/a.png",
-        "",
-        ".",
-        "a\0.png",
-    ],
+    ["/etc/passwd", r"\etc\passwd", "../c.png", r"sub\..\..\c.png", "C:c.png", ".", "a\0.png"],
 )
 def test_paths_out_of_the_folder_are_refused(
     write: Callable[..., Path], tmp_path: Path, written: str
 ) -> None:
+    save_image(tmp_path.parent / "c.png", pixels())
     path = write(document(imagePath=written), "b.json")
-    with pytest.raises(LabelmeError, match=r"b\.json: imagePath: (must|is no path)"):
+    with pytest.raises(LabelmeError, match=r"b\.json: imagePath: must be a path inside.*--images"):
         read_image(read_annotation(path))
+
+
+@pytest.mark.parametrize(
+    "written",
+    ["D:\\photos\\a.png", "/home/me/a.png", r"..\images\a.png", "gone/a.png", r"\\h\s\a.png"],
+)
+def test_photos_that_were_moved(write: Callable[..., Path], tmp_path: Path, written: str) -> None:
+    beside = read_annotation(write(document(imagePath=written)))
+    assert np.array_equal(read_image(beside), pixels())
+    elsewhere = read_annotation(write(document(imagePath=written), "annotations/a.json"))
+    with pytest.raises(LabelmeError, match=r"imagePath: .*--images"):
+        read_image(elsewhere)
+    assert np.array_equal(read_image(elsewhere, tmp_path), pixels())
 
 
 def test_links_out_of_the_folder_are_refused(write: Callable[..., Path], tmp_path: Path) -> None:
@@ -432,7 +515,7 @@ def test_links_out_of_the_folder_are_refused(write: Callable[..., Path], tmp_pat
     (folder / "up").symlink_to(tmp_path)
     for written in ("link.png", "up/a.png"):
         path = write(document(imagePath=written), "inner/b.json")
-        with pytest.raises(LabelmeError, match="must not lead out"):
+        with pytest.raises(LabelmeError, match="must be a path inside"):
             read_image(read_annotation(path))
     save_image(folder / "real.png", pixels())
     (folder / "near.png").symlink_to(folder / "real.png")
@@ -443,8 +526,10 @@ def test_links_out_of_the_folder_are_refused(write: Callable[..., Path], tmp_pat
 def test_image_errors_name_the_annotation(write: Callable[..., Path], tmp_path: Path) -> None:
     (tmp_path / "broken.png").write_bytes((tmp_path / "a.png").read_bytes()[:200])
     for change, message in [
-        ({"imagePath": "none.png"}, r"imagePath: no such file\. Received: 'none.png'"),
+        ({"imagePath": "none.png"}, r"imagePath: no such file in .*\. Received: 'none.png'"),
         ({"imagePath": None}, "imagePath: is missing, and so is imageData"),
+        ({"imagePath": ""}, "imagePath: is missing, and so is imageData"),
+        ({"imagePath": "n" * 300 + ".png"}, "imagePath: no such file in"),
         ({"imagePath": "broken.png"}, "imagePath: truncated or damaged"),
         ({"imageData": "aGVsbG8="}, "imageData: not a readable"),
         ({"imageWidth": 51}, "imageWidth: is 51, but the image has 50"),
@@ -457,37 +542,6 @@ def test_image_errors_name_the_annotation(write: Callable[..., Path], tmp_path: 
 def test_unknown_sizes_are_taken_from_the_image(write: Callable[..., Path]) -> None:
     path = write(document(shape_json(), imageHeight=None, imageWidth=None))
     assert read_image(read_annotation(path)).shape == (*SIZE, 3)
-
-
-# === Data set ===
-
-
-def test_dataset(write: Callable[..., Path], tmp_path: Path) -> None:
-    write(document(shape_json(), shape_json("circle", [[9, 9], [9, 15]], label="hand")), "a.json")
-    write(document(), "b.json")
-    dataset = Dataset(tmp_path)
-    assert len(dataset) == 2
-    assert dataset.labels == ("hand", "mask")
-    image, masks, class_ids = dataset[0]
-    assert np.array_equal(image, pixels())
-    assert masks.shape == (2, *SIZE)
-    assert masks.dtype == bool
-    assert class_ids.tolist() == [2, 1]
-    assert dataset[-1].masks.shape == (0, *SIZE)
-    assert dataset[-1].class_ids.dtype == np.int32
-    assert [len(sample.masks) for sample in dataset] == [2, 0]
-    only = Dataset(tmp_path, "mask")
-    assert only.labels == ("mask",)
-    assert only[0].class_ids.tolist() == [1]
-    assert len(only[1:]) == 1
-    assert only[1:].paths == [tmp_path / "b.json"]
-    with pytest.raises(IndexError):
-        dataset[2]
-
-
-def test_a_folder_without_annotations(tmp_path: Path) -> None:
-    with pytest.raises(LabelmeError, match=r"has no \*\.json file"):
-        Dataset(tmp_path)
 
 
 # === Converting ===
@@ -581,13 +635,139 @@ def test_images_that_readers_disagree_about_are_converted(
 
 
 def test_two_files_of_one_name(write: Callable[..., Path], tmp_path: Path) -> None:
-    (tmp_path / "sub").mkdir()
     save_image(tmp_path / "sub" / "a.png", pixels())
     paths = [write(document(shape_json())), write(document(), "sub/a.json")]
     report = convert(paths, tmp_path / "out")
     assert len(report.converted) == 1
     assert "has the same name" in str(report.errors[0])
     assert load_mask(tmp_path / "out" / "masks" / "a.png").any()
+
+
+def test_folders_inside(write: Callable[..., Path], tmp_path: Path) -> None:
+    write(document(shape_json()))
+    write(document(imagePath="b.png"), "day1/a.json")
+    write(document(imagePath="c.png"), "day2/c.d.json")
+    save_image(tmp_path / "day1" / "b.png", pixels())
+    save_image(tmp_path / "day2" / "c.png", pixels())
+    assert len(convert(tmp_path, tmp_path / "flat").converted) == 1
+    out = tmp_path / "out"
+    for _ in range(2):  # the second time, with the results of the first inside
+        report = convert(tmp_path, out, recursive=True, coco=tmp_path / "day1" / "coco.json")
+        assert not report.errors
+        made = sorted(path.relative_to(out).as_posix() for path in out.rglob("*.png"))
+        assert made == [
+            *("images/a.png", "images/day1/a.png", "images/day2/c.d.png"),
+            *("masks/a.png", "masks/day1/a.png", "masks/day2/c.d.png"),
+        ]
+        coco = json.loads((tmp_path / "day1" / "coco.json").read_text())
+        assert [image["file_name"] for image in coco["images"]] == made[:3]
+    # Nor is the COCO file an annotation where another one is written.
+    assert not convert(tmp_path / "day1", tmp_path / "new", coco=tmp_path / "new.json").errors
+
+
+def test_photos_in_another_folder(write: Callable[..., Path], tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    save_image(photos / "a.png", pixels())
+    save_image(photos / "day1" / "a.png", pixels()[::-1])
+    write(document(shape_json(), imagePath=r"..\..\photos\a.png"), "json/a.json")
+    (tmp_path / "json" / "day1").mkdir()
+    write(document(shape_json(), imagePath="a.png"), "json/day1/a.json")
+    out = tmp_path / "out"
+    report = convert(tmp_path / "json", out, images=photos, recursive=True)
+    assert not report.errors
+    assert np.array_equal(load_image(out / "images" / "a.png"), pixels())
+    assert np.array_equal(load_image(out / "images" / "day1" / "a.png"), pixels()[::-1])
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(p): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+@pytest.mark.parametrize(
+    ("source", "photo", "destination", "options"),
+    [
+        ("p/masks", "p/masks/a.png", "p", {}),
+        ("p/images", "p/images/a.png", "p", {}),
+        ("p/images", "p/images/a.png", "p/../p", {}),
+        ("p/images", "p/images/other.png", "p", {}),  # whose name is that of a result
+        ("p", "p/images/a.png", "p", {}),
+        ("p/json", "p/images/a.png", "p", {"images": "p/images"}),
+        ("p/json", "p/images/other.png", "p", {"images": "p/images"}),
+        ("p", "p/a.png", "o", {"coco": "p/a.json"}),
+        ("p", "p/a.png", "o", {"coco": "p/a.png"}),
+        ("p", "p/a.png", "o", {"coco": "hard.json"}),
+        ("p", "p/a.png", "o", {"coco": "soft.json"}),
+        ("p", "p/a.png", "soft", {}),
+        ("p", "p/a.png", "hard", {}),
+    ],
+)
+def test_results_never_replace_what_they_are_made_of(
+    write: Callable[..., Path],
+    tmp_path: Path,
+    source: str,
+    photo: str,
+    destination: str,
+    options: dict[str, str],
+) -> None:
+    (tmp_path / source).mkdir(parents=True)
+    written = os.path.relpath(tmp_path / photo, tmp_path / source)
+    annotation = write(document(shape_json(), imagePath=written), f"{source}/a.json")
+    save_image(tmp_path / photo, pixels())
+    save_image(tmp_path / photo.replace("other", "a"), pixels())
+    (tmp_path / "hard.json").hardlink_to(annotation)
+    (tmp_path / "soft.json").symlink_to(annotation)
+    for kind in ("soft", "hard"):
+        (tmp_path / kind / "images").mkdir(parents=True)
+    (tmp_path / "hard" / "images" / "a.png").hardlink_to(tmp_path / photo)
+    (tmp_path / "soft" / "masks").symlink_to((tmp_path / photo).parent)
+    before = contents(tmp_path)
+    paths = {name: tmp_path / value for name, value in options.items()}
+    with pytest.raises(DataError, match="would replace the input"):
+        convert(tmp_path / source, tmp_path / destination, **paths)
+    assert contents(tmp_path) == before
+
+
+def test_a_bad_entry_leaves_the_others_alone(write: Callable[..., Path], tmp_path: Path) -> None:
+    write(document(shape_json()))
+    write(document(imagePath="n" * 300 + ".png"), "long.json")
+    write(document(shape_json("mask", [[0, 0], [1, 1]], mask=encoded(pixels()))), "mask.json")
+    write('{"shapes": [' + "[" * 100_000, "deep.json")
+    os.mkfifo(tmp_path / "pipe.json")
+    os.mkfifo(tmp_path / "pipe.png")
+    write(document(imagePath="pipe.png"), "photo.json")
+    (tmp_path / "loop.json").symlink_to(tmp_path / "loop.json")
+    (tmp_path / "loop").symlink_to(tmp_path)
+    (tmp_path / "out" / "masks" / "busy.png").mkdir(parents=True)
+    write(document(), "busy.json")
+    report = convert(tmp_path, tmp_path / "out", recursive=True)
+    assert [path.name for path in report.converted] == ["a.json"]
+    names = ["busy", "deep", "long", "loop", "mask", "photo", "pipe"]
+    assert [Path(str(error).split(".json")[0]).name for error in report.errors] == names
+
+
+def test_labels_that_were_left_out_are_counted(write: Callable[..., Path], tmp_path: Path) -> None:
+    write(document(*(shape_json(label=name) for name in ("mask ", "Mask", "mask"))), "a.json")
+    write(document(shape_json(label="Mask", points=[])), "b.json")
+    report = convert(tmp_path, tmp_path / "out", labels=["mask"])
+    assert len(report.converted) == 2
+    assert report.left_out == {"mask ": 1, "Mask": 2}
+    assert report.labels == {"mask ": 1, "Mask": 2, "mask": 1}
+
+
+def test_run_lengths_of_masks_that_touch_the_frame(
+    write: Callable[..., Path], tmp_path: Path
+) -> None:
+    generator = np.random.default_rng(4)
+    patches = [np.ones(SIZE, bool), *(generator.random((3, *SIZE)) < [[[0.1]], [[0.5]], [[0.95]]])]
+    patches[2][:, 7:9] = True  # two whole columns
+    corners = [[0, 0], [SIZE[1] - 1, SIZE[0] - 1]]
+    shapes = [shape_json("mask", corners, mask=encoded(p.astype(np.uint8))) for p in patches]
+    convert(write(document(*shapes)), tmp_path / "out", coco=tmp_path / "c.json")
+    objects = json.loads((tmp_path / "c.json").read_text())["annotations"]
+    for item, patch in zip(objects, patches, strict=True):
+        assert min(item["segmentation"]["counts"][1:]) > 0
+        assert np.array_equal(decode_runs(item["segmentation"]), patch)
+        assert item["area"] == patch.sum()
 
 
 def test_annotations_can_be_made_by_hand() -> None:

@@ -1,0 +1,289 @@
+"""What a Labelme file says: shapes, labels, and which image it is about."""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unmask.errors import ImageError, LabelmeError
+from unmask.image import PathLike, load_image
+from unmask.labelme.files import MAX_JSON_BYTES, read_file
+
+WITHOUT_AREA = ("point", "points")
+"""Shapes that cover nothing."""
+
+_POINT_COUNTS: dict[str, tuple[int, int | None]] = {
+    "polygon": (3, None),
+    "rectangle": (2, 4),
+    "oriented_rectangle": (4, 4),
+    "circle": (2, 2),
+    "line": (2, 2),
+    "linestrip": (2, None),
+    "mask": (2, 2),
+    "point": (1, 1),
+    "points": (1, None),
+}
+_LARGEST_COORDINATE = 1_000_000
+
+
+@dataclass(frozen=True, eq=False)
+class Shape:
+    """One shape of an annotation.
+
+    Attributes:
+        index: Its place in the file's list `shapes`.
+        label: The class.
+        shape_type: "polygon", "rectangle", "oriented_rectangle", "circle", "line", "linestrip",
+            "mask", "point" or "points".
+        points: (P, 2) float64, (x, y) in pixels of the upright image. Of a circle, the centre and a
+            point on the outline; of a mask, its upper left and lower right pixel.
+        group_id: Shapes of the same label and group are one instance; None stands alone.
+        mask_file: The image file of a shape of the type "mask", None for the others.
+    """
+
+    index: int
+    label: str
+    shape_type: str
+    points: NDArray[np.float64] = field(repr=False)
+    group_id: int | None = None
+    mask_file: bytes | None = field(default=None, repr=False)
+
+    def load_mask(self) -> NDArray[np.bool_] | None:
+        """Return the pixels of a shape of the type "mask", boolean (h, w), None for the others.
+
+        Raises:
+            LabelmeError: The image is damaged, or not as large as the points say.
+        """
+        if self.mask_file is None:
+            return None
+        where = f"shapes[{self.index}].mask"
+        try:
+            # Labelme stores 0 and 1, so that everything but black belongs to the mask.
+            mask = np.asarray(np.any(load_image(self.mask_file), axis=-1))
+        except ImageError as error:
+            raise LabelmeError(f"{where}: {str(error).removeprefix('<bytes>: ')}") from error
+        width, height = np.ptp(self.points, axis=0) + 1
+        # Corners with fractions are rounded one by one, which may move the far one by a pixel.
+        if abs(mask.shape[1] - width) > 1 or abs(mask.shape[0] - height) > 1:
+            raise LabelmeError(
+                f"{where}: has {mask.shape[1]} x {mask.shape[0]} pixels, but its points span "
+                f"{width:g} x {height:g}"
+            )
+        return mask
+
+
+@dataclass(frozen=True, eq=False)
+class Annotation:
+    """One Labelme file.
+
+    Attributes:
+        path: The JSON file.
+        shapes: Its shapes of the labels that were asked for, in the file's order.
+        labels: How many shapes of each label the file has, asked for or not; "" stands for none.
+        image_path: The image's path as written, or None.
+        image_data: The image file embedded in the JSON, or None.
+        height: `imageHeight`, or None where the file does not say.
+        width: `imageWidth`, or None where the file does not say.
+    """
+
+    path: Path
+    shapes: tuple[Shape, ...]
+    labels: Mapping[str, int] = field(default_factory=dict)
+    image_path: str | None = None
+    image_data: bytes | None = field(default=None, repr=False)
+    height: int | None = None
+    width: int | None = None
+
+
+def read_annotation(
+    path: PathLike, *, labels: str | Collection[str] | None = None, encoding: str | None = None
+) -> Annotation:
+    """Read and check a Labelme file; the image is not opened, nor are the masks inside.
+
+    Numbers may be written as text, integers with a fraction of zero. What the masks do not depend
+    on (flags, descriptions, the version) is not looked at.
+
+    Args:
+        path: The JSON file, at most 128 MiB.
+        labels: The label or labels to read; None reads all.
+        encoding: Of a file that is not UTF-8 (nor UTF-16 or UTF-32), "gbk" for example.
+
+    Returns:
+        The annotation.
+
+    Raises:
+        LabelmeError: The file cannot be read, or a field is missing, of a wrong type, not finite or
+            out of range.
+        LookupError: The encoding is unknown.
+
+    Example:
+        >>> annotation = read_annotation("photos/a.json", labels=["mask"])  # doctest: +SKIP
+        >>> annotation.shapes[0]  # doctest: +SKIP
+        Shape(index=0, label='mask', shape_type='polygon', group_id=None)
+    """
+    path = Path(path)
+    data = read_document(path, encoding)
+    shapes = data.get("shapes")
+    if not isinstance(shapes, list):
+        _fail(f"{path}: shapes", "must be a list", shapes)
+    wanted = label_tuple(labels)
+    return Annotation(
+        path=path,
+        shapes=tuple(
+            _shape(item, i, f"{path}: shapes[{i}]")
+            for i, item in enumerate(shapes)
+            if wanted is None or _label(item) in wanted
+        ),
+        labels=Counter(map(_label, shapes)),
+        image_path=_optional(_text, data.get("imagePath"), f"{path}: imagePath"),
+        image_data=_optional(_base64, data.get("imageData"), f"{path}: imageData"),
+        height=_optional(_side, data.get("imageHeight"), f"{path}: imageHeight"),
+        width=_optional(_side, data.get("imageWidth"), f"{path}: imageWidth"),
+    )
+
+
+def read_document(path: Path, encoding: str | None) -> dict[str, Any]:
+    """Read a JSON file that holds an object; see `read_annotation`."""
+    content = read_file(path, MAX_JSON_BYTES, f"{path}")
+    if encoding is not None:
+        "".encode(encoding)  # a wrong name is an error whatever the file holds
+    try:
+        try:
+            data = json.loads(content)
+        except UnicodeDecodeError:
+            if encoding is None:
+                raise
+            data = json.loads(content.decode(encoding))
+    except UnicodeDecodeError as error:
+        tried = f"neither UTF-8 nor {encoding}" if encoding else "not UTF-8"
+        raise LabelmeError(
+            f"{path}: is {tried} ({error.reason}); give its encoding, --encoding gbk for example"
+        ) from error
+    except (ValueError, RecursionError) as error:  # broken JSON, endless nesting
+        raise LabelmeError(f"{path}: is not valid JSON ({error})") from error
+    return _mapping(data, f"{path}")
+
+
+def label_tuple(labels: str | Collection[str] | None) -> tuple[str, ...] | None:
+    """Return one label or several as a tuple without repetitions; None stays None."""
+    if labels is None:
+        return None
+    return (labels,) if isinstance(labels, str) else tuple(dict.fromkeys(labels))
+
+
+# === Fields ===
+
+
+def _label(shape: Any) -> str:
+    label = shape.get("label") if isinstance(shape, dict) else None
+    return label if isinstance(label, str) else ""
+
+
+def _shape(value: Any, index: int, where: str) -> Shape:
+    data = _mapping(value, where)
+    # Labelme 3 had only polygons, and did not say so.
+    shape_type = _optional(_text, data.get("shape_type"), f"{where}.shape_type") or "polygon"
+    if shape_type not in _POINT_COUNTS:
+        _fail(f"{where}.shape_type", f"must be one of {', '.join(_POINT_COUNTS)}", shape_type)
+    label = _text(data.get("label"), f"{where}.label")
+    if not label:
+        _fail(f"{where}.label", "must not be empty", label)
+    return Shape(
+        index=index,
+        label=label,
+        shape_type=shape_type,
+        points=_points(data.get("points"), shape_type, f"{where}.points"),
+        group_id=_optional(_integer, data.get("group_id"), f"{where}.group_id"),
+        mask_file=_base64(data.get("mask"), f"{where}.mask") if shape_type == "mask" else None,
+    )
+
+
+def _points(value: Any, shape_type: str, where: str) -> NDArray[np.float64]:
+    if not isinstance(value, list):
+        _fail(where, "must be a list", value)
+    least, most = _POINT_COUNTS[shape_type]
+    if len(value) < least or (most is not None and len(value) > most):
+        count = f"{least}" if most == least else f"{least} or more" if most is None else "2 or 4"
+        _fail(where, f"a {shape_type} must have {count} points", len(value))
+    if shape_type == "rectangle" and len(value) == 3:
+        _fail(where, "a rectangle must have 2 or 4 points", 3)
+    points = _numbers(value)
+    if points is None or points.shape != (len(value), 2):
+        # All at once is quick; one by one finds the culprit.
+        each = (_numbers(item) for item in value)
+        bad = next(i for i, point in enumerate(each) if point is None or point.shape != (2,))
+        _fail(
+            f"{where}[{bad}]",
+            f"must be two finite numbers, at most {_LARGEST_COORDINATE} from 0",
+            value[bad],
+        )
+    return points
+
+
+def _numbers(value: Any) -> NDArray[np.float64] | None:
+    """Make an array of finite numbers, or None where they are none."""
+    try:
+        numbers = np.array(value, np.float64)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    # Comparisons with NaN are false.
+    return numbers if (np.abs(numbers) <= _LARGEST_COORDINATE).all() else None
+
+
+def _mapping(value: Any, where: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        _fail(where, "must be a JSON object", value)
+    return value
+
+
+def _text(value: Any, where: str) -> str:
+    if not isinstance(value, str):
+        _fail(where, "must be a string", value)
+    return value
+
+
+def _integer(value: Any, where: str) -> int:
+    try:
+        number = math.nan if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        number = math.nan
+    if not number.is_integer():
+        _fail(where, "must be an integer", value)
+    return int(number)
+
+
+def _side(value: Any, where: str) -> int:
+    side = _integer(value, where)
+    if side < 1:
+        _fail(where, "must be positive", value)
+    return side
+
+
+def _base64(value: Any, where: str) -> bytes:
+    try:
+        # Line breaks and whatever else is no digit are passed over, as Labelme does.
+        return base64.b64decode(_text(value, where).encode("utf-8", "replace"))
+    except ValueError as error:
+        if isinstance(error, LabelmeError):
+            raise
+        raise LabelmeError(f"{where}: is not base64 ({error})") from error
+
+
+def _optional(check: Callable[[Any, str], Any], value: Any, where: str) -> Any:
+    return None if value is None or value == "" else check(value, where)
+
+
+def _fail(where: str, demand: str, value: Any) -> NoReturn:
+    received = repr(value)
+    if len(received) > 80:
+        received = f"{received[:80]}..."
+    raise LabelmeError(f"{where}: {demand}. Received: {received}")

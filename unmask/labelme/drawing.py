@@ -1,0 +1,258 @@
+"""From shapes to pixels: every shape is painted row by row onto the mask that it belongs to.
+
+No shape has a mask of its own, so that hundreds of them on a large photo take little more than one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unmask.errors import LabelmeError
+from unmask.labelme.annotation import WITHOUT_AREA, Annotation, Shape, label_tuple
+
+DEFAULT_LINE_WIDTH = 10.0
+"""Width in pixels of lines and line strips, for which the format has no field; Labelme's own."""
+
+# A star of a million rays would take minutes; a million points along an outline need this much.
+_MOST_RUNS = 4_000_000
+
+
+@dataclass(frozen=True, eq=False)
+class Instance:
+    """One object: all shapes of one label and group.
+
+    Attributes:
+        label: Its class.
+        mask: Boolean (H, W), as large as the image; never empty.
+        group_id: Its group, or None.
+    """
+
+    label: str
+    mask: NDArray[np.bool_] = field(repr=False)
+    group_id: int | None = None
+
+
+def draw_instances(
+    annotation: Annotation,
+    size: tuple[int, int],
+    *,
+    labels: str | Collection[str] | None = None,
+    line_width: float = DEFAULT_LINE_WIDTH,
+) -> Iterator[Instance]:
+    """Draw every object of an annotation into its own mask, one after the other.
+
+    Args:
+        annotation: From `read_annotation`.
+        size: Height and width of the image.
+        labels: The label or labels to draw; None draws all.
+        line_width: Width of lines and line strips in pixels.
+
+    Yields:
+        The instances, in the order in which they begin in the file.
+
+    Raises:
+        LabelmeError: A shape covers no pixel (it lies outside the image or has no area), its mask
+            cannot be used, or its outline goes up and down so often that it would take minutes.
+
+    Example:
+        >>> from pathlib import Path
+        >>> corners = np.array([[0.0, 0.0], [1.0, 1.0]])
+        >>> shapes = [Shape(i, "mask", "rectangle", corners + i, group_id=7) for i in (0, 1)]
+        >>> [found] = draw_instances(Annotation(Path("a.json"), tuple(shapes)), (3, 3))
+        >>> int(found.mask.sum())
+        7
+    """
+    grouped: dict[tuple[object, ...], list[Shape]] = {}
+    for shape in _chosen(annotation, labels):
+        # A shape without a group is alone: its own index keeps it apart from all others.
+        own = ("alone", shape.index) if shape.group_id is None else ("group", shape.group_id)
+        grouped.setdefault((shape.label, *own), []).append(shape)
+    for shapes in grouped.values():
+        mask = np.zeros(size, bool)
+        for shape in shapes:
+            _paint_of(annotation, mask, shape, line_width)
+        yield Instance(shapes[0].label, mask, shapes[0].group_id)
+
+
+def draw_mask(
+    annotation: Annotation,
+    size: tuple[int, int],
+    *,
+    labels: str | Collection[str] | None = None,
+    line_width: float = DEFAULT_LINE_WIDTH,
+) -> NDArray[np.bool_]:
+    """Draw all objects of an annotation into one mask.
+
+    Args:
+        annotation: From `read_annotation`.
+        size: Height and width of the image.
+        labels: The label or labels to draw; None draws all.
+        line_width: Width of lines and line strips in pixels.
+
+    Returns:
+        Boolean (H, W), True = an object.
+
+    Raises:
+        LabelmeError: See `draw_instances`.
+
+    Example:
+        >>> from pathlib import Path
+        >>> bool(draw_mask(Annotation(Path("a.json"), ()), (2, 2)).any())
+        False
+    """
+    mask = np.zeros(size, bool)
+    for shape in _chosen(annotation, labels):
+        _paint_of(annotation, mask, shape, line_width)
+    return mask
+
+
+# === Inside ===
+
+
+def _chosen(annotation: Annotation, labels: str | Collection[str] | None) -> Iterator[Shape]:
+    wanted = label_tuple(labels)
+    for shape in annotation.shapes:
+        if shape.shape_type not in WITHOUT_AREA and (wanted is None or shape.label in wanted):
+            yield shape
+
+
+def _paint_of(
+    annotation: Annotation, mask: NDArray[np.bool_], shape: Shape, line_width: float
+) -> None:
+    try:
+        covers = _paint(mask, shape, line_width)
+    except LabelmeError as error:
+        raise LabelmeError(f"{annotation.path}: {error}") from error
+    if not covers:
+        raise LabelmeError(
+            f"{annotation.path}: shapes[{shape.index}].points: the {shape.shape_type} covers "
+            f"no pixel of the image, {mask.shape[1]} x {mask.shape[0]}"
+        )
+
+
+def _paint(mask: NDArray[np.bool_], shape: Shape, line_width: float) -> bool:
+    """Set the pixels of a shape, and tell whether there are any in the image."""
+    x, y = shape.points[:, 0], shape.points[:, 1]
+    patch = shape.load_mask()
+    if patch is not None:
+        return _paste(mask, patch, round(x.min()), round(y.min()))
+    try:
+        if shape.shape_type == "circle":
+            # Without the outline, as scikit-image's `draw.disk`.
+            radius = math.hypot(x[1] - x[0], y[1] - y[0]) - 1e-9
+            return _paint_disks(mask, x[:1], y[:1], radius)
+        if shape.shape_type in ("line", "linestrip"):
+            return _paint_line(mask, x, y, line_width / 2)
+        if shape.shape_type == "rectangle" and len(x) == 2:
+            x, y = x[[0, 1, 1, 0]], y[[0, 0, 1, 1]]
+        if shape.shape_type in WITHOUT_AREA:
+            return False
+        return _paint_polygons(mask, x[None], y[None])
+    except _TooManyRunsError as error:
+        raise LabelmeError(
+            f"shapes[{shape.index}].points: the {shape.shape_type} {error}"
+        ) from None
+
+
+class _TooManyRunsError(Exception):
+    """A shape has more runs of pixels than can be painted in seconds."""
+
+
+def _paint_polygons(
+    mask: NDArray[np.bool_], x: NDArray[np.float64], y: NDArray[np.float64]
+) -> bool:
+    """Set the pixels inside or on polygons, even-odd; x and y are (polygons, corners).
+
+    The pixels are those of scikit-image's `draw.polygon`, which tests every pixel against every
+    edge: 2 seconds instead of milliseconds for a polygon across a photo of 12 megapixels.
+    """
+    corners = x.shape[1]
+    x0, y0, x1, y1 = (
+        values.ravel() for values in (x, y, np.roll(x, -1, axis=1), np.roll(y, -1, axis=1))
+    )
+    low, high = np.minimum(y0, y1), np.maximum(y0, y1)
+    painted = False
+    # An edge is cut by a row at one of its ends, but not at the other, lest a corner count twice.
+    # Leaving out the lower ends drops the bottom outline, leaving out the upper ends the top one.
+    first_rows: tuple[Callable[[NDArray[np.float64]], NDArray[np.float64]], ...]
+    first_rows = (np.ceil, lambda value: np.floor(value) + 1)
+    for first_row in first_rows:
+        edge, rows = _rows(first_row(low), first_row(high), len(mask))
+        height, width = y1[edge] - y0[edge], x1[edge] - x0[edge]
+        # Rounded, so that a cut meant to lie on a pixel centre does not miss it by a hair.
+        cuts = np.round(x0[edge] + (rows - y0[edge]) * width / height, 9)
+        order = np.lexsort((cuts, rows, edge // corners))
+        rows, cuts = rows[order], cuts[order]
+        painted |= _paint_runs(mask, rows[::2], cuts[::2], cuts[1::2])
+    return painted
+
+
+def _paint_disks(
+    mask: NDArray[np.bool_], x: NDArray[np.float64], y: NDArray[np.float64], radius: float
+) -> bool:
+    """Set the pixels whose centre is at most so far from one of the middles."""
+    if radius < 0:
+        return False
+    disk, rows = _rows(np.ceil(y - radius), np.floor(y + radius) + 1, len(mask))
+    reach = np.sqrt(np.maximum(radius**2 - (rows - y[disk]) ** 2, 0))
+    return _paint_runs(mask, rows, x[disk] - reach, x[disk] + reach)
+
+
+def _paint_line(
+    mask: NDArray[np.bool_], x: NDArray[np.float64], y: NDArray[np.float64], reach: float
+) -> bool:
+    """Set the pixels whose centre is at most so far from a line strip: a bar a part, round ends."""
+    dx, dy = np.diff(x), np.diff(y)
+    scale = reach / np.maximum(np.hypot(dx, dy), 1e-12)
+    aside_x, aside_y = -dy * scale, dx * scale
+    bars_x = np.stack([x[:-1] + aside_x, x[1:] + aside_x, x[1:] - aside_x, x[:-1] - aside_x], 1)
+    bars_y = np.stack([y[:-1] + aside_y, y[1:] + aside_y, y[1:] - aside_y, y[:-1] - aside_y], 1)
+    return _paint_polygons(mask, bars_x, bars_y) | _paint_disks(mask, x, y, reach)
+
+
+def _rows(
+    begin: NDArray[np.float64], end: NDArray[np.float64], height: int
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """List the rows of several parts, cut off at the frame: whose row it is, and which."""
+    first = np.clip(begin, 0, height).astype(np.intp)
+    counts = np.maximum(np.clip(end, 0, height).astype(np.intp) - first, 0)
+    total = int(counts.sum())
+    if total > _MOST_RUNS:
+        raise _TooManyRunsError(
+            f"crosses the image's rows {total} times, more than the limit of {_MOST_RUNS}"
+        )
+    part = np.repeat(np.arange(len(counts)), counts)
+    before = np.cumsum(counts) - counts
+    return part, np.arange(total) - before[part] + first[part]
+
+
+def _paint_runs(
+    mask: NDArray[np.bool_],
+    rows: NDArray[np.intp],
+    left: NDArray[np.float64],
+    right: NDArray[np.float64],
+) -> bool:
+    """Set what lies between two places in a row, both included."""
+    width = mask.shape[1]
+    starts = np.clip(np.ceil(left), 0, width).astype(np.intp)
+    stops = np.clip(np.floor(right) + 1, 0, width).astype(np.intp)
+    inside = np.flatnonzero(starts < stops)
+    for row, start, stop in zip(
+        rows[inside].tolist(), starts[inside].tolist(), stops[inside].tolist(), strict=True
+    ):
+        mask[row, start:stop] = True
+    return bool(len(inside))
+
+
+def _paste(mask: NDArray[np.bool_], patch: NDArray[np.bool_], left: int, top: int) -> bool:
+    """Add a patch at a place that may lie partly outside."""
+    height, width = mask.shape
+    part = patch[max(-top, 0) : max(height - top, 0), max(-left, 0) : max(width - left, 0)]
+    top, left = max(top, 0), max(left, 0)
+    mask[top : top + part.shape[0], left : left + part.shape[1]] |= part
+    return bool(part.any())
