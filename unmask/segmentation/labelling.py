@@ -22,7 +22,7 @@ from unmask.segmentation.predict import WORKING_SIDE, probability_map
 DECISIONS = "decisions.csv"
 """Name of the table beside the labels: a row a photo, with the figures and why it was left out."""
 
-# Class number of a mask, as `unmask.segmentation.sources.png_examples` expects it.
+# Class number of a mask, as `unmask.segmentation.sources.read_examples` expects it.
 _MASK = 2
 _COLUMNS = ("file", "label", "kept", "reason", "share", "certainty", "unsure", "piece")
 
@@ -151,7 +151,7 @@ def label_photos(
     """Label photos, and write those that a network is sure of.
 
     NAME.jpg and NAME.png (2 where a mask is, else 0) of every photo that is kept come to lie in
-    the destination, as `unmask.segmentation.sources.png_examples` reads them, and `decisions.csv`
+    the destination, as `unmask.segmentation.sources.read_examples` reads them, and `decisions.csv`
     with a row for every photo, kept or not, when the iteration ends, however it ends.
 
     Args:

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+import csv
+import io
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import TypeAlias
 
 import cv2
 import numpy as np
@@ -12,12 +18,23 @@ from numpy.typing import NDArray
 
 from unmask.data.faces import FaceRecord
 from unmask.errors import DataError
-from unmask.image import load_image
-from unmask.labelme import draw_mask, read_annotation, read_image
+from unmask.image import find_images, load_image, load_mask
+from unmask.io import write_text_atomic
+from unmask.labelme import draw_mask, find_annotations, read_annotation, read_image
+from unmask.paths import path_inside, walk_files
 from unmask.synthesis import MaskSynthesizer
+from unmask.synthesis.sources import PICTURE_FOLDERS
+from unmask.synthesis.worker import number_of
+
+SPLIT_FILE = "split.csv"
+"""Beside labelled photos: what each is for."""
 
 # Every n-th file of a folder of image + PNG pairs validates.
 _PNG_VALIDATION_EVERY = 10
+# Class number of a mask in such a PNG.
+_MASK = 2
+# Share of the photos that validate where a split has to be drawn.
+_DRAWN_SHARE = 0.1
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +54,74 @@ class Example:
     name: str = ""
 
 
+def read_examples(
+    folder: str | Path,
+    split: str | None = None,
+    *,
+    labels: Sequence[str] = ("mask",),
+    seed: int = 0,
+    run: str | Path | None = None,
+) -> list[Example]:
+    """Read a folder of labelled photos, however it is laid out.
+
+    - `images/` and `masks/` (not black: mask) with the same names, as `unmask labelme` writes them;
+      the photos are those of `masked/` where `unmask synthesize` wrote the folder;
+    - Labelme's JSON files with their photos;
+    - NAME.jpg with a PNG of class numbers, NAME.png (2: mask), as `unmask label` writes them.
+
+    `split.csv` (columns `file` and `split`) beside them says what a photo is for; which suffix its
+    names have is the same. Without it, a tenth of the photos validates: the names' hashes and the
+    seed choose, and the choice is written to `split.csv`, so that it stays when photos are added.
+    Of class numbers it is every tenth file, as when the published figures were measured.
+
+    Args:
+        folder: The folder.
+        split: "train", "val", or None for all, for which no split is needed.
+        labels: Labels of Labelme that count as mask.
+        seed: Seed of a split that has to be drawn.
+        run: Folder that keeps the split where `folder` cannot be written.
+
+    Returns:
+        One example a photo, in the order of `split.csv`, or sorted by name.
+
+    Raises:
+        DataError: The folder has none of these layouts, `split.csv` does not fit its photos, no
+            shape has one of the labels, or the sizes of a photo and its mask differ.
+        ImageError: A photo or a mask cannot be read.
+        LabelmeError: A JSON file cannot be used.
+
+    Example:
+        >>> examples = read_examples("annotations", "train")  # doctest: +SKIP
+    """
+    folder = Path(folder)
+    readers, fixed = _layout(folder, labels)
+    names = list(readers)
+    if split is not None:
+        parts = _kept_split(folder, names, run) or fixed or _drawn_split(folder, names, seed, run)
+        names = [name for name, part in parts.items() if part == split]
+    examples = []
+    for name in names:
+        image, mask = readers[name]()
+        if image.shape[:2] != mask.shape:
+            raise DataError(
+                f"{folder / name}: {mask.shape} pixels, its photo has {image.shape[:2]}"
+            )
+        examples.append(Example(image, mask.astype(np.uint8), focus_of_mask(mask), name))
+    return examples
+
+
+def labelme_examples(
+    folder: str | Path, split: str, labels: Sequence[str] = ("mask",)
+) -> list[Example]:
+    """Read one split of a Labelme folder: `read_examples`."""
+    return read_examples(folder, split, labels=labels)
+
+
+def png_examples(folder: str | Path, split: str | None) -> list[Example]:
+    """Read a folder of photos with a PNG of class numbers beside each: `read_examples`."""
+    return read_examples(folder, split)
+
+
 def read_split(path: Path) -> dict[str, str]:
     """Read a `split.csv` with the columns `file` and `split`.
 
@@ -45,70 +130,124 @@ def read_split(path: Path) -> dict[str, str]:
     """
     if not path.is_file():
         raise DataError(f"{path}: no such file")
-    rows = [line.split(",") for line in path.read_text(encoding="utf-8").split()]
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as handle:
+            rows = [row for row in csv.reader(handle) if row]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path}: cannot be read ({error})") from error
     if not rows or rows[0] != ["file", "split"] or any(len(row) != 2 for row in rows):
         raise DataError(f"{path}: expected the columns file,split. Received: {rows[:1]}")
     return dict(rows[1:])
 
 
-def labelme_examples(
-    folder: str | Path, split: str, labels: Sequence[str] = ("mask",)
-) -> list[Example]:
-    """Read the photos of one split of a Labelme folder that has a `split.csv`.
+# === Layouts ===
 
-    Args:
-        folder: Folder with photos, their JSON files and `split.csv`.
-        split: "train" or "val".
-        labels: Labels that count as mask.
-
-    Returns:
-        One example a photo, in the order of `split.csv`.
-
-    Raises:
-        DataError: There is no usable `split.csv`.
-        LabelmeError: A JSON file cannot be used.
-    """
-    folder = Path(folder)
-    names = [name for name, part in read_split(folder / "split.csv").items() if part == split]
-    examples = []
-    for name in names:
-        annotation = read_annotation(folder / name)
-        image = read_image(annotation)
-        mask = draw_mask(annotation, (image.shape[0], image.shape[1]), labels=labels)
-        examples.append(Example(image, mask.astype(np.uint8), focus_of_mask(mask), name))
-    return examples
+_Reader: TypeAlias = Callable[[], tuple[NDArray[np.uint8], NDArray[np.bool_]]]
 
 
-def png_examples(folder: str | Path, split: str | None, value: int = 2) -> list[Example]:
-    """Read a folder of photos with a PNG of class numbers beside each.
+def _layout(
+    folder: Path, labels: Sequence[str]
+) -> tuple[dict[str, _Reader], dict[str, str] | None]:
+    """Return what reads each photo, by name, and the split where the layout has one of its own."""
+    images, masked, masks = (folder / name for name in PICTURE_FOLDERS)
+    if images.is_dir() and masks.is_dir():
+        photos = masked if masked.is_dir() else images
+        files = [path.relative_to(photos) for path in find_images(photos, recursive=True)]
+        return {
+            file.as_posix(): partial(_read_pair, photos / file, masks / file.with_suffix(".png"))
+            for file in files
+        }, None
+    if folder.is_dir() and any(p.suffix.lower() == ".json" for p in walk_files(folder)):
+        paths = find_annotations(folder)
+        _check_labels(folder, paths, labels)
+        return {path.name: partial(_read_annotated, path, labels) for path in paths}, None
+    pngs = [path for path in sorted(folder.glob("*.png")) if path.with_suffix(".jpg").is_file()]
+    if not pngs:
+        raise DataError(
+            f"{folder}: has neither images/ and masks/, nor Labelme's JSON files, nor NAME.jpg "
+            "with NAME.png"
+        )
+    numbers = enumerate(pngs)
+    fixed = {p.name: "train" if n % _PNG_VALIDATION_EVERY else "val" for n, p in numbers}
+    return {path.name: partial(_read_numbered, path) for path in pngs}, fixed
 
-    Every tenth file, sorted by name, belongs to the validation split.
 
-    Args:
-        folder: Folder with NAME.jpg and NAME.png.
-        split: "train", "val", or None for all.
-        value: Class number of a mask.
+def _read_pair(photo: Path, mask: Path) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    return load_image(photo), load_mask(mask)
 
-    Returns:
-        One example a photo.
 
-    Raises:
-        DataError: No pairs are there, or the sizes of a pair differ.
-    """
-    labels = sorted(Path(folder).glob("*.png"))
-    if not labels:
-        raise DataError(f"{folder}: no PNG labels found")
-    examples = []
-    for number, path in enumerate(labels):
-        own = "val" if number % _PNG_VALIDATION_EVERY == 0 else "train"
-        if split not in (own, None):
-            continue
-        image, label = load_image(path.with_suffix(".jpg")), load_image(path)[..., 0]
-        if image.shape[:2] != label.shape:
-            raise DataError(f"{path}: {label.shape} pixels, its photo has {image.shape[:2]}")
-        mask = label == value
-        examples.append(Example(image, mask.astype(np.uint8), focus_of_mask(mask), path.name))
-    return examples
+def _read_annotated(
+    path: Path, labels: Sequence[str]
+) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    annotation = read_annotation(path, labels=labels)
+    image = read_image(annotation)
+    return image, draw_mask(annotation, (image.shape[0], image.shape[1]))
+
+
+def _read_numbered(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    return load_image(path.with_suffix(".jpg")), load_image(path)[..., 0] == _MASK
+
+
+def _check_labels(folder: Path, paths: Sequence[Path], labels: Sequence[str]) -> None:
+    found: Counter[str] = Counter()
+    for path in paths:
+        found.update(read_annotation(path, labels=()).labels)
+    if found and not any(found[label] for label in labels):
+        raise DataError(
+            f"{folder}: no shape has the label {' or '.join(map(repr, labels))}; labels found: "
+            + ", ".join(f"{label!r} ({n})" for label, n in sorted(found.items()))
+        )
+
+
+# === Splits ===
+
+
+def _kept_split(folder: Path, names: list[str], run: str | Path | None) -> dict[str, str] | None:
+    for path in _split_files(folder, run):
+        if path.is_file():
+            return _matched(read_split(path), folder, names, path)
+    return None
+
+
+def _matched(parts: dict[str, str], folder: Path, names: list[str], path: Path) -> dict[str, str]:
+    """Find the photos that a split names."""
+    stems = {str(Path(name).with_suffix("")): name for name in names}
+    found = {}
+    for file, part in parts.items():
+        place = path_inside(folder, file, f"{path}: file").relative_to(folder)
+        name = stems.pop(str(place.with_suffix("")), None)
+        if name is None:
+            raise DataError(f"{path}: file: no such photo in {folder}. Received: {file!r}")
+        found[name] = part
+    if stems:
+        some = ", ".join(list(stems.values())[:3])
+        raise DataError(
+            f"{path}: lacks {len(stems)} of the {len(names)} photos ({some}); add them, with "
+            "another split than train and val where they are not to be used, or remove the file"
+        )
+    return found
+
+
+def _drawn_split(
+    folder: Path, names: list[str], seed: int, run: str | Path | None
+) -> dict[str, str]:
+    if len(names) < 2:
+        raise DataError(f"{folder}: one photo cannot both train and validate")
+    by_hash = sorted(names, key=lambda name: number_of(f"{seed}/{name}"))
+    chosen = set(by_hash[: max(1, round(_DRAWN_SHARE * len(names)))])
+    parts = {name: "val" if name in chosen else "train" for name in names}
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([("file", "split"), *parts.items()])
+    for path in _split_files(folder, run):
+        with contextlib.suppress(OSError):  # a folder of data may be for reading only
+            write_text_atomic(path, text.getvalue())
+            break
+    return parts
+
+
+def _split_files(folder: Path, run: str | Path | None) -> list[Path]:
+    own = [folder / SPLIT_FILE]
+    return own if run is None else [*own, Path(run) / f"{folder.resolve().name}-{SPLIT_FILE}"]
 
 
 def focus_of_mask(mask: NDArray[np.bool_]) -> tuple[float, float, float]:
