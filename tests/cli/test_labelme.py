@@ -32,7 +32,9 @@ def test_a_folder_converts(
 ) -> None:
     coco = tmp_path / "coco.json"
     assert run(source, tmp_path / "out", "--labels", "mask", "--coco", coco) == 0
-    assert "1 of 1 annotations converted" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "1 of 1 annotations converted" in printed
+    assert "labels that were left out: 'strap' (1)" in printed
     assert load_mask(tmp_path / "out" / "masks" / "a.png").sum() == 100
     assert (tmp_path / "out" / "images" / "a.png").is_file()
     assert len(json.loads(coco.read_text())["annotations"]) == 1
@@ -68,3 +70,27 @@ def test_line_width(source: Path, tmp_path: Path) -> None:
 def test_no_annotations(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(tmp_path, tmp_path / "out") == 2
     assert "has no *.json file" in capsys.readouterr().err
+
+
+def test_photos_elsewhere_in_another_encoding(
+    source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = (source / "a.json").read_text().replace("strap", "口罩")
+    (tmp_path / "json" / "day1").mkdir(parents=True)
+    (tmp_path / "json" / "day1" / "a.json").write_text(text, encoding="gbk")
+    options = ["--recursive", "--images", source, "--labels", "口罩", "--encoding"]
+    assert run(tmp_path / "json", tmp_path / "out", *options, "gbk") == 0
+    assert load_mask(tmp_path / "out" / "masks" / "day1" / "a.png").any()
+    assert run(tmp_path / "json", tmp_path / "out", *options, "klingon") == 2
+    assert "Received: encoding='klingon'" in capsys.readouterr().err
+
+
+def test_results_that_would_replace_their_sources(
+    source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = {path: path.read_bytes() for path in source.iterdir()}
+    for _ in range(2):  # the second time beside its own result
+        assert run(source, source, "--coco", source / "coco.json") == 0
+    assert run(source, tmp_path / "out", "--coco", source / "a.json") == 2
+    assert f"would replace the input {source / 'a.json'}" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in before} == before

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from unmask.cli.arguments import ExistingPath, File, Folder, PositiveFloat
+from unmask.cli.arguments import ExistingDirectory, ExistingPath, File, Folder, PositiveFloat
 from unmask.cli.progress import report, track
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from unmask.labelme import Conversion
 
 
@@ -18,6 +20,9 @@ def labelme(
     *,
     labels: list[str] | None = None,
     coco: File | None = None,
+    images: ExistingDirectory | None = None,
+    recursive: bool = False,
+    encoding: str | None = None,
     line_width: PositiveFloat = 10.0,
 ) -> int:
     """Convert Labelme annotations to masks and COCO.
@@ -28,8 +33,11 @@ def labelme(
     Args:
         source: Folder of JSON files, or one file.
         destination: Folder to write to.
-        labels: Labels to draw. Default: all.
+        labels: Labels to draw, exactly as they are written. Default: all.
         coco: Also write a COCO JSON (masks as run lengths) to this file.
+        images: Folder of the photos. Default: they lie beside the JSON files.
+        recursive: Also convert the folders inside SOURCE.
+        encoding: Of JSON files that are not UTF-8, gbk for example.
         line_width: Width of lines and line strips, pixels.
     """
     from unmask.labelme import convert
@@ -39,6 +47,9 @@ def labelme(
         destination,
         labels=labels,
         coco=coco,
+        images=images,
+        recursive=recursive,
+        encoding=encoding,
         line_width=line_width,
         progress=lambda files: track(files, "converting"),
     )
@@ -47,14 +58,20 @@ def labelme(
         report(problem)
     total = len(converted.converted) + len(converted.errors)
     print(f"{len(converted.converted)} of {total} annotations converted to {destination}")
+    if converted.left_out:
+        print(f"labels that were left out: {_counted(converted.left_out)}")
     return 1 if problems else 0
 
 
 def _unused_labels(wanted: list[str] | None, converted: Conversion) -> list[str]:
     """Most likely a label that no shape has is a slip of the pen, and all masks are empty."""
-    found = ", ".join(f"{label!r} ({n})" for label, n in sorted(converted.labels.items())) or "none"
+    found = _counted(converted.labels) or "none"
     return [
         f"no shape has the label {label!r}; labels found: {found}"
         for label in wanted or ()
         if label not in converted.labels and converted.converted
     ]
+
+
+def _counted(labels: Mapping[str, int]) -> str:
+    return ", ".join(f"{label!r} ({n})" for label, n in sorted(labels.items()))

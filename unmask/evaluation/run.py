@@ -17,12 +17,14 @@ from unmask.evaluation.summary import Summary, summarise
 from unmask.evaluation.tables import faces_csv, latex_table, markdown_report
 from unmask.inpainting.evaluate import EVALUATION_SEED
 from unmask.io import write_text_atomic
+from unmask.paths import check_outputs
 from unmask.pipeline import Unmasker
 from unmask.synthesis import MaskSynthesizer
 from unmask.synthesis.journal import Journal
 from unmask.weights import read_manifest
 
 JOURNAL_FILE = "faces.jsonl"
+_RESULTS = ("evaluation.json", "faces.csv", "evaluation.md", "table.tex")
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ class PipelineEvaluation:
             in it is continued.
 
     Raises:
-        DataError: No faces, or the folder holds another evaluation.
+        DataError: No faces, a result would replace one, or the folder holds another evaluation.
         WeightsError: The preset is unknown or its weights are missing.
 
     Example:
@@ -81,6 +83,8 @@ class PipelineEvaluation:
         self.records: list[FaceRecord] = choose_records(
             config.data, split=config.split, count=config.count, seed=config.seed
         )
+        results = (self.out / name for name in (JOURNAL_FILE, *_RESULTS))
+        check_outputs(results, (record.path for record in self.records))
         self._about = _about(config)
         self._done = self._read()
 
@@ -130,10 +134,14 @@ class PipelineEvaluation:
             f" `{self.config.split}` of {names}; seed {self.config.seed}. The weights' SHA-256 sums"
             f" begin with: {weights}."
         )
-        write_text_atomic(self.out / "evaluation.json", json.dumps(content, indent=2) + "\n")
-        write_text_atomic(self.out / "faces.csv", faces_csv(faces))
-        write_text_atomic(self.out / "evaluation.md", markdown_report(summary, heading))
-        write_text_atomic(self.out / "table.tex", latex_table(summary, names))
+        texts = (
+            json.dumps(content, indent=2) + "\n",
+            faces_csv(faces),
+            markdown_report(summary, heading),
+            latex_table(summary, names),
+        )
+        for name, text in zip(_RESULTS, texts, strict=True):
+            write_text_atomic(self.out / name, text)
         return summary
 
     def _read(self) -> dict[str, FaceMeasures]:

@@ -169,7 +169,8 @@ def _json_files(folder: Path, recursive: bool, leave_out: Sequence[PathLike]) ->
     except OSError as error:
         raise LabelmeError(f"{folder}: cannot be listed ({error.strerror})") from error
     if not files:
-        raise LabelmeError(f"{folder}: has no *.json file")
+        inside = "" if recursive else " (folders inside: --recursive)"
+        raise LabelmeError(f"{folder}: has no *.json file{inside}")
     return files
 
 
