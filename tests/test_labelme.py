@@ -677,6 +677,8 @@ def test_photos_in_another_folder(write: Callable[..., Path], tmp_path: Path) ->
     assert not report.errors
     assert np.array_equal(load_image(out / "images" / "a.png"), pixels())
     assert np.array_equal(load_image(out / "images" / "day1" / "a.png"), pixels()[::-1])
+    with pytest.raises(LabelmeError, match="gone: no such folder"):
+        convert(tmp_path / "json", out, images=tmp_path / "gone")
 
 
 def contents(folder: Path) -> dict[str, bytes]:

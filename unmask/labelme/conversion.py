@@ -84,7 +84,7 @@ def convert(
         What was converted and what was not.
 
     Raises:
-        LabelmeError: There are no files to convert.
+        LabelmeError: There are no files to convert, or no folder `images`.
         DataError: A result would replace an annotation or a photo, or lie among them.
         LookupError: The encoding is unknown.
         OSError: `destination` or `coco` cannot be written.
@@ -96,6 +96,8 @@ def convert(
     """
     wanted = label_tuple(labels)
     work = _Work(Path(destination), wanted, images, encoding, line_width, coco is not None)
+    if images is not None and not Path(images).is_dir():
+        raise LabelmeError(f"{images}: no such folder")
     names = _names(source, recursive, work.destination)
     _check_outputs(names, work, coco)
     for folder in (IMAGES, MASKS):
