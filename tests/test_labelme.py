@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 from skimage.draw import polygon2mask
 
-from unmask.errors import DataError, LabelmeError
+from unmask.errors import DataError, LabelmeError, SettingError
 from unmask.image import load_image, load_mask, save_image
 from unmask.labelme import (
     Annotation,
@@ -289,7 +289,7 @@ def test_other_encodings(tmp_path: Path) -> None:
     with pytest.raises(LabelmeError, match=r"gbk\.json: is neither UTF-8 nor ascii"):
         read_annotation(tmp_path / "gbk.json", encoding="ascii")
     for unknown in ("klingon", "hex"):
-        with pytest.raises(LookupError, match=unknown):
+        with pytest.raises(SettingError, match=f"Received: encoding='{unknown}'"):
             read_annotation(tmp_path / "utf-8.json", encoding=unknown)
 
 

@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from unmask.errors import ImageError, LabelmeError
+from unmask.errors import ImageError, LabelmeError, SettingError
 from unmask.image import PathLike, load_image
 from unmask.labelme.files import MAX_JSON_BYTES, read_file
 
@@ -123,7 +123,7 @@ def read_annotation(
     Raises:
         LabelmeError: The file cannot be read, or a field is missing, of a wrong type, not finite or
             out of range.
-        LookupError: The encoding is unknown.
+        SettingError: The encoding is unknown.
 
     Example:
         >>> annotation = read_annotation("photos/a.json", labels=["mask"])  # doctest: +SKIP
@@ -153,9 +153,11 @@ def read_annotation(
 
 def read_document(path: Path, encoding: str | None) -> dict[str, Any]:
     """Read a JSON file that holds an object; see `read_annotation`."""
+    try:
+        "".encode(encoding or "utf-8")  # a wrong name is an error whatever the file holds
+    except LookupError as error:
+        raise SettingError(f"{error}. Received: encoding={encoding!r}") from error
     content = read_file(path, MAX_JSON_BYTES, f"{path}")
-    if encoding is not None:
-        "".encode(encoding)  # a wrong name is an error whatever the file holds
     try:
         try:
             data = json.loads(content)

@@ -86,7 +86,7 @@ def convert(
     Raises:
         LabelmeError: There are no files to convert, or no folder `images`.
         DataError: A result would replace an annotation or a photo, or lie among them.
-        LookupError: The encoding is unknown.
+        SettingError: The encoding is unknown.
         OSError: `destination` or `coco` cannot be written.
 
     Example:
