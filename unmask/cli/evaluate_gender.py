@@ -6,6 +6,8 @@ from typing import Literal
 
 from unmask.cli.arguments import Count, ExistingDirectory, ExistingFile, OutFolder, Seed
 
+_RESULTS = ("views.npy", "views.json", "evaluation.json", "evaluation.md", "reliability.png")
+
 
 def evaluate_gender(
     *,
@@ -46,11 +48,13 @@ def evaluate_gender(
     from unmask.gender.files import load_gender
     from unmask.gender.sources import has_landmarks, labels_of, read_faces
     from unmask.io import atomic_path, write_text_atomic
+    from unmask.paths import check_outputs
     from unmask.weights import find
 
+    records = read_faces(data, split)
+    check_outputs((out / name for name in _RESULTS), (record.path for record in records))
     preset = "paper" if network == "paper" else "lite"
     model = load_gender(weights or find(preset, "gender").path, cropped=True)
-    records = read_faces(data, split)
     masks = masks if has_landmarks(records) else 0
     views = stored_views(records, out / "views.npy", masked=masks, seed=seed)
     predicted = probabilities(model, views, mirror=mirror)

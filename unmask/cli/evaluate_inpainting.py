@@ -19,6 +19,7 @@ from unmask.cli.progress import track
 if TYPE_CHECKING:
     import keras
 
+    from unmask.data.faces import FaceRecord
     from unmask.inpainting.evaluate import Cases, Method
     from unmask.inpainting.prior import FirstGuess
 
@@ -71,20 +72,25 @@ def evaluate_inpainting(
     import json
     from dataclasses import asdict
 
+    from unmask.data.faces import read_face_folder
     from unmask.inpainting.coarse import load_first_guess
     from unmask.inpainting.evaluate import contact_sheet, evaluate, markdown_table
     from unmask.inpainting.features import load_features
     from unmask.io import write_text_atomic
     from unmask.landmarks.predict import landmark_predictor
+    from unmask.paths import check_outputs
     from unmask.weights import find
 
     vgg = load_features(features) if features else None
+    records = [record for folder in data for record in read_face_folder(folder, split=split)]
+    files = (out / name for name in ("evaluation.json", "evaluation.md", "sheet.png"))
+    check_outputs(files, (record.path for record in records))
     prior = prior or find("lite", "prior").path
     guess = load_first_guess(prior, None if linear else coarse or find("lite", "coarse").path)
     methods = _methods(_generators(male, female, network), prior, guess, aot)
     if male is not None and male == female:
         del methods[_SWAPPED]
-    cases = _cases(data, split, count, guess, name_genders=name_genders)
+    cases = _cases(records, count, guess, name_genders=name_genders)
     work = [(name, method, cases) for name, method in methods.items()]
     guidable = [name for name in _GUIDED if name in methods]
     if landmarks:
@@ -103,15 +109,13 @@ def evaluate_inpainting(
 
 
 def _cases(
-    folders: list[Path], split: str, count: int, guess: FirstGuess, *, name_genders: bool
+    records: list[FaceRecord], count: int, guess: FirstGuess, *, name_genders: bool
 ) -> Cases:
-    from unmask.data.faces import read_face_folder
     from unmask.gender.files import load_gender
     from unmask.gender.naming import name_genders as named
     from unmask.inpainting.evaluate import choose_faces, make_cases
     from unmask.weights import find
 
-    records = [record for folder in folders for record in read_face_folder(folder, split=split)]
     if name_genders:
         records = named(records, load_gender(find("lite", "gender").path))
     return make_cases(choose_faces(records, count), guess)

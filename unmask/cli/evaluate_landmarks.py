@@ -56,10 +56,15 @@ def evaluate_landmarks(
     if data is None and wflw_list is None:
         raise SettingError("give --data or --wflw-list")
 
+    from unmask.data.faces import face_folder_files
     from unmask.io import write_text_atomic
     from unmask.landmarks.evaluate import evaluate_wflw, markdown_table
     from unmask.landmarks.readers import read_wflw
+    from unmask.paths import check_outputs
 
+    if out:
+        inputs = [path for path in (weights, published, pfld, wflw_list) if path]
+        check_outputs([out], inputs if data is None else [*inputs, *face_folder_files(data)])
     locators = _locators(weights, published, pfld, passes, mirror=mirror, thorough=thorough)
     scores: dict[str, LandmarkScores] = {}
     for name, locator in track(locators.items(), "networks"):

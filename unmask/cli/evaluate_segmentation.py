@@ -34,6 +34,7 @@ def evaluate_segmentation(
     from dataclasses import asdict
 
     from unmask.io import write_text_atomic
+    from unmask.paths import check_outputs
     from unmask.segmentation.comparison import (
         count_cores,
         load_segmenter,
@@ -43,6 +44,8 @@ def evaluate_segmentation(
     )
     from unmask.weights import file_sha256, find
 
+    # A JSON file among Labelme's would be taken for one of them.
+    check_outputs([out], [data / "masks_labelme", data / "mask_segmentation", data / "faces_wide"])
     if weights is None:
         weights = [find("lite", "segmentation").path]
         verifier = verifier or find("lite", "verifier").path

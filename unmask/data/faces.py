@@ -140,6 +140,17 @@ def read_face_folder(folder: str | Path, *, split: str | None = None) -> list[Fa
     return [record for record in records if split is None or record.split == split]
 
 
+def face_folder_files(folder: str | Path) -> list[Path]:
+    """List what a face folder consists of: the archive, the labels if there are any, the images.
+
+    Raises:
+        DataError: See `read_face_folder`.
+    """
+    folder = Path(folder)
+    images = [record.path for record in read_face_folder(folder)]
+    return [*(p for p in (_archive(folder), folder / "labels.csv") if p is not None), *images]
+
+
 def gather_faces(
     data: Sequence[Path], folders: Mapping[str, float], *, split: str | None = None
 ) -> FaceSet:
