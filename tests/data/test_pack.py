@@ -64,3 +64,11 @@ def test_damaged_files_are_an_error(data: Path, tmp_path: Path):
     part.write_bytes(content[: len(content) // 2])
     with pytest.raises(DataError, match=r"faces-000.zip: not a file of packed faces"):
         read_pack(part)
+
+
+def test_parts_never_replace_what_they_are_made_of(data: Path, tmp_path: Path):
+    parts = pack_faces([data], FOLDERS, tmp_path, part_bytes=60_000)
+    before = [part.read_bytes() for part in parts]
+    with pytest.raises(DataError, match=r"faces-000\.zip: would replace the input"):
+        pack_faces([tmp_path], FOLDERS, tmp_path)
+    assert [part.read_bytes() for part in parts] == before

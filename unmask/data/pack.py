@@ -22,6 +22,7 @@ from unmask.errors import DataError
 from unmask.face import CROP_SIZE, canonical_matrix, transform_points
 from unmask.image import load_image
 from unmask.io import atomic_path
+from unmask.paths import check_outputs, path_inside
 
 PART_BYTES = 48_000_000
 _COLUMNS = ("file", "collection", "split", "gender", "age", "race", "source")
@@ -44,9 +45,11 @@ def pack_faces(
         The parts.
 
     Raises:
-        DataError: There are no faces, or a face's files cannot be used.
+        DataError: There are no faces, a face's files cannot be used, or a part would replace one.
     """
     records = gather_faces(data, folders).records
+    sources = {record.packed.file if record.packed else record.path for record in records}
+    check_outputs([out / "faces-000.zip", *find_packs(out)], sources)
     parts: list[Path] = []
     rest = list(records)
     while rest:
@@ -89,7 +92,7 @@ def read_pack(path: Path, *, split: str | None = None) -> dict[str, list[FaceRec
                 image = PackedImage(path, start, length, tuple(map(tuple, quad.tolist())))
                 found.setdefault(row["collection"], []).append(
                     FaceRecord(
-                        path=path / row["file"],
+                        path=path_inside(path, row["file"], f"{path}: labels.csv: file"),
                         landmarks=points if np.isfinite(points).all() else points[:68],
                         split=row["split"],
                         gender=row["gender"] or None,
