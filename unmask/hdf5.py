@@ -1,15 +1,19 @@
 """Weights from Keras HDF5 files, without running or following anything that the file says.
 
 Only the tensors are read. The architecture in the file (`model_config`, which can name any Python
-class) is ignored, links that lead elsewhere are refused, and a tensor's shape is known before
-memory is reserved for it.
+class) is ignored, links that lead elsewhere are refused, and what the tensors would fill is
+compared with the file's size before memory is reserved. Damage can send the HDF5 library into an
+endless loop or a crash, so a process of its own reads each file first, with a time limit.
 """
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
 import os
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,7 +27,18 @@ from numpy.typing import NDArray
 from unmask.errors import WeightsError
 
 _MAX_NAMES = 100_000
-_MAX_TENSOR_BYTES = 1 << 30
+_MAX_NAME_BYTES = 1 << 24
+
+# Trained weights hardly shrink when they are packed; what claims to unpack to more is a trap.
+_MAX_EXPANSION = 20
+_FREE_BYTES = 64 << 20
+
+# The time limit of the first reading: the start of a process, and a slow disk.
+_SECONDS = 20.0
+_BYTES_PER_SECOND = 5e6
+_REHEARSAL = (
+    "import sys; sys.path[:] = sys.argv[2:]; from unmask.hdf5 import _rehearse as r; r(sys.argv[1])"
+)
 
 
 @dataclass(frozen=True)
@@ -46,14 +61,11 @@ class KerasWeights:
         Raises:
             WeightsError: Its data cannot be read or is not finite.
         """
-        try:
+        where = f"{self.path}: {layer}: {weight}"
+        with _refusing(where), np.errstate(over="ignore"):
             values: NDArray[np.float32] = self._datasets[layer, weight][()].astype(np.float32)
-        except OSError as error:
-            raise WeightsError(
-                f"{self.path}: {layer}: {weight}: cannot be read ({error})"
-            ) from None
         if not np.isfinite(values).all():
-            raise WeightsError(f"{self.path}: {layer}: {weight}: has values that are not finite")
+            raise WeightsError(f"{where}: has values that are not finite")
         return values
 
 
@@ -68,8 +80,8 @@ def open_keras_weights(path: str | os.PathLike[str]) -> Iterator[KerasWeights]:
         Its tensors, to be read inside the `with` block.
 
     Raises:
-        WeightsError: The file is missing, is not HDF5, has another layout, or a tensor is not
-            stored as plain numbers in the file itself.
+        WeightsError: The file is missing, is damaged or not HDF5, has another layout, or a tensor
+            is not stored as plain numbers in the file itself.
 
     Example:
         >>> with open_keras_weights("model.hdf5") as weights:  # doctest: +SKIP
@@ -78,29 +90,95 @@ def open_keras_weights(path: str | os.PathLike[str]) -> Iterator[KerasWeights]:
     path = Path(path)
     if not path.is_file():
         raise WeightsError(f"{path}: no such file")
-    try:
+    _check_elsewhere(path)
+    with _opened(path) as weights:
+        yield weights
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[KerasWeights]:
+    with _refusing(f"{path}: not a readable HDF5 file"):
         file = h5py.File(path, "r")
-    except OSError as error:
-        raise WeightsError(f"{path}: not a readable HDF5 file ({error})") from error
-    with file:
-        root = _member(path, file, "model_weights") if "model_weights" in file else file
-        if not isinstance(root, h5py.Group):
-            raise WeightsError(f"{path}: model_weights: not a group")
-        shapes: dict[str, dict[str, tuple[int, ...]]] = {}
-        datasets: dict[tuple[str, str], h5py.Dataset] = {}
-        for layer in _names(path, root, "layer_names"):
-            group = _member(path, root, layer)
-            if not isinstance(group, h5py.Group):
-                raise WeightsError(f"{path}: {layer}: not a group")
-            shapes[layer] = {}
-            for weight in _names(path, group, "weight_names"):
-                dataset = _tensor(path, group, weight)
-                datasets[layer, weight] = dataset
-                shapes[layer][weight] = tuple(int(side) for side in dataset.shape)
-        yield KerasWeights(path, shapes, datasets)
+    try:
+        with _refusing(f"{path}: damaged"):
+            weights = _index(path, file)
+        yield weights
+    finally:
+        with contextlib.suppress(Exception):  # a damaged file may not even close
+            file.close()
 
 
-def _names(path: Path, group: h5py.Group, attribute: str) -> list[str]:
+@contextmanager
+def _refusing(where: str) -> Iterator[None]:
+    """Turn whatever h5py makes of broken bytes (it raises nearly everything) into one error."""
+    try:
+        yield
+    except WeightsError:
+        raise
+    except Exception as error:
+        raise WeightsError(f"{where} ({type(error).__name__}: {_printable(str(error))})") from error
+
+
+def _check_elsewhere(path: Path) -> None:
+    """Have another process read the file first; one that hangs or crashes it is refused."""
+    limit = _SECONDS + path.stat().st_size / _BYTES_PER_SECOND
+    command = [sys.executable, "-I", "-c", _REHEARSAL, str(path.absolute()), *sys.path]
+    try:
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=limit, check=False
+        )
+    except subprocess.TimeoutExpired:
+        raise WeightsError(f"{path}: damaged: not read after {limit:.0f} s") from None
+    if done.returncode:
+        said = done.stderr.decode("utf-8", "replace").strip().rpartition("\n")[2]
+        raise WeightsError(
+            f"{path}: damaged: reading it ends a process with status {done.returncode} {said}"
+        )
+
+
+def _rehearse(path: str) -> None:
+    # What is wrong in a civil way is told by the process that asked.
+    with contextlib.suppress(WeightsError), _opened(Path(path)) as weights:
+        for layer, held in weights.shapes.items():
+            for weight in held:
+                with contextlib.suppress(WeightsError):
+                    weights.read(layer, weight)
+
+
+def _index(path: Path, file: h5py.File) -> KerasWeights:
+    root = _member(path, file, "model_weights") if "model_weights" in file else file
+    if not isinstance(root, h5py.Group):
+        raise WeightsError(f"{path}: model_weights: not a group")
+    layers = _names(path, root, "layer_names")
+    if layers is None:
+        raise WeightsError(
+            f"{path}: no layer_names: not a weight file in the layout of Keras 2 "
+            "(a `.weights.h5` or `.keras` file is read by Keras itself)"
+        )
+    shapes: dict[str, dict[str, tuple[int, ...]]] = {}
+    datasets: dict[tuple[str, str], h5py.Dataset] = {}
+    room = _FREE_BYTES + _MAX_EXPANSION * path.stat().st_size
+    for layer in layers:
+        group = _member(path, root, layer)
+        if not isinstance(group, h5py.Group):
+            raise WeightsError(f"{path}: {layer}: not a group")
+        if layer in shapes:
+            raise WeightsError(f"{path}: layer_names has {layer} twice")
+        shapes[layer] = {}
+        for weight in _names(path, group, "weight_names") or ():
+            dataset = _tensor(path, group, weight)
+            room -= _claimed(dataset)
+            if room < 0 or len(datasets) >= _MAX_NAMES:
+                raise WeightsError(
+                    f"{path}: {layer}: {weight}: the tensors so far are larger than a file of "
+                    f"{path.stat().st_size} bytes can hold. Received: shape={dataset.shape}"
+                )
+            datasets[layer, weight] = dataset
+            shapes[layer][weight] = tuple(int(side) for side in dataset.shape)
+    return KerasWeights(path, shapes, datasets)
+
+
+def _names(path: Path, group: h5py.Group, attribute: str) -> list[str] | None:
     """Read a list of names: bytes or str, whole or cut into `attribute0`, `attribute1`, ..."""
     parts = [attribute] if attribute in group.attrs else []
     if not parts:
@@ -110,23 +188,29 @@ def _names(path: Path, group: h5py.Group, attribute: str) -> list[str]:
             )
         )
     if not parts:
-        raise WeightsError(f"{path}: {group.name} has no attribute {attribute}")
+        return None
     return [name for part in parts for name in _decoded(path, group, part)]
 
 
 def _decoded(path: Path, group: h5py.Group, attribute: str) -> list[str]:
-    shape = group.attrs.get_id(attribute).shape
-    if shape is None:  # how Keras writes an empty list in some versions
+    stored = group.attrs.get_id(attribute)
+    if stored.shape is None:  # how Keras writes an empty list in some versions
         return []
-    if math.prod(shape) > _MAX_NAMES:
+    count = math.prod(stored.shape)
+    if count > _MAX_NAMES or count * stored.dtype.itemsize > _MAX_NAME_BYTES:
         raise WeightsError(f"{path}: {group.name}: {attribute} has more than {_MAX_NAMES} names")
     raw = np.ravel(group.attrs[attribute]).tolist()
     if not all(isinstance(name, (bytes, str)) for name in raw):
         raise WeightsError(
             f"{path}: {group.name}: {attribute} must be names. Received: {raw[:3]!r}"
         )
-    # Strange bytes give strange names, which no tensor has.
-    return [n.decode("utf-8", "replace") if isinstance(n, bytes) else n for n in raw]
+    return [_printable(name) for name in raw]
+
+
+def _printable(name: bytes | str) -> str:
+    # Strange bytes give strange names, which no tensor has; h5py's own stand-ins cannot be printed.
+    raw = name if isinstance(name, bytes) else name.encode("utf-8", "surrogateescape")
+    return raw.decode("utf-8", "replace")
 
 
 def _member(path: Path, group: h5py.Group, name: str) -> h5py.Group | h5py.Dataset:
@@ -142,7 +226,7 @@ def _member(path: Path, group: h5py.Group, name: str) -> h5py.Group | h5py.Datas
 
 
 def _tensor(path: Path, group: h5py.Group, name: str) -> h5py.Dataset:
-    """Return a dataset whose numbers lie in this file and fit into memory."""
+    """Return a dataset of plain numbers that lie in this file."""
     dataset = _member(path, group, name)
     where = f"{path}: {group.name}: {name}"
     if not isinstance(dataset, h5py.Dataset) or dataset.shape is None:
@@ -151,7 +235,10 @@ def _tensor(path: Path, group: h5py.Group, name: str) -> h5py.Dataset:
         raise WeightsError(f"{where}: its data lies in another file")
     if dataset.dtype.kind not in "fiu":
         raise WeightsError(f"{where}: must hold numbers. Received: dtype={dataset.dtype}")
-    for shape in (dataset.shape, dataset.chunks or ()):
-        if math.prod(shape) * dataset.dtype.itemsize > _MAX_TENSOR_BYTES:
-            raise WeightsError(f"{where}: larger than {_MAX_TENSOR_BYTES >> 20} MiB: {shape}")
     return dataset
+
+
+def _claimed(dataset: h5py.Dataset) -> int:
+    """Return the bytes that a tensor fills when it is read, as it is stored or as float32."""
+    elements = max(math.prod(dataset.shape), math.prod(dataset.chunks or ()))
+    return int(elements * max(dataset.dtype.itemsize, 4))

@@ -7,7 +7,9 @@ else is the same for all of them and is here.
 from __future__ import annotations
 
 import os
+import zipfile
 from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +20,10 @@ from unmask.weights import LoadReport
 
 if TYPE_CHECKING:
     import keras
+
+# A tensor may have a second name, but a small file cannot stand for many numbers.
+_MAX_SHARING = 4
+_FREE_BYTES = 1 << 20
 
 
 def read_state_dict(
@@ -34,7 +40,8 @@ def read_state_dict(
 
     Raises:
         MissingPackageError: PyTorch is not installed.
-        WeightsError: The file is missing, unreadable or holds no state dict.
+        WeightsError: The file is missing, unreadable or holds no state dict; its tensors claim more
+            numbers than it has.
 
     Example:
         >>> tensors = read_state_dict("WFLW_4HG.pth")  # doctest: +SKIP
@@ -45,18 +52,102 @@ def read_state_dict(
         raise MissingPackageError(
             "reading .pth files needs PyTorch: pip install 'unmask[convert]'"
         ) from error
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError as error:
-        raise WeightsError(f"{path}: no such file") from error
-    except Exception as error:  # torch passes on whatever pickle and zip make of broken bytes
-        raise WeightsError(f"{path}: not a readable PyTorch weight file ({error})") from error
+    content = _load(path)
     for key in wrappers:
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]
     if not isinstance(content, dict):
         raise WeightsError(f"{path}: holds no state dict but {type(content).__name__}")
-    return {name: value.numpy() for name, value in content.items() if torch.is_tensor(value)}
+    held = {str(name): value for name, value in content.items() if torch.is_tensor(value)}
+    room = _FREE_BYTES + _MAX_SHARING * Path(path).stat().st_size
+    for name, value in held.items():
+        if value.layout != torch.strided or value.is_quantized or value.device.type != "cpu":
+            raise WeightsError(
+                f"{path}: {name}: must be plain numbers. "
+                f"Received: {value.dtype}, {value.layout}, {value.device}"
+            )
+        room -= value.numel() * value.element_size()
+        if room < 0:
+            raise WeightsError(
+                f"{path}: {name}: the tensors so far are larger than the file, which can only repeat "
+                f"the same numbers. Received: shape={tuple(value.shape)}, stride={value.stride()}"
+            )
+    return {name: _array(path, name, value) for name, value in held.items()}
+
+
+def _load(path: str | os.PathLike[str]) -> Any:
+    import torch
+
+    if not Path(path).is_file():
+        raise WeightsError(f"{path}: no such file")
+    try:
+        zipped = zipfile.is_zipfile(path)
+        if zipped:
+            _check_stored(path)
+        # Without mmap, PyTorch believes what the file says of the lengths of its own parts, and
+        # reads beyond them. Files from before version 1.6 are no archives and know no mmap.
+        return torch.load(os.fspath(path), map_location="cpu", weights_only=True, mmap=zipped)
+    except WeightsError:
+        raise
+    except Exception as error:  # torch passes on whatever pickle and zip make of broken bytes
+        raise WeightsError(f"{path}: not a readable PyTorch weight file ({error})") from error
+
+
+def _check_stored(path: str | os.PathLike[str]) -> None:
+    """Refuse an archive that is packed: PyTorch packs none, and a small one could unpack to much."""
+    with zipfile.ZipFile(path) as archive:
+        for part in archive.infolist():
+            if part.compress_type != zipfile.ZIP_STORED:
+                raise WeightsError(f"{path}: {part.filename} is compressed, as PyTorch writes none")
+
+
+def _array(path: str | os.PathLike[str], name: str, value: Any) -> NDArray[np.generic]:
+    # NumPy has no bfloat16, and no numbers that are still tracked for gradients.
+    value = value.detach()
+    value = value.float() if value.is_floating_point() else value
+    try:
+        return np.array(value.resolve_conj().resolve_neg().numpy())
+    except (TypeError, RuntimeError) as error:
+        raise WeightsError(f"{path}: {name}: cannot be read as numbers ({error})") from error
+
+
+def shape_of(
+    tensors: Mapping[str, NDArray[np.generic]], name: str, axes: int, source: str
+) -> tuple[int, ...]:
+    """Return the shape of a tensor that tells a network's size.
+
+    Args:
+        tensors: Arrays by published name.
+        name: Which of them.
+        axes: The number of its axes.
+        source: What error messages call the tensors' origin.
+
+    Raises:
+        WeightsError: It has another number of axes, or one without length.
+    """
+    shape = np.shape(tensors[name])
+    if len(shape) != axes or not all(shape):
+        raise WeightsError(f"{source}: {name} must have {axes} axes. Received: shape={shape}")
+    return shape
+
+
+def check_enough(tensors: Mapping[str, NDArray[np.generic]], needed: int, source: str) -> None:
+    """Compare what is there with what a network needs at least, before it is built.
+
+    Args:
+        tensors: Arrays by published name.
+        needed: A lower bound of the network's parameters.
+        source: What error messages call the tensors' origin.
+
+    Raises:
+        WeightsError: The tensors are too few or too small; building would only fill the memory.
+    """
+    found = sum(int(np.size(value)) for value in tensors.values())
+    if found < needed:
+        raise WeightsError(
+            f"{source}: not a complete network: one of the size that its tensors tell has more than "
+            f"{needed:,} weights. Received: {found:,}"
+        )
 
 
 def assign_tensors(
@@ -78,7 +169,8 @@ def assign_tensors(
         What was loaded, and the names that no variable asked for.
 
     Raises:
-        WeightsError: A tensor is missing or has another shape. Nothing has been assigned then.
+        WeightsError: A tensor is missing, has another shape, or holds NaN or infinity. Nothing has
+            been assigned then.
 
     Example:
         >>> import keras
@@ -98,12 +190,17 @@ def assign_tensors(
     values = {}
     for name, variable in wanted.items():
         shape = tuple(variable.shape)
-        values[name] = to_keras(np.asarray(tensors[name]), shape)
+        tensor = np.asarray(tensors[name])
+        if tensor.dtype.kind not in "fiu":
+            raise WeightsError(f"{source}: {name} must hold numbers. Received: {tensor.dtype}")
+        values[name] = to_keras(tensor, shape)
         if values[name].shape != shape:
             raise WeightsError(
                 f"{source}: {name} has the shape {np.shape(tensors[name])}, "
                 f"which makes {values[name].shape}; the network needs {shape}"
             )
+        if not np.isfinite(values[name]).all():
+            raise WeightsError(f"{source}: {name} has values that are not finite")
     for name, variable in wanted.items():
         variable.assign(values[name])
     unused = tuple(sorted(tensors.keys() - wanted.keys()))

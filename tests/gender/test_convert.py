@@ -160,7 +160,17 @@ def test_other_networks_are_refused(tmp_path, head_layers):
 
     fewer = {name: held for name, held in head_layers.items() if name != "dense_3"}
     refused(fewer, "must have 8 layers")
-    refused({**head_layers, "dense_1": head_layers["dense_3"]}, "kernel:0 has shape")
+    refused({**head_layers, "dense_1": head_layers["dense_3"]}, r"kernels must be .*Received")
+    # A bias or a kernel alone cannot ask for a network that fills the memory.
+    wide = {
+        "dense/kernel:0": head_layers["dense"]["dense/kernel:0"],
+        "dense/bias:0": np.zeros(2**17),
+    }
+    refused({**head_layers, "dense": wide}, r"dense/bias:0 has shape \(131072,\)")
+    wide = {"dense/kernel:0": np.zeros((1, 2**17)), "dense/bias:0": np.zeros(2**17)}
+    refused({**head_layers, "dense": wide}, "kernels must be")
+    flat = {"dense/kernel:0": np.zeros(12), "dense/bias:0": np.zeros(12)}
+    refused({**head_layers, "dense": flat}, "not a dense layer")
     without = dict(head_layers["batch_normalization_95"])
     without.pop("batch_normalization_95/gamma:0")
     refused({**head_layers, "batch_normalization_95": without}, "gamma of bn_hidden is missing")

@@ -104,6 +104,30 @@ def test_missing_and_misshapen_tensors_are_named():
         convert_state_dict({"features.0.weight": np.zeros((4, 3, 3, 3))})
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"l0.weight": np.zeros(())}, r"l0\.weight must have 4 axes"),
+        ({"l0.weight": np.zeros(6)}, r"l0\.weight must have 4 axes"),
+        ({"l0.weight": np.zeros((6, 0, 1, 1))}, r"l0\.weight must have 4 axes"),
+        ({"l0.weight": np.zeros((6, 30, 1, 1))}, "width that 16 divides"),
+        ({"l0.weight": np.zeros((6, 32_000, 1, 1))}, "weights. Received"),
+        ({f"l{i}.weight": np.zeros(1) for i in range(2, 40)}, "up to 16 hourglasses"),
+        ({"bn1.bias": np.full(8, np.nan)}, r"bn1\.bias has values that are not finite"),
+        ({"bn1.bias": np.full(8, 1j)}, r"bn1\.bias must hold numbers"),
+    ],
+)
+def test_tensors_that_make_no_network_are_refused_before_it_is_built(change, message):
+    with pytest.raises(WeightsError, match=message):
+        convert_state_dict(small_state() | change)
+
+
+@pytest.mark.parametrize("shape", [(), (10,), (9, 4)])
+def test_lafins_last_layer_is_checked(shape):
+    with pytest.raises(WeightsError, match=r"fc_landmark\.weight"):
+        convert_state_dict({"fc_landmark.weight": np.zeros(shape)})
+
+
 def test_pth_files_load_with_either_wrapping(tmp_path):
     torch = pytest.importorskip("torch", reason="reading .pth files needs PyTorch")
     for content in (small_state(), {"state_dict": small_state(prefix="module."), "epoch": 3}):

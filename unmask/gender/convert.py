@@ -18,6 +18,7 @@ from unmask.weights import LoadReport
 
 # Our layers of the head, in the order of the published Sequential, and the tensors of each.
 _HEAD = ("bn_in", "dense_hidden", "bn_hidden", "dense_1", "bn_1", "dense_2", "bn_2", "male")
+_FEATURES = 2048
 _DENSE = ("kernel", "bias")
 _NORMALISATION = ("gamma", "beta", "moving_mean", "moving_variance")
 
@@ -107,20 +108,26 @@ def _backbone_layer(file: KerasWeights) -> str | None:
 
 
 def _widths(file: KerasWeights, layers: Sequence[str]) -> tuple[int, int]:
-    """Return the widths of the first and of the tuned layers, from the biases."""
+    """Return the widths of the first and of the tuned layers, from the kernels.
+
+    All kernels are compared with them: the head that is built next is as large as the file's.
+    """
     if len(layers) != len(_HEAD):
         raise WeightsError(
             f"{file.path}: the head must have {len(_HEAD)} layers with weights. "
             f"Received: {len(layers)} ({', '.join(layers[:10])})"
         )
-    widths = []
-    for index in (1, 3):
-        layer = layers[index]
-        shape = file.shapes[layer].get(_leaves(file, layer).get("bias", ""), ())
-        if len(shape) != 1:
-            raise WeightsError(f"{file.path}: {layer}: not a dense layer; its bias is {shape}")
-        widths.append(shape[0])
-    return widths[0], widths[1]
+    kernels = []
+    for layer in layers[1::2]:
+        shape = file.shapes[layer].get(_leaves(file, layer).get("kernel", ""), ())
+        if len(shape) != 2:
+            raise WeightsError(f"{file.path}: {layer}: not a dense layer; its kernel is {shape}")
+        kernels.append(shape)
+    hidden, units = kernels[0][1], kernels[1][1]
+    needed = [(_FEATURES, hidden), (hidden, units), (units, units), (units, 1)]
+    if kernels != needed or not hidden * units:
+        raise WeightsError(f"{file.path}: the head's kernels must be {needed}. Received: {kernels}")
+    return hidden, units
 
 
 def _pair_head(file: KerasWeights, layers: Sequence[str], head: keras.Model) -> _Pairs:

@@ -16,7 +16,7 @@ from unmask.inpainting.aot import build_aot_discriminator, build_aot_generator
 from unmask.inpainting.blocks import AOT_RATES
 from unmask.inpainting.discriminator import build_discriminator
 from unmask.inpainting.generator import build_generator
-from unmask.torch_checkpoint import assign_tensors, read_state_dict
+from unmask.torch_checkpoint import assign_tensors, check_enough, read_state_dict, shape_of
 from unmask.weights import LoadReport
 
 # Layer of ours -> module of LaFIn's networks ("fushion" is its spelling).
@@ -51,6 +51,10 @@ _BLOCK_PARTS = {
     "gate": "gate.1",
 }
 _LEAVES = {"kernel": "weight", "bias": "bias", "left": "weight_u", "right": "weight_v"}
+_MAX_BLOCKS = 64
+# All of these networks have more than this times the square of their width, and in each block.
+_OUTER_WEIGHTS = 200
+_BLOCK_WEIGHTS = 256
 # The published modules reach the same tensors under second names.
 _ALIASES = {
     "auto_attn.model.model.1.": "auto_attn.model.conv1.",
@@ -104,7 +108,7 @@ def convert_state_dict(
     Raises:
         WeightsError: The tensors are of another network, or one is missing or has another shape.
     """
-    model = _build(state)
+    model = _build(state, source)
     if model is None:
         raise WeightsError(
             f"{source}: neither LaFIn's generator (encoder1.1.weight is missing) nor its "
@@ -114,20 +118,34 @@ def convert_state_dict(
     return model, assign_published(model, state, source=source)
 
 
-def _build(state: Mapping[str, NDArray[np.generic]]) -> keras.Model | None:
+def _build(state: Mapping[str, NDArray[np.generic]], source: str) -> keras.Model | None:
     """Build the network with the sizes of the tensors; None if they are of no known one."""
     if "encoder1.1.weight" in state:
-        depth = sum(name.endswith("conv_block.1.weight") for name in state)
-        return build_generator(width=len(state["encoder1.1.weight"]), depth=depth)
+        width, depth = _sizes(state, "encoder1.1.weight", "conv_block.1.weight", source)
+        return build_generator(width=width, depth=depth)
     if "conv1.0.weight_orig" in state:
         attention = "auto_attn.query_conv.weight" in state
-        return build_discriminator(len(state["conv1.0.weight_orig"]), attention=attention)
+        width, _ = _sizes(state, "conv1.0.weight_orig", None, source)
+        return build_discriminator(width, attention=attention)
     if "encoder.1.weight" in state:
-        depth = sum(name.endswith("fuse.1.weight") for name in state)
-        return build_aot_generator(width=len(state["encoder.1.weight"]), depth=depth)
+        width, depth = _sizes(state, "encoder.1.weight", "fuse.1.weight", source)
+        return build_aot_generator(width=width, depth=depth)
     if "conv.0.weight_orig" in state:
-        return build_aot_discriminator(len(state["conv.0.weight_orig"]))
+        width, _ = _sizes(state, "conv.0.weight_orig", None, source)
+        return build_aot_discriminator(width)
     return None
+
+
+def _sizes(
+    state: Mapping[str, NDArray[np.generic]], first: str, block: str | None, source: str
+) -> tuple[int, int]:
+    """Return width and number of blocks, and refuse what the tensors cannot fill."""
+    width = shape_of(state, first, 4, source)[0]
+    depth = sum(name.endswith(block) for name in state) if block else 0
+    if depth > _MAX_BLOCKS:
+        raise WeightsError(f"{source}: more than {_MAX_BLOCKS} blocks. Received: {depth}")
+    check_enough(state, (_OUTER_WEIGHTS + _BLOCK_WEIGHTS * depth) * width**2, source)
+    return width, depth
 
 
 def assign_published(

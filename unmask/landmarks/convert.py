@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from unmask.errors import WeightsError
 from unmask.landmarks.mobilenet import build_mobilenet
 from unmask.landmarks.model import build_fan
-from unmask.torch_checkpoint import assign_tensors, read_state_dict
+from unmask.torch_checkpoint import assign_tensors, check_enough, read_state_dict, shape_of
 from unmask.weights import LoadReport
 
 _LEAVES = {
@@ -26,6 +26,8 @@ _LEAVES = {
     "alpha": "weight",
 }
 _WRAPPERS = ("state_dict", "detector")
+_MAX_STACKS = 16
+_FAN_WEIGHTS = 64  # A FAN has more than this times the square of its width in each hourglass.
 _BOOKKEEPING = "num_batches_tracked"  # PyTorch's step counters, which no network needs
 
 
@@ -77,10 +79,15 @@ def convert_state_dict(
         if not name.endswith(_BOOKKEEPING)
     }
     if "l0.weight" in tensors:
-        model = build_fan(**_fan_sizes(tensors))
+        model = build_fan(**_fan_sizes(tensors, source))
         return model, assign_tensors(model, tensors, _fan_name, source=source)
     if "fc_landmark.weight" in tensors:
-        model = build_mobilenet(points=len(tensors["fc_landmark.weight"]) // 2)
+        outputs, _ = shape_of(tensors, "fc_landmark.weight", 2, source)
+        if outputs % 2:
+            raise WeightsError(
+                f"{source}: fc_landmark.weight must have two rows a point. Received: {outputs}"
+            )
+        model = build_mobilenet(points=outputs // 2)
         return model, assign_tensors(model, tensors, _mobilenet_name, source=source)
     raise WeightsError(
         f"{source}: neither AdaptiveWingLoss's FAN (l0.weight is missing) "
@@ -88,13 +95,19 @@ def convert_state_dict(
     )
 
 
-def _fan_sizes(tensors: Mapping[str, Any]) -> dict[str, Any]:
+def _fan_sizes(tensors: Mapping[str, Any], source: str) -> dict[str, Any]:
     """Arguments of the network, from the heads ``l0``, ``l1``, ..."""
-    stacks = 0
+    stacks = 1
     while f"l{stacks}.weight" in tensors:
         stacks += 1
-    outputs, width = tensors["l0.weight"].shape[:2]
-    return {"stacks": stacks, "points": int(outputs) - 1, "width": int(width)}
+    outputs, width, *_ = shape_of(tensors, "l0.weight", 4, source)
+    if stacks > _MAX_STACKS or outputs < 2 or width % 16:
+        raise WeightsError(
+            f"{source}: a FAN has up to {_MAX_STACKS} hourglasses, heads of 2 maps or more and a "
+            f"width that 16 divides. Received: {stacks}, {outputs} and {width}"
+        )
+    check_enough(tensors, _FAN_WEIGHTS * stacks * width**2, source)
+    return {"stacks": stacks, "points": outputs - 1, "width": width}
 
 
 def _fan_name(variable: Any) -> str:

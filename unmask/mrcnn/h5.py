@@ -1,8 +1,8 @@
 """Reading and writing weight files in matterport's layout (HDF5 of Keras 2).
 
 A group for each layer, named like it, with an attribute `weight_names`; the root, or the group
-`model_weights` of a whole saved model, has the attribute `layer_names`. A file is read only as
-numbers: links to other files are refused, and shapes are compared before anything is allocated.
+`model_weights` of a whole saved model, has the attribute `layer_names`. Shapes are compared before
+any number is read, and numbers are assigned only when all of them are there.
 """
 
 from __future__ import annotations
@@ -10,21 +10,17 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Collection, Iterator
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Collection, Iterator, Mapping
 
 import keras
 import numpy as np
 from numpy.typing import NDArray
 
 from unmask.errors import WeightsError
+from unmask.hdf5 import open_keras_weights
 from unmask.io import atomic_path
 from unmask.mrcnn.backbone import BLOCKS
 from unmask.weights import LoadReport
-
-if TYPE_CHECKING:
-    import h5py
 
 _logger = logging.getLogger(__name__)
 
@@ -56,33 +52,25 @@ def load_h5(
         WeightsError: The file cannot be read or links to others; it belongs to another backbone;
             nothing in it fits; a shape differs. Nothing has been assigned then.
     """
-    import h5py
-
-    if not Path(path).is_file():
-        raise WeightsError(f"{path}: no such file")
     layers = {layer.name: layer for layer in layers_with_weights(model)}
     _check_exclude(exclude, path, layers)
-    try:
-        with h5py.File(path, "r") as file:
-            groups = dict(_layer_groups(file, path))
-            stored = {name: g for name, g in groups.items() if name not in exclude}
-            wanted = {name: layer for name, layer in layers.items() if name not in exclude}
-            _check_backbone(path, set(wanted), set(stored))
-            found = [name for name in wanted if name in stored]
-            if not found:
-                raise WeightsError(f"{path}: none of its layers has the name of a layer here")
-            absent = [name for name in wanted if name not in stored]
-            if complete and absent:
-                raise WeightsError(
-                    f"{path}: {len(absent)} layers are not in the file: {absent[:3]}. "
-                    "by_name=True loads what there is"
-                )
-            plan = [pair for name in found for pair in _pairs(path, stored[name], wanted[name])]
-            values = [dataset[()] for _, dataset in plan]
-    except OSError as error:
-        raise WeightsError(f"{path}: not a readable HDF5 file ({error})") from error
-    for (variable, _), value in zip(plan, values, strict=True):
-        variable.assign(np.asarray(value, np.float32))
+    wanted = {name: layer for name, layer in layers.items() if name not in exclude}
+    with open_keras_weights(path) as file:
+        stored = {name: held for name, held in file.shapes.items() if held and name not in exclude}
+        _check_backbone(path, set(wanted), set(stored))
+        found = [name for name in wanted if name in stored]
+        if not found:
+            raise WeightsError(f"{path}: none of its layers has the name of a layer here")
+        absent = [name for name in wanted if name not in stored]
+        if complete and absent:
+            raise WeightsError(
+                f"{path}: {len(absent)} layers are not in the file: {absent[:3]}. "
+                "by_name=True loads what there is"
+            )
+        plan = [pair for name in found for pair in _pairs(path, stored[name], wanted[name])]
+        values = [file.read(layer, weight) for _, layer, weight in plan]
+    for (variable, *_), value in zip(plan, values, strict=True):
+        variable.assign(value)
     report = LoadReport(
         loaded=tuple(found),
         missing=tuple(absent),
@@ -130,15 +118,8 @@ def stored_backbone(path: str | os.PathLike[str]) -> str:
     Raises:
         WeightsError: The file cannot be read, or has no such network in it.
     """
-    import h5py
-
-    if not Path(path).is_file():
-        raise WeightsError(f"{path}: no such file")
-    try:
-        with h5py.File(path, "r") as file:
-            names = {name for name, _ in _layer_groups(file, path)}
-    except OSError as error:
-        raise WeightsError(f"{path}: not a readable HDF5 file ({error})") from error
+    with open_keras_weights(path) as file:
+        names = {name for name, held in file.shapes.items() if held}
     found = _resnet(names)
     if found not in BLOCKS:
         raise WeightsError(f"{path}: holds no ResNet of 50 or 101 layers: {found}")
@@ -158,10 +139,10 @@ def weight_name(layer: keras.layers.Layer, weight: keras.Variable) -> str:
 
 
 def _pairs(
-    path: str | os.PathLike[str], group: h5py.Group, layer: keras.layers.Layer
-) -> list[tuple[keras.Variable, h5py.Dataset]]:
-    """Find the data set of each weight of a layer: by its name, or else by its place."""
-    names = _texts(group, "weight_names")
+    path: str | os.PathLike[str], held: Mapping[str, tuple[int, ...]], layer: keras.layers.Layer
+) -> list[tuple[keras.Variable, str, str]]:
+    """Find each weight's layer and tensor in the file: by its name, or else by its place."""
+    names = list(held)
     by_name = {_short(name): name for name in names}
     wanted = [_short(weight_name(layer, w)) for w in layer.weights]
     if not isinstance(layer, keras.Model):
@@ -174,15 +155,12 @@ def _pairs(
     order = [by_name[n] for n in wanted] if set(wanted) == set(by_name) else names
     pairs = []
     for weight, name in zip(layer.weights, order, strict=True):
-        dataset = _dataset(path, group, name)
-        if tuple(dataset.shape) != tuple(weight.shape):
+        if held[name] != tuple(weight.shape):
             raise WeightsError(
-                f"{path}: layer {layer.name}: {name} has the shape {tuple(dataset.shape)}, the "
+                f"{path}: layer {layer.name}: {name} has the shape {held[name]}, the "
                 f"network needs {tuple(weight.shape)}. {_hint(layer.name)}"
             )
-        if dataset.dtype.kind != "f":
-            raise WeightsError(f"{path}: {layer.name}: {name} holds {dataset.dtype}, not numbers")
-        pairs.append((weight, dataset))
+        pairs.append((weight, layer.name, name))
     return pairs
 
 
@@ -190,56 +168,6 @@ def _hint(layer: str) -> str:
     if layer.startswith("mrcnn_"):
         return f"A file for another number of classes loads with exclude={list(CLASS_LAYERS)}"
     return f"A layer that is to be trained anew is left out with exclude=[{layer!r}]"
-
-
-def _dataset(path: str | os.PathLike[str], group: h5py.Group, name: str) -> h5py.Dataset:
-    import h5py
-
-    _check_links(path, group, name)
-    dataset = group.get(name)
-    if not isinstance(dataset, h5py.Dataset):
-        raise WeightsError(f"{path}: {group.name}: there is no data set {name}")
-    if dataset.external or dataset.is_virtual:
-        raise WeightsError(f"{path}: {group.name}: {name} keeps its numbers in another file")
-    return dataset
-
-
-def _layer_groups(
-    file: h5py.File, path: str | os.PathLike[str]
-) -> Iterator[tuple[str, h5py.Group]]:
-    """Yield name and group of each layer that has weights."""
-    import h5py
-
-    root: h5py.Group = file
-    if not _has(file, "layer_names") and "model_weights" in file:
-        _check_links(path, file, "model_weights")
-        root = file["model_weights"]
-    if not _has(root, "layer_names"):
-        raise WeightsError(
-            f"{path}: no layer_names: not a weight file in the layout of Keras 2 "
-            "(a `.weights.h5` or `.keras` file is read by Keras itself)"
-        )
-    for name in _texts(root, "layer_names"):
-        _check_links(path, root, name)
-        group = root.get(name)
-        if not isinstance(group, h5py.Group):
-            raise WeightsError(f"{path}: there is no group for the layer {name}")
-        if _has(group, "weight_names") and _texts(group, "weight_names"):
-            yield name, group
-
-
-def _check_links(path: str | os.PathLike[str], group: h5py.Group, name: str) -> None:
-    """Refuse links on the way to a name: they could lead to any file of the machine."""
-    import h5py
-
-    at: Any = group
-    for part in name.strip("/").split("/"):
-        link = at.get(part, getlink=True) if isinstance(at, h5py.Group) else None
-        if link is None:
-            raise WeightsError(f"{path}: {group.name}: there is nothing named {name}")
-        if not isinstance(link, h5py.HardLink):
-            raise WeightsError(f"{path}: {group.name}: {name} is a link, which is not followed")
-        at = at[part]
 
 
 def _check_exclude(
@@ -273,22 +201,6 @@ def _resnet(names: Collection[str]) -> str:
     # The fourth stage has 6 blocks in a resnet50 and 23 in a resnet101.
     blocks = {name[4] for name in names if re.match(r"res4[a-z]_", name)}
     return {6: "resnet50", 23: "resnet101"}.get(len(blocks), f"{len(blocks)} blocks in stage 4")
-
-
-def _has(group: h5py.Group, name: str) -> bool:
-    return name in group.attrs or f"{name}0" in group.attrs
-
-
-def _texts(group: h5py.Group, name: str) -> list[str]:
-    """Read an attribute of names: bytes or str, in one piece or, when long, in several."""
-    if name in group.attrs:
-        values = list(np.asarray(group.attrs[name]).ravel())
-    else:
-        values, i = [], 0
-        while f"{name}{i}" in group.attrs:
-            values += list(np.asarray(group.attrs[f"{name}{i}"]).ravel())
-            i += 1
-    return [v.decode("utf-8") if isinstance(v, bytes) else str(v) for v in values]
 
 
 def _short(name: str) -> str:
