@@ -10,8 +10,8 @@ import h5py
 import numpy as np
 import pytest
 
-from unmask.errors import WeightsError
 from unmask import hdf5
+from unmask.errors import WeightsError
 from unmask.hdf5 import open_keras_weights
 
 KERNEL = np.arange(6, dtype=np.float32).reshape(2, 3)

@@ -69,8 +69,8 @@ def read_state_dict(
         room -= value.numel() * value.element_size()
         if room < 0:
             raise WeightsError(
-                f"{path}: {name}: the tensors so far are larger than the file, which can only repeat "
-                f"the same numbers. Received: shape={tuple(value.shape)}, stride={value.stride()}"
+                f"{path}: {name}: the tensors so far are larger than the file. "
+                f"Received: shape={tuple(value.shape)}, stride={value.stride()}"
             )
     return {name: _array(path, name, value) for name, value in held.items()}
 
@@ -94,7 +94,7 @@ def _load(path: str | os.PathLike[str]) -> Any:
 
 
 def _check_stored(path: str | os.PathLike[str]) -> None:
-    """Refuse an archive that is packed: PyTorch packs none, and a small one could unpack to much."""
+    """Refuse a packed archive: PyTorch writes none, and a small one could unpack to much."""
     with zipfile.ZipFile(path) as archive:
         for part in archive.infolist():
             if part.compress_type != zipfile.ZIP_STORED:
@@ -145,8 +145,8 @@ def check_enough(tensors: Mapping[str, NDArray[np.generic]], needed: int, source
     found = sum(int(np.size(value)) for value in tensors.values())
     if found < needed:
         raise WeightsError(
-            f"{source}: not a complete network: one of the size that its tensors tell has more than "
-            f"{needed:,} weights. Received: {found:,}"
+            f"{source}: not a complete network: one of the size that its tensors tell has more "
+            f"than {needed:,} weights. Received: {found:,}"
         )
 
 

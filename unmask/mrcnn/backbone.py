@@ -80,8 +80,12 @@ def resnet_graph(
             maps.append(None)
             break
         for block in range(count):
-            stride = 2 if stage > 2 and block == 0 else 1
-            x = _block(x, filters, f"{stage}{chr(97 + block)}", stride, block == 0, train_bn)
+            place = (stage, chr(97 + block))
+            if block == 0:
+                strides = 1 if stage == 2 else 2
+                x = conv_block(x, 3, filters, *place, strides=strides, train_bn=train_bn)
+            else:
+                x = identity_block(x, 3, filters, *place, train_bn=train_bn)
         maps.append(x)
     return maps
 
@@ -114,27 +118,98 @@ def compute_backbone_shapes(config: Config, image_shape: Sequence[int]) -> NDArr
     return np.array([[-(-int(side) // stride) for side in image_shape[:2]] for stride in strides])
 
 
-def _block(
+def identity_block(
+    input_tensor: Tensor,
+    kernel_size: int,
+    filters: Sequence[int],
+    stage: int,
+    block: str,
+    use_bias: bool = True,
+    train_bn: bool | None = True,
+) -> Tensor:
+    """Add a bottleneck whose shortcut is its input.
+
+    Args:
+        input_tensor: (N, H, W, filters[2]).
+        kernel_size: Side of the middle convolution.
+        filters: Channels of the three convolutions.
+        stage: Number of the stage, part of the layers' names.
+        block: Letter of the block, part of the layers' names.
+        use_bias: Whether the convolutions have biases.
+        train_bn: As `Config.TRAIN_BN`.
+
+    Returns:
+        (N, H, W, filters[2]).
+    """
+    name = f"{stage}{block}"
+    y = _branch(input_tensor, kernel_size, filters, name, 1, use_bias, train_bn)
+    return _joined(y, input_tensor, name)
+
+
+def conv_block(
+    input_tensor: Tensor,
+    kernel_size: int,
+    filters: Sequence[int],
+    stage: int,
+    block: str,
+    strides: tuple[int, int] | int = (2, 2),
+    use_bias: bool = True,
+    train_bn: bool | None = True,
+) -> Tensor:
+    """Add a bottleneck whose shortcut is a convolution.
+
+    Args:
+        input_tensor: (N, H, W, C).
+        kernel_size: As for `identity_block`, like all but the next.
+        filters: See there.
+        stage: See there.
+        block: See there.
+        strides: Of the first convolution and of the shortcut.
+        use_bias: See there.
+        train_bn: See there.
+
+    Returns:
+        (N, H / strides, W / strides, filters[2]).
+    """
+    name = f"{stage}{block}"
+    y = _branch(input_tensor, kernel_size, filters, name, strides, use_bias, train_bn)
+    shortcut = _conv_bn(input_tensor, filters[2], 1, name, "1", strides, use_bias, train_bn)
+    return _joined(y, shortcut, name)
+
+
+def _branch(
     x: Tensor,
-    filters: tuple[int, int, int],
+    size: int,
+    filters: Sequence[int],
     name: str,
-    stride: int,
-    project: bool,
+    strides: tuple[int, int] | int,
+    use_bias: bool,
     train_bn: bool | None,
 ) -> Tensor:
-    """Add a bottleneck block; `project` gives the shortcut a convolution of its own."""
-
-    def conv_bn(x: Tensor, width: int, branch: str, size: int = 1, stride: int = 1) -> Tensor:
-        x = layers.Conv2D(
-            width, size, strides=stride, padding="same", name=f"res{name}_branch{branch}"
-        )(x)
-        return BatchNorm(train_bn, name=f"bn{name}_branch{branch}")(x)
-
-    y = conv_bn(x, filters[0], "2a", stride=stride)
+    y = _conv_bn(x, filters[0], 1, name, "2a", strides, use_bias, train_bn)
     y = layers.Activation("relu", name=f"res{name}_relu_a")(y)
-    y = conv_bn(y, filters[1], "2b", size=3)
+    y = _conv_bn(y, filters[1], size, name, "2b", 1, use_bias, train_bn)
     y = layers.Activation("relu", name=f"res{name}_relu_b")(y)
-    y = conv_bn(y, filters[2], "2c")
-    shortcut = conv_bn(x, filters[2], "1", stride=stride) if project else x
+    return _conv_bn(y, filters[2], 1, name, "2c", 1, use_bias, train_bn)
+
+
+def _conv_bn(
+    x: Tensor,
+    width: int,
+    size: int,
+    name: str,
+    branch: str,
+    strides: tuple[int, int] | int,
+    use_bias: bool,
+    train_bn: bool | None,
+) -> Tensor:
+    x = layers.Conv2D(
+        width, size, strides=strides, padding="same", use_bias=use_bias,
+        name=f"res{name}_branch{branch}",
+    )(x)  # fmt: skip
+    return BatchNorm(train_bn, name=f"bn{name}_branch{branch}")(x)
+
+
+def _joined(y: Tensor, shortcut: Tensor, name: str) -> Tensor:
     y = layers.Add(name=f"res{name}_add")([y, shortcut])
     return layers.Activation("relu", name=f"res{name}_out")(y)

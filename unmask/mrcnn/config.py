@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Sequence
 from types import MethodType
 from typing import Any, Generic, TypeVar
@@ -221,6 +222,22 @@ class Config:
         return value
 
 
+def mean_pixel(config: Config) -> NDArray[np.float32]:
+    """Return `MEAN_PIXEL` as an array: one value, or one a channel.
+
+    Raises:
+        ValueError: It has another number of values.
+    """
+    mean = np.asarray(config.MEAN_PIXEL, np.float32)
+    channels = config.IMAGE_CHANNEL_COUNT
+    if mean.size != 1 and mean.shape != (channels,):
+        raise ValueError(
+            f"MEAN_PIXEL must have a value for each channel, IMAGE_CHANNEL_COUNT={channels}. "
+            f"Received: MEAN_PIXEL={np.asarray(config.MEAN_PIXEL).tolist()}"
+        )
+    return mean
+
+
 def check_config(config: Config) -> None:
     """Check settings that a network cannot be built from.
 
@@ -229,6 +246,12 @@ def check_config(config: Config) -> None:
     """
     if not config.NAME:
         raise ValueError("a Config needs a NAME. Received: NAME=None")
+    if re.search(r"[/\\\x00-\x1f]", str(config.NAME)):
+        raise ValueError(
+            "NAME is part of names of files and must not have slashes or control characters. "
+            f"Received: NAME={config.NAME!r}"
+        )
+    mean_pixel(config)
     if config.IMAGE_RESIZE_MODE not in RESIZE_MODES:
         raise ValueError(
             f"IMAGE_RESIZE_MODE must be one of {RESIZE_MODES}. "

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
-import threading
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import keras
@@ -12,16 +12,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unmask.errors import DataError
+from unmask.mrcnn.augmentation import Augmentation, RandomFlip, augmented, check_augmentation
 from unmask.mrcnn.backbone import compute_backbone_shapes
 from unmask.mrcnn.boxes import extract_bboxes, generate_pyramid_anchors, norm_boxes
-from unmask.mrcnn.config import Config
+from unmask.mrcnn.config import Config, mean_pixel
 from unmask.mrcnn.dataset import Dataset
+from unmask.mrcnn.images import prepare_image
 from unmask.mrcnn.meta import compose_image_meta
-from unmask.mrcnn.resizing import minimize_mask, resize_image, resize_mask
+from unmask.mrcnn.proposals import build_detection_targets, generate_random_rois
+from unmask.mrcnn.resizing import minimize_mask, resize_mask
 from unmask.mrcnn.targets import build_rpn_targets
 
 Array = NDArray[Any]
-Augmentation = Callable[[Array, Array], tuple[Array, Array]]
 
 _logger = logging.getLogger(__name__)
 
@@ -58,33 +60,14 @@ class GroundTruth(NamedTuple):
     masks: Array
 
 
-class RandomFlip:
-    """Mirrors images and masks left to right; an `augmentation` for `MaskRCNN.train`.
-
-    Args:
-        probability: Share of the images that are mirrored.
-        seed: Seed of the choice.
-    """
-
-    def __init__(self, probability: float = 0.5, seed: int = 0) -> None:
-        self._probability, self._rng = probability, np.random.default_rng(seed)
-        self._lock = threading.Lock()
-
-    def __call__(self, image: Array, masks: Array) -> tuple[Array, Array]:
-        """Return the image and its masks, mirrored or not."""
-        with self._lock:
-            flip = self._rng.random() < self._probability
-        return (image[:, ::-1], masks[:, ::-1]) if flip else (image, masks)
-
-
 def mold_image(images: Array, config: Config) -> NDArray[np.float32]:
     """Subtract the mean pixel."""
-    return np.asarray(images, np.float32) - np.asarray(config.MEAN_PIXEL, np.float32)
+    return np.asarray(images, np.float32) - mean_pixel(config)
 
 
 def unmold_image(normalized_images: Array, config: Config) -> NDArray[np.uint8]:
     """Add the mean pixel again."""
-    return (normalized_images + np.asarray(config.MEAN_PIXEL)).astype(np.uint8)
+    return (normalized_images + mean_pixel(config)).astype(np.uint8)
 
 
 def pixel_anchors(config: Config, image_shape: Sequence[int]) -> NDArray[np.float64]:
@@ -100,6 +83,7 @@ def load_image_gt(
     dataset: Dataset,
     config: Config,
     image_id: int,
+    augment: bool = False,
     augmentation: Augmentation | None = None,
     use_mini_mask: bool = False,
     rng: np.random.Generator | None = None,
@@ -110,34 +94,38 @@ def load_image_gt(
         dataset: Prepared.
         config: Its resize mode and sizes.
         image_id: Number of the image.
-        augmentation: A function `(image, masks) -> (image, masks)` that keeps their sizes.
+        augment: Mirror the image with a probability of one half; older than `augmentation`.
+        augmentation: A function `(image, masks) -> (image, masks)` that keeps their sizes, or an
+            augmenter of imgaug.
         use_mini_mask: Crop the masks to their boxes and shrink them.
-        rng: Where the crop of the mode "crop" is.
+        rng: Where the crop of the mode "crop" is, and whether `augment` mirrors.
 
     Returns:
         The image and its objects; those that the augmentation or the crop removed are left out.
 
     Raises:
         DataError: The data set's masks do not fit its image or its class numbers.
+        ImageError: The image cannot be used with these settings.
     """
-    image, (masks, class_ids) = dataset.load_image(image_id), dataset.load_mask(image_id)
-    masks, class_ids = _checked(dataset, image_id, image, masks, class_ids)
-    original_shape = image.shape
-    image, window, scale, padding, crop = resize_image(
-        image, config.IMAGE_MIN_DIM, config.IMAGE_MAX_DIM, config.IMAGE_MIN_SCALE,
-        config.IMAGE_RESIZE_MODE, rng,
-    )  # fmt: skip
+    name = _name(dataset, image_id)
+    shape, image, window, scale, padding, crop = prepare_image(
+        dataset.load_image(image_id), config, config.IMAGE_RESIZE_MODE, name, rng
+    )
+    masks, class_ids = _checked(dataset, name, shape, *dataset.load_mask(image_id))
     masks = resize_mask(masks, scale, padding, crop)
+    if augment:
+        flip = RandomFlip(seed=int((rng or np.random.default_rng()).integers(2**32)))
+        image, masks = augmented(flip, image, masks)
     if augmentation is not None:
-        image, masks = _augmented(augmentation, image, masks)
+        image, masks = augmented(augmentation, image, masks)
     present = masks.any(axis=(0, 1))
     masks, class_ids = masks[:, :, present], class_ids[present]
     boxes = extract_bboxes(masks)
     active = np.zeros(dataset.num_classes, np.int32)
-    active[dataset.source_class_ids[dataset.image_info[image_id]["source"]]] = 1
+    active[_known_classes(dataset, image_id)] = 1
     if use_mini_mask:
         masks = minimize_mask(boxes, masks, config.MINI_MASK_SHAPE)
-    meta = compose_image_meta(image_id, original_shape, image.shape, window, scale, active)
+    meta = compose_image_meta(image_id, shape, image.shape, window, scale, active)
     return GroundTruth(image, meta, class_ids, boxes, masks)
 
 
@@ -152,7 +140,8 @@ class BatchLoader(keras.utils.PyDataset):
         config: Its batch size and everything about targets.
         steps: Batches an epoch.
         shuffle: Draw a new order for each pass over the images.
-        augmentation: As for `load_image_gt`.
+        augment: As for `load_image_gt`.
+        augmentation: The same.
         no_augmentation_sources: Sources whose images stay as they are.
         seed: Seed of the order and of the targets.
         first_epoch: Epoch to continue with.
@@ -168,6 +157,7 @@ class BatchLoader(keras.utils.PyDataset):
         steps: int,
         *,
         shuffle: bool = True,
+        augment: bool = False,
         augmentation: Augmentation | None = None,
         no_augmentation_sources: Collection[str] = (),
         seed: int = 0,
@@ -175,9 +165,10 @@ class BatchLoader(keras.utils.PyDataset):
     ) -> None:
         super().__init__(workers=1, use_multiprocessing=False)
         _check_dataset(dataset, config)
-        _check_augmentation(augmentation)
+        check_augmentation(augmentation)
         self._dataset, self._config, self._steps = dataset, config, steps
-        self._shuffle, self._augmentation, self._seed = shuffle, augmentation, seed
+        self._shuffle, self._seed = shuffle, seed
+        self._augment, self._augmentation = augment, augmentation
         self._plain = frozenset(no_augmentation_sources)
         self._epoch, self._failures = first_epoch, 0
         # Where images keep their own sizes, the anchors follow from the image.
@@ -193,7 +184,7 @@ class BatchLoader(keras.utils.PyDataset):
         """Return the inputs of one batch by name."""
         size = self._config.BATCH_SIZE
         start = (self._epoch * self._steps + index) * size
-        items = [self._item(start + i) for i in range(size)]
+        items = [self.item(start + i) for i in range(size)]
         shapes = {item["input_image"].shape for item in items}
         if len(shapes) > 1:
             raise DataError(
@@ -207,8 +198,8 @@ class BatchLoader(keras.utils.PyDataset):
         """Go on to the next batches."""
         self._epoch += 1
 
-    def _item(self, position: int) -> dict[str, Array]:
-        """Return the image at a place of the endless sequence, or another if it is of no use."""
+    def item(self, position: int) -> dict[str, Array]:
+        """Return the inputs of one image of the endless sequence, or of another if it is no use."""
         rng = np.random.default_rng([self._seed, position])
         ids = self._dataset.image_ids
         number = position % len(ids)
@@ -225,10 +216,11 @@ class BatchLoader(keras.utils.PyDataset):
 
     def _load(self, image_id: int, rng: np.random.Generator) -> dict[str, Array] | None:
         info = self._dataset.image_info[image_id]
-        augmentation = None if info["source"] in self._plain else self._augmentation
+        plain = info["source"] in self._plain
         try:
             truth = load_image_gt(
-                self._dataset, self._config, image_id, augmentation,
+                self._dataset, self._config, image_id,
+                self._augment and not plain, None if plain else self._augmentation,
                 self._config.USE_MINI_MASK, rng,
             )  # fmt: skip
         except (OSError, ValueError) as error:
@@ -276,43 +268,92 @@ def data_generator(
     dataset: Dataset,
     config: Config,
     shuffle: bool = True,
+    augment: bool = False,
     augmentation: Augmentation | None = None,
-    batch_size: int | None = None,
-    no_augmentation_sources: Collection[str] = (),
+    random_rois: int = 0,
+    batch_size: int = 1,
+    detection_targets: bool = False,
+    no_augmentation_sources: Collection[str] | None = None,
 ) -> Iterator[tuple[list[Array], list[Array]]]:
-    """Yield batches without end, as a list of inputs in matterport's order and an empty list.
+    """Yield batches without end, as matterport's programs look at them.
 
-    `MaskRCNN.train` uses `BatchLoader` itself; this is for programs that look at batches.
+    `MaskRCNN.train` uses `BatchLoader` itself.
+
+    Args:
+        dataset: Prepared.
+        config: Everything about targets.
+        shuffle: Draw a new order for each pass over the images.
+        augment: Mirror half of the images; older than `augmentation`.
+        augmentation: As for `load_image_gt`.
+        random_rois: Add so many proposals in pixels, near the objects and elsewhere.
+        batch_size: Images a batch.
+        detection_targets: With `random_rois`, what the heads should answer for them.
+        no_augmentation_sources: Sources whose images stay as they are.
+
+    Yields:
+        Inputs: images, vectors, RPN matches (N, A, 1), RPN corrections, class numbers, boxes,
+        masks; then the proposals (N, random_rois, 4), and those that were chosen of them
+        (N, TRAIN_ROIS_PER_IMAGE, 4). Outputs: class numbers, corrections and masks of the chosen, a
+        class each, as `build_detection_targets` returns them; else nothing.
+
+    Raises:
+        ValueError: `detection_targets` without `random_rois`.
     """
-    if batch_size is not None and batch_size != config.BATCH_SIZE:
-        raise ValueError(
-            f"the batch size is IMAGES_PER_GPU * GPU_COUNT = {config.BATCH_SIZE}. "
-            f"Received: batch_size={batch_size}"
-        )
+    if detection_targets and not random_rois:
+        raise ValueError("detection_targets needs random_rois. Received: random_rois=0")
     loader = BatchLoader(
-        dataset, config, steps=2**40, shuffle=shuffle, augmentation=augmentation,
+        dataset, config, steps=1, shuffle=shuffle, augment=augment, augmentation=augmentation,
         no_augmentation_sources=no_augmentation_sources or (),
     )  # fmt: skip
-    index = 0
-    while True:
-        (inputs,) = loader[index]
-        yield [inputs[name] for name in INPUT_NAMES], []
-        index += 1
+    for start in itertools.count(0, batch_size):
+        items = [loader.item(start + i) for i in range(batch_size)]
+        inputs = [[item[name] for item in items] for name in INPUT_NAMES]
+        outputs: list[list[Array]] = []
+        if random_rois:
+            rng = np.random.default_rng(start)
+            shape = items[0]["input_image"].shape
+            truth = list(zip(*inputs[4:], strict=True))
+            rois = [generate_random_rois(shape, random_rois, *t[:2], rng) for t in truth]
+            inputs.append(rois)
+            if detection_targets:
+                answers = [
+                    build_detection_targets(r, *t, config, rng)
+                    for r, t in zip(rois, truth, strict=True)
+                ]
+                chosen, classes, *others = (list(part) for part in zip(*answers, strict=True))
+                inputs.append(chosen)
+                outputs = [[c[:, None] for c in classes], *others]
+        yield [np.stack(part) for part in inputs], [np.stack(part) for part in outputs]
+
+
+def _name(dataset: Dataset, image_id: int) -> str:
+    return f"image {image_id} ({dataset.image_info[image_id]['path']})"
+
+
+def _known_classes(dataset: Dataset, image_id: int) -> list[int]:
+    """Return the classes that an image's source knows."""
+    source = dataset.image_info[image_id]["source"]
+    if source not in dataset.source_class_ids:
+        known = [name for name in dataset.source_class_ids if name]
+        raise DataError(
+            f"{_name(dataset, image_id)}: add_image was given a source that add_class was not. "
+            f"Expected: one of {known}. Received: {source!r}"
+        )
+    return dataset.source_class_ids[source]
 
 
 def _checked(
-    dataset: Dataset, image_id: int, image: Array, masks: Any, class_ids: Any
+    dataset: Dataset, name: str, shape: Sequence[int], masks: Any, class_ids: Any
 ) -> tuple[NDArray[np.bool_], NDArray[np.int32]]:
     """Turn what users return from `load_mask` into bool masks and int32 numbers, or complain."""
-    name = f"image {image_id} ({dataset.image_info[image_id]['path']})"
     masks, class_ids = np.asarray(masks), np.asarray(class_ids)
-    if masks.ndim != 3 or masks.shape[:2] != image.shape[:2]:
+    if masks.ndim != 3 or masks.shape[:2] != tuple(shape[:2]):
         # An empty answer may have any shape.
         if masks.size == 0 and class_ids.size == 0:
-            return np.zeros((*image.shape[:2], 0), bool), np.zeros(0, np.int32)
+            return np.zeros((*shape[:2], 0), bool), np.zeros(0, np.int32)
         raise DataError(
             f"{name}: load_mask must return masks (H, W, n) of the image's size. "
-            f"Received: image {image.shape}, masks {masks.shape}"
+            f"Received: image {tuple(shape)}, masks {masks.shape}"
         )
     if class_ids.shape != (masks.shape[-1],):
         raise DataError(
@@ -327,29 +368,8 @@ def _checked(
     return masks.astype(bool), class_ids.astype(np.int32)
 
 
-def _augmented(augmentation: Augmentation, image: Array, masks: Array) -> tuple[Array, Array]:
-    new_image, new_masks = augmentation(image, masks)
-    if new_image.shape != image.shape or new_masks.shape != masks.shape:
-        raise DataError(
-            "the augmentation must not change sizes. "
-            f"Received: image {image.shape} -> {new_image.shape}, "
-            f"masks {masks.shape} -> {new_masks.shape}"
-        )
-    return np.ascontiguousarray(new_image), np.ascontiguousarray(new_masks).astype(bool)
-
-
-def _check_augmentation(augmentation: Any) -> None:
-    if hasattr(augmentation, "to_deterministic") or not (
-        augmentation is None or callable(augmentation)
-    ):
-        raise TypeError(
-            "augmentation must be a function (image, masks) -> (image, masks); imgaug's augmenters "
-            "are not, and imgaug runs on no current NumPy. "
-            f"Received: augmentation={type(augmentation).__name__}"
-        )
-
-
 def _check_dataset(dataset: Dataset, config: Config) -> None:
+    dataset.check_prepared()
     if not len(dataset.image_ids):
         raise DataError(f"{type(dataset).__name__}: the data set has no images")
     if dataset.num_classes != config.NUM_CLASSES:
@@ -357,3 +377,5 @@ def _check_dataset(dataset: Dataset, config: Config) -> None:
             f"{type(dataset).__name__}: the data set has {dataset.num_classes} classes with the "
             f"background ({dataset.class_names}), NUM_CLASSES is {config.NUM_CLASSES}"
         )
+    for image_id in dataset.image_ids:
+        _known_classes(dataset, int(image_id))

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from unmask.errors import DataError
 from unmask.image import load_image
@@ -16,6 +17,9 @@ class Dataset:
 
     Call `add_class` and `add_image`, then `prepare` once. Class 0 is the background. A *source* is
     the name of a collection, such as "coco", so that several can be trained on together.
+
+    Args:
+        class_map: Not used, as with matterport's.
 
     Attributes:
         image_info: A dictionary an image with `id`, `source`, `path` and what else was given.
@@ -30,7 +34,7 @@ class Dataset:
         (['BG', 'square'], 1, 'red')
     """
 
-    def __init__(self) -> None:
+    def __init__(self, class_map: Any = None) -> None:
         self.image_info: list[dict[str, Any]] = []
         self.class_info: list[dict[str, Any]] = [{"source": "", "id": 0, "name": "BG"}]
         self.source_class_ids: dict[str, list[int]] = {}
@@ -57,13 +61,16 @@ class Dataset:
         """Return a link or a description for humans; empty unless overridden."""
         return ""
 
-    def prepare(self) -> None:
-        """Number the classes and images; call it after the last one is added."""
+    def prepare(self, class_map: Any = None) -> None:
+        """Number the classes and images; call it after the last one is added.
+
+        Args:
+            class_map: Not used, as with matterport's.
+        """
         self.num_classes = len(self.class_info)
         self.class_ids = np.arange(self.num_classes)
         self.class_names = [str(info["name"]).split(",")[0] for info in self.class_info]
         self.num_images = len(self.image_info)
-        self._image_ids = np.arange(self.num_images)
         self.class_from_source_map = {
             f"{info['source']}.{info['id']}": i for i, info in enumerate(self.class_info)
         }
@@ -81,13 +88,8 @@ class Dataset:
 
     @property
     def image_ids(self) -> NDArray[np.int64]:
-        """Numbers of the images.
-
-        Raises:
-            DataError: `prepare` has not been called since the last class or image was added.
-        """
-        self.check_prepared()
-        return self._image_ids
+        """Numbers of the images that were added so far."""
+        return np.arange(len(self.image_info))
 
     def check_prepared(self) -> None:
         """Raise a `DataError` unless `prepare` was called after everything was added."""
@@ -120,7 +122,13 @@ class Dataset:
         Raises:
             ImageError: The file cannot be used.
         """
-        return load_image(self.image_info[image_id]["path"])
+        path = self.image_info[image_id]["path"]
+        try:
+            with Image.open(path) as picture:
+                opaque = picture.convert("RGB") if picture.has_transparency_data else None
+        except Exception:  # whatever is wrong with the file, the next line says it
+            opaque = None
+        return load_image(path if opaque is None else opaque)
 
     def load_mask(self, image_id: int) -> tuple[NDArray[Any], NDArray[Any]]:
         """Return the masks (H, W, n) bool and the class numbers (n,) int32; override it.

@@ -42,19 +42,10 @@ class DetectionLayer(layers.Layer):
     def call(self, inputs: Sequence[Tensor]) -> Tensor:
         """Choose the detections."""
         rois, probabilities, deltas, meta = inputs
-        classes = ops.cast(ops.argmax(probabilities, axis=-1), "int32")
-        scores = ops.max(probabilities, axis=-1)
-        chosen = ops.take_along_axis(deltas, classes[:, :, None, None], axis=2)[:, :, 0]
-        boxes = decode_boxes(rois, chosen * ops.convert_to_tensor(self.std_dev, "float32"))
-        boxes = clip_boxes(boxes, _normalised_window(meta)[:, None])
-
-        keep = ops.logical_and(classes > 0, scores >= (self.confidence or 0.0))
-        alive = ops.where(keep, scores, -1.0)
-        kept, real = suppress(boxes, alive, classes, self.threshold, self.count)
-        rows = ops.concatenate(
-            [boxes, ops.cast(classes, "float32")[..., None], scores[..., None]], axis=-1
-        )
-        return ops.where(real[..., None], gather_rows(rows, kept), 0.0)
+        return refine_detections(
+            rois, probabilities, deltas, _normalised_window(meta),
+            self.count, self.confidence, self.threshold, self.std_dev,
+        )  # fmt: skip
 
     def compute_output_shape(self, input_shape: Sequence[tuple[Any, ...]]) -> tuple[Any, ...]:
         """Return (N, count, 6)."""
@@ -69,6 +60,32 @@ class DetectionLayer(layers.Layer):
         config = {**super().get_config(), **arguments}
         config.pop("dtype")
         return config
+
+
+def refine_detections(
+    rois: Tensor,
+    probabilities: Tensor,
+    deltas: Tensor,
+    window: Tensor,
+    count: int,
+    confidence: float | None,
+    threshold: float,
+    std_dev: Sequence[float],
+) -> Tensor:
+    """Do what `DetectionLayer` says, with normalised windows (N, 4)."""
+    classes = ops.cast(ops.argmax(probabilities, axis=-1), "int32")
+    scores = ops.max(probabilities, axis=-1)
+    chosen = ops.take_along_axis(deltas, classes[:, :, None, None], axis=2)[:, :, 0]
+    boxes = decode_boxes(rois, chosen * ops.convert_to_tensor(std_dev, "float32"))
+    boxes = clip_boxes(boxes, window[:, None])
+
+    keep = ops.logical_and(classes > 0, scores >= (confidence or 0.0))
+    alive = ops.where(keep, scores, -1.0)
+    kept, real = suppress(boxes, alive, classes, threshold, count)
+    rows = ops.concatenate(
+        [boxes, ops.cast(classes, "float32")[..., None], scores[..., None]], axis=-1
+    )
+    return ops.where(real[..., None], gather_rows(rows, kept), 0.0)
 
 
 def _normalised_window(meta: Tensor) -> Tensor:

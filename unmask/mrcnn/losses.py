@@ -64,7 +64,7 @@ def rpn_bbox_loss(targets: Tensor, match: Tensor, deltas: Tensor) -> Tensor:
     rank = ops.cumsum(ops.cast(positive, "int32"), axis=1) - 1
     rank = ops.clip(rank, 0, targets.shape[1] - 1)
     own = ops.take_along_axis(ops.cast(targets, "float32"), rank[..., None], axis=1)
-    return _mean(ops.mean(_smooth_l1(own - deltas), axis=-1), positive)
+    return _mean(ops.mean(smooth_l1_loss(own, deltas), axis=-1), positive)
 
 
 def class_loss(truth: Tensor, logits: Tensor, active: Tensor) -> Tensor:
@@ -89,7 +89,7 @@ def bbox_loss(targets: Tensor, truth: Tensor, deltas: Tensor) -> Tensor:
         deltas: (N, R, C, 4).
     """
     own = ops.take_along_axis(deltas, truth[:, :, None, None], axis=2)[:, :, 0]
-    return _mean(ops.mean(_smooth_l1(targets - own), axis=-1), truth > 0)
+    return _mean(ops.mean(smooth_l1_loss(targets, own), axis=-1), truth > 0)
 
 
 def mask_loss(targets: Tensor, truth: Tensor, masks: Tensor) -> Tensor:
@@ -122,7 +122,9 @@ def _cross_entropy(truth: Tensor, logits: Tensor) -> Tensor:
     return ops.logsumexp(logits, axis=-1) - own
 
 
-def _smooth_l1(difference: Tensor) -> Tensor:
+def smooth_l1_loss(y_true: Tensor, y_pred: Tensor) -> Tensor:
+    """Half the square of a difference below 1, and its size less a half above."""
+    difference = y_true - y_pred
     size = ops.abs(difference)
     return ops.where(size < 1.0, 0.5 * size * size, size - 0.5)
 

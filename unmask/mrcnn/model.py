@@ -6,7 +6,7 @@ import datetime
 import logging
 import os
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +14,20 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from unmask.mrcnn.backbone import compute_backbone_shapes
+from unmask.errors import ImageError
+from unmask.mrcnn.augmentation import Augmentation, RandomFlip
+from unmask.mrcnn.backbone import compute_backbone_shapes, conv_block, identity_block, resnet_graph
 from unmask.mrcnn.boxes import denorm_boxes, norm_boxes
 from unmask.mrcnn.callbacks import SaveCheckpoint, StopOnNaN
+from unmask.mrcnn.checkpoints import (
+    checkpoint_pattern,
+    last_checkpoint,
+    read_checkpoint_path,
+    run_folder,
+)
 from unmask.mrcnn.config import Config, check_config
 from unmask.mrcnn.data import (
-    Augmentation,
     BatchLoader,
-    RandomFlip,
     data_generator,
     load_image_gt,
     mold_image,
@@ -29,27 +35,87 @@ from unmask.mrcnn.data import (
     unmold_image,
 )
 from unmask.mrcnn.dataset import Dataset
+from unmask.mrcnn.detection import DetectionLayer
+from unmask.mrcnn.graph import (
+    apply_box_deltas_graph,
+    batch_pack_graph,
+    build_fpn_mask_graph,
+    build_rpn_model,
+    clip_boxes_graph,
+    denorm_boxes_graph,
+    detection_targets_graph,
+    fpn_classifier_graph,
+    log2_graph,
+    mrcnn_bbox_loss_graph,
+    mrcnn_class_loss_graph,
+    mrcnn_mask_loss_graph,
+    norm_boxes_graph,
+    overlaps_graph,
+    parse_image_meta_graph,
+    refine_detections_graph,
+    rpn_bbox_loss_graph,
+    rpn_class_loss_graph,
+    rpn_graph,
+    trim_zeros_graph,
+)
 from unmask.mrcnn.h5 import load_h5, save_h5
+from unmask.mrcnn.images import prepare_image
+from unmask.mrcnn.inspection import evaluate, find_ancestor
+from unmask.mrcnn.losses import smooth_l1_loss
 from unmask.mrcnn.meta import compose_image_meta, parse_image_meta
 from unmask.mrcnn.network import InferenceNetworks, TrainingNetwork, build_inference
 from unmask.mrcnn.normalisation import BatchNorm
-from unmask.mrcnn.resizing import resize_image, unmold_mask
+from unmask.mrcnn.proposals import build_detection_targets, generate_random_rois
+from unmask.mrcnn.resizing import Window, unmold_mask
+from unmask.mrcnn.roi import PyramidROIAlign
+from unmask.mrcnn.rpn import ProposalLayer
+from unmask.mrcnn.targets import DetectionTargets as DetectionTargetLayer
 from unmask.mrcnn.targets import build_rpn_targets
 from unmask.weights import LoadReport
 
 __all__ = [
     "BatchLoader",
     "BatchNorm",
+    "DetectionLayer",
+    "DetectionTargetLayer",
     "MaskRCNN",
+    "ProposalLayer",
+    "PyramidROIAlign",
     "RandomFlip",
+    "apply_box_deltas_graph",
+    "batch_pack_graph",
+    "build_detection_targets",
+    "build_fpn_mask_graph",
+    "build_rpn_model",
     "build_rpn_targets",
+    "clip_boxes_graph",
     "compose_image_meta",
     "compute_backbone_shapes",
+    "conv_block",
     "data_generator",
+    "denorm_boxes_graph",
+    "detection_targets_graph",
+    "fpn_classifier_graph",
+    "generate_random_rois",
+    "identity_block",
     "load_image_gt",
     "log",
+    "log2_graph",
     "mold_image",
+    "mrcnn_bbox_loss_graph",
+    "mrcnn_class_loss_graph",
+    "mrcnn_mask_loss_graph",
+    "norm_boxes_graph",
+    "overlaps_graph",
     "parse_image_meta",
+    "parse_image_meta_graph",
+    "refine_detections_graph",
+    "resnet_graph",
+    "rpn_bbox_loss_graph",
+    "rpn_class_loss_graph",
+    "rpn_graph",
+    "smooth_l1_loss",
+    "trim_zeros_graph",
     "unmold_image",
 ]
 
@@ -65,10 +131,6 @@ LAYERS = {
     "all": ".*",
 }
 """The keywords of `train(layers=...)` as expressions for names of layers."""
-
-_CHECKPOINT = re.compile(
-    r".*[/\\][\w-]+(\d{4})(\d{2})(\d{2})T(\d{2})(\d{2})[/\\]mask_rcnn_[\w-]+?(\d{4})\.h5"
-)
 
 _IMAGENET = {
     "resnet50": (
@@ -128,11 +190,14 @@ class MaskRCNN:
         self._seed = seed
         self._networks: InferenceNetworks | None = None
         self.set_log_dir()
+        self.keras_model: keras.Model = self.build(mode, config)
+
+    def build(self, mode: str, config: Config) -> keras.Model:
+        """Return a new network for a mode; called once, when the model is made."""
         if mode == "training":
-            self.keras_model: keras.Model = TrainingNetwork(config, seed)
-        else:
-            self._networks = build_inference(config)
-            self.keras_model = self._networks.whole
+            return TrainingNetwork(config, self._seed)
+        self._networks = build_inference(config)
+        return self._networks.whole
 
     # === Weights ===
 
@@ -182,44 +247,64 @@ class MaskRCNN:
         return str(keras.utils.get_file(name, url, cache_subdir="models", file_hash=md5))
 
     def find_last(self) -> str:
-        """Return the path of the last checkpoint of this configuration.
+        """Return the path of the last checkpoint of this configuration, and of no other.
+
+        Returns:
+            The highest epoch of the newest run; runs that left no checkpoint are looked past.
 
         Raises:
             FileNotFoundError: There is none.
         """
-        name = str(self.config.NAME).lower()
-        folder = Path(self.model_dir)
-        found = [
-            sorted(run.glob("mask_rcnn*.h5"))
-            for run in sorted(folder.glob(f"{name}*"))
-            if run.is_dir()
-        ]
-        if not found or not found[-1]:
-            raise FileNotFoundError(f"no checkpoint of {name!r} under {folder}")
-        return str(found[-1][-1])
+        return str(last_checkpoint(self.model_dir, self._name))
 
     def set_log_dir(self, model_path: str | os.PathLike[str] | None = None) -> None:
         """Choose the folder for logs: that of a checkpoint, or a new one named after the time."""
-        self.epoch = 0
-        now = datetime.datetime.now()
-        match = _CHECKPOINT.match(str(Path(model_path).absolute())) if model_path else None
-        if match:
-            year, month, day, hour, minute, epoch = (int(group) for group in match.groups())
-            now = datetime.datetime(year, month, day, hour, minute)
-            self.epoch = epoch
-        name = str(self.config.NAME).lower()
-        self.log_dir = str(Path(self.model_dir) / f"{name}{now:%Y%m%dT%H%M}")
-        self.checkpoint_path = str(Path(self.log_dir) / f"mask_rcnn_{name}_{{epoch:04d}}.h5")
+        known = read_checkpoint_path(model_path) if model_path else None
+        _, time, self.epoch = known or ("", datetime.datetime.now(), 0)
+        folder = run_folder(self.model_dir, self._name, time)
+        self.log_dir = str(folder)
+        self.checkpoint_path = checkpoint_pattern(folder, self._name)
+
+    @property
+    def _name(self) -> str:
+        return str(self.config.NAME).lower()
 
     # === Training ===
 
-    def set_trainable(self, layer_regex: str) -> list[str]:
+    def set_trainable(
+        self,
+        layer_regex: str,
+        keras_model: keras.Model | None = None,
+        indent: int = 0,
+        verbose: int = 0,
+    ) -> list[str]:
         """Train the layers whose whole name matches, and only those.
+
+        Args:
+            layer_regex: An expression for names of layers.
+            keras_model: The network; by default this one's.
+            indent: Not used; kept for programs that pass it.
+            verbose: 1 to log the names.
 
         Returns:
             Their names.
         """
-        return _set_trainable(self.keras_model, re.compile(layer_regex))
+        model = self.keras_model if keras_model is None else keras_model
+        chosen = _set_trainable(model, re.compile(layer_regex))
+        if verbose:
+            _logger.info("layers that are trained: %s", ", ".join(chosen))
+        return chosen
+
+    def find_trainable_layer(self, layer: keras.layers.Layer) -> keras.layers.Layer:
+        """Return the layer that another one wraps, or itself."""
+        while isinstance(layer, keras.layers.Wrapper):
+            layer = layer.layer
+        return layer
+
+    def get_trainable_layers(self) -> list[keras.layers.Layer]:
+        """Return the layers that have weights; those of the RPN are together in one network."""
+        found = (self.find_trainable_layer(layer) for layer in self.keras_model.layers)
+        return [layer for layer in found if layer.weights]
 
     def compile(self, learning_rate: float, momentum: float) -> None:
         """Set the optimiser: SGD with the gradient of each weight clipped."""
@@ -304,7 +389,8 @@ class MaskRCNN:
         """Detect objects.
 
         Args:
-            images: Any number of (H, W, 3) uint8 RGB images of any size.
+            images: Any number of (H, W, 3) RGB images of any size, values from 0 to 255; alpha is
+                dropped and grey is repeated.
             verbose: 1 to log what goes in.
 
         Returns:
@@ -312,17 +398,19 @@ class MaskRCNN:
             and `masks` (H, W, n) bool; best first.
 
         Raises:
-            ValueError: The model is one for training, or an image has another shape.
+            ValueError: The model is one for training.
+            ImageError: An image has other channels, another range of values (0 to 1, 16 bits), NaN,
+                or a size that the settings do not allow.
         """
         self._require("inference")
         results: list[dict[str, Array]] = []
-        for image in images:
+        for molded, meta, window in self._molded(images):
             # One at a time: images of different sizes do not fit into one batch, and on a CPU a
             # batch is no faster.
-            molded, metas, windows = self.mold_inputs([image])
+            shape = meta[1:4].astype(int).tolist()
             if verbose:
-                _logger.info("image %s, network input %s", image.shape, molded.shape)
-            results += self._detect(molded, metas, [image.shape], windows)
+                _logger.info("image %s, network input %s", shape, molded.shape)
+            results += self._detect(molded[None], meta[None], [shape], [window])
         return results
 
     def detect_molded(
@@ -350,31 +438,31 @@ class MaskRCNN:
             Images (N, H, W, 3), vectors (N, 12 + classes) and windows (N, 4) in pixels.
 
         Raises:
-            ValueError: An image has another shape, or their sizes do not go into one batch.
+            ValueError: Their sizes do not go into one batch.
+            ImageError: As for `detect`.
         """
-        molded, metas, windows = [], [], []
-        config = self.config
-        for i, image in enumerate(images):
-            if image.ndim != 3 or image.shape[-1] != config.IMAGE_CHANNEL_COUNT:
-                raise ValueError(
-                    f"images must be (H, W, {config.IMAGE_CHANNEL_COUNT}). "
-                    f"Received: images[{i}] of shape {image.shape}"
-                )
-            # Cropping at random is for training.
-            mode = "square" if config.IMAGE_RESIZE_MODE == "crop" else config.IMAGE_RESIZE_MODE
-            resized, window, scale, _, _ = resize_image(
-                image, config.IMAGE_MIN_DIM, config.IMAGE_MAX_DIM, config.IMAGE_MIN_SCALE, mode
-            )
-            molded.append(mold_image(resized, config))
-            windows.append(window)
-            known = np.zeros(config.NUM_CLASSES, np.int32)
-            metas.append(compose_image_meta(0, image.shape, resized.shape, window, scale, known))
+        molded, metas, windows = zip(*self._molded(images), strict=True)
         shapes = {image.shape for image in molded}
         if len(shapes) > 1:
             raise ValueError(
                 f"images of one batch must end at one size. Received: {sorted(shapes)}"
             )
         return np.stack(molded), np.stack(metas), np.array(windows)
+
+    def _molded(self, images: Sequence[Array]) -> Iterator[tuple[Array, Array, Window]]:
+        """Yield what the network takes of each image: itself, its vector and its window."""
+        if isinstance(images, np.ndarray) and images.ndim != 4:
+            raise ImageError(
+                f"images must be a list of images. Received: one array of shape {images.shape}"
+            )
+        config = self.config
+        # Cropping at random is for training.
+        mode = "square" if config.IMAGE_RESIZE_MODE == "crop" else config.IMAGE_RESIZE_MODE
+        known = np.zeros(config.NUM_CLASSES, np.int32)
+        for i, image in enumerate(images):
+            shape, resized, window, scale, *_ = prepare_image(image, config, mode, f"images[{i}]")
+            meta = compose_image_meta(0, shape, resized.shape, window, scale, known)
+            yield mold_image(resized, config), meta, window
 
     def unmold_detections(
         self,
@@ -421,10 +509,20 @@ class MaskRCNN:
         self.anchors, normalised = self._anchor_cache[key]
         return normalised
 
+    def ancestor(self, tensor: Any, name: str, checked: Any = None) -> Any:
+        """Return the tensor of a name among those that another is computed from, or None.
+
+        Args:
+            tensor: A tensor of `keras_model`, such as a layer's output.
+            name: Name of a layer or of its output. What happens inside a layer has no names.
+            checked: Not used; kept for programs that pass it.
+        """
+        return find_ancestor(tensor, name)
+
     def run_graph(
         self,
         images: Sequence[Array],
-        outputs: Sequence[tuple[str, Any]],
+        outputs: Iterable[tuple[str, Any]],
         image_metas: Array | None = None,
     ) -> dict[str, Array]:
         """Return values inside the network, to look at.
@@ -434,20 +532,19 @@ class MaskRCNN:
             outputs: Pairs of a name and a tensor of `keras_model` or the name of a layer.
             image_metas: Vectors to use instead of those that the images give; the images are
                 molded already then.
+
+        Returns:
+            Arrays by name, the batch first; what the heads compute of R boxes is (N, R, ...).
+
+        Raises:
+            ValueError: An output is no tensor of the network.
         """
         self._require("inference")
         if image_metas is None:
             molded, image_metas, _ = self.mold_inputs(images)
         else:
             molded = np.asarray(images)
-        tensors = [
-            self.keras_model.get_layer(what).output if isinstance(what, str) else what
-            for _, what in outputs
-        ]
-        probe = keras.Model(self.keras_model.inputs, tensors)
-        probe.jit_compile = self.keras_model.jit_compile
-        values = probe.predict_on_batch(self._inputs(molded, image_metas))
-        return {name: np.asarray(v) for (name, _), v in zip(outputs, values, strict=True)}
+        return evaluate(self.keras_model, self._inputs(molded, image_metas), outputs)
 
     def _detect(
         self, molded: Array, metas: Array, shapes: Sequence[Sequence[int]], windows: Any

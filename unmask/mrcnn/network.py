@@ -100,7 +100,7 @@ class TrainingNetwork(keras.Model):
 
 def _training_graph(config: Config, seed: int) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     image, meta = _image_inputs(config)
-    mask_shape = config.MINI_MASK_SHAPE if config.USE_MINI_MASK else config.IMAGE_SHAPE[:2]
+    mask_shape = config.MINI_MASK_SHAPE if config.USE_MINI_MASK else (None, None)
     instances = config.MAX_GT_INSTANCES
     inputs = {
         "input_image": image,
@@ -112,7 +112,7 @@ def _training_graph(config: Config, seed: int) -> tuple[dict[str, Tensor], dict[
         "input_gt_class_ids": keras.Input((instances,), dtype="int32", name="input_gt_class_ids"),
         "input_gt_boxes": keras.Input((instances, 4), dtype="int32", name="input_gt_boxes"),
         "input_gt_masks": keras.Input(
-            (*(int(side) for side in mask_shape), instances), dtype="bool", name="input_gt_masks"
+            (*mask_shape, instances), dtype="bool", name="input_gt_masks"
         ),
     }
     pyramid = build_pyramid(build_backbone(image, config)[1:], config.TOP_DOWN_PYRAMID_SIZE)

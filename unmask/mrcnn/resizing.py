@@ -16,25 +16,43 @@ Window = tuple[int, int, int, int]
 Padding = list[tuple[int, int]]
 
 
-def resize(image: NDArray[Any], output_shape: Sequence[int], order: int = 1) -> NDArray[np.float64]:
-    """Resize as matterport does: values kept, black outside the image, no smoothing.
+def resize(
+    image: NDArray[Any],
+    output_shape: Sequence[int],
+    order: int = 1,
+    mode: str = "constant",
+    cval: float = 0,
+    clip: bool = True,
+    preserve_range: bool = False,
+    anti_aliasing: bool = False,
+    anti_aliasing_sigma: float | Sequence[float] | None = None,
+) -> NDArray[np.float64]:
+    """Resize as matterport does: black outside the image, no smoothing.
 
     Args:
-        image: (H, W) or (H, W, C) of any type. Booleans become 0 and 1 first, because
-            scikit-image does not interpolate them.
+        image: (H, W) or (H, W, C). Booleans become 0 and 1 first, because scikit-image does not
+            interpolate them.
         output_shape: Height and width.
         order: 0 for the nearest pixel, 1 for bilinear.
+        mode: As for `skimage.transform.resize`, like all that follow.
+        cval: See there.
+        clip: See there.
+        preserve_range: True to keep the values; False brings integers into [0, 1].
+        anti_aliasing: See there.
+        anti_aliasing_sigma: See there.
 
     Returns:
         float64.
     """
-    values = np.asarray(image, np.float64)
-    return np.asarray(
-        transform.resize(
-            values, tuple(output_shape), order=order, mode="constant", cval=0.0, clip=True,
-            preserve_range=True, anti_aliasing=False,
-        )
+    values = np.asarray(image)
+    if preserve_range or values.dtype == bool:
+        values = values.astype(np.float64)
+    resized = transform.resize(
+        values, tuple(output_shape), order=order, mode=mode, cval=cval, clip=clip,
+        preserve_range=preserve_range, anti_aliasing=anti_aliasing,
+        anti_aliasing_sigma=anti_aliasing_sigma,
     )  # fmt: skip
+    return np.asarray(resized, np.float64)
 
 
 def resize_image(
@@ -76,15 +94,11 @@ def resize_image(
     none: Padding = [(0, 0), (0, 0), (0, 0)]
     if mode == "none":
         return image, (0, 0, height, width), 1.0, none, None
-    _check_mode(mode, min_dim, max_dim)
-    scale = max(1.0, min_dim / min(height, width)) if min_dim else 1.0
-    scale = max(scale, min_scale or 0.0)
-    if max_dim and mode == "square" and round(max(height, width) * scale) > max_dim:
-        scale = max_dim / max(height, width)
+    scale = _scale(image.shape, min_dim, max_dim, min_scale, mode)
     dtype = image.dtype
     if scale != 1:
-        height, width = round(height * scale), round(width * scale)
-        image = resize(image, (height, width)).astype(dtype)
+        height, width = _scaled(image.shape, scale)
+        image = resize(image, (height, width), preserve_range=True).astype(dtype)
     if mode == "crop":
         assert min_dim is not None  # checked above
         rng = rng or np.random.default_rng()
@@ -100,6 +114,19 @@ def resize_image(
     padding = [(top, target[0] - height - top), (left, target[1] - width - left), (0, 0)]
     window = (top, left, top + height, left + width)
     return np.pad(image, padding), window, scale, padding, None
+
+
+def resized_shape(
+    shape: Sequence[int],
+    min_dim: int | None,
+    max_dim: int | None,
+    min_scale: float | None,
+    mode: str,
+) -> tuple[int, int]:
+    """Return height and width to which `resize_image` resizes, before it pads or crops."""
+    if mode == "none":
+        return int(shape[0]), int(shape[1])
+    return _scaled(shape, _scale(shape, min_dim, max_dim, min_scale, mode))
 
 
 def resize_mask(
@@ -120,10 +147,12 @@ def resize_mask(
         (h, w, n) of the same type.
     """
     if scale != 1:
+        height, width = _scaled(mask.shape, scale)
         if mask.shape[-1]:
-            mask = ndimage.zoom(mask, zoom=[scale, scale, 1], order=0)
+            zoom = [height / mask.shape[0], width / mask.shape[1], 1]
+            mask = ndimage.zoom(mask, zoom=zoom, order=0)
         else:
-            mask = np.zeros((round(mask.shape[0] * scale), round(mask.shape[1] * scale), 0), bool)
+            mask = np.zeros((height, width, 0), bool)
     if crop is not None:
         y, x, height, width = crop
         return mask[y : y + height, x : x + width]
@@ -154,7 +183,7 @@ def minimize_mask(
             raise DataError(
                 f"Invalid bounding box with area of zero. Received: bbox[{i}]={boxes[i]}"
             )
-        small[:, :, i] = np.around(resize(piece, mini_shape)).astype(bool)
+        small[:, :, i] = np.around(resize(piece, mini_shape, preserve_range=True)).astype(bool)
     return small
 
 
@@ -174,7 +203,7 @@ def expand_mask(
     boxes = np.asarray(bbox, np.int64).reshape(-1, 4)
     full = np.zeros((image_shape[0], image_shape[1], mini_mask.shape[-1]), bool)
     for i, (y1, x1, y2, x2) in enumerate(boxes[: mini_mask.shape[-1]]):
-        piece = resize(mini_mask[:, :, i], (y2 - y1, x2 - x1))
+        piece = resize(mini_mask[:, :, i], (y2 - y1, x2 - x1), preserve_range=True)
         full[y1:y2, x1:x2, i] = np.around(piece).astype(bool)
     return full
 
@@ -194,8 +223,28 @@ def unmold_mask(
     """
     y1, x1, y2, x2 = (int(v) for v in np.asarray(bbox))
     full = np.zeros((image_shape[0], image_shape[1]), bool)
-    full[y1:y2, x1:x2] = resize(mask, (y2 - y1, x2 - x1)) >= 0.5
+    full[y1:y2, x1:x2] = resize(mask, (y2 - y1, x2 - x1), preserve_range=True) >= 0.5
     return full
+
+
+def _scale(
+    shape: Sequence[int],
+    min_dim: int | None,
+    max_dim: int | None,
+    min_scale: float | None,
+    mode: str,
+) -> float:
+    _check_mode(mode, min_dim, max_dim)
+    scale = max(1.0, min_dim / min(shape[:2])) if min_dim else 1.0
+    scale = max(scale, min_scale or 0.0)
+    if max_dim and mode == "square" and round(max(shape[:2]) * scale) > max_dim:
+        scale = max_dim / max(shape[:2])
+    return scale
+
+
+def _scaled(shape: Sequence[int], scale: float) -> tuple[int, int]:
+    # The shorter side of a strip may round to nothing.
+    return max(1, round(shape[0] * scale)), max(1, round(shape[1] * scale))
 
 
 def _check_mode(mode: str, min_dim: int | None, max_dim: int | None) -> None:

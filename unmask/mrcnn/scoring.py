@@ -25,9 +25,18 @@ def compute_overlaps_masks(masks1: Array, masks2: Array) -> NDArray[np.float64]:
 
     Returns:
         (n, m) float64, 0 where both masks are empty.
+
+    Raises:
+        ValueError: The masks have different sizes.
     """
     if masks1.shape[-1] == 0 or masks2.shape[-1] == 0:
         return np.zeros((masks1.shape[-1], masks2.shape[-1]))
+    if masks1.shape[:-1] != masks2.shape[:-1]:
+        raise ValueError(
+            "masks must have one size, be it the photo's or the input's; utils.expand_mask makes "
+            "mini masks whole. "
+            f"Received: {masks1.shape} and {masks2.shape}"
+        )
     first = np.reshape(masks1 > 0.5, (-1, masks1.shape[-1])).astype(np.float32)
     second = np.reshape(masks2 > 0.5, (-1, masks2.shape[-1])).astype(np.float32)
     common = (first.T @ second).astype(np.float64)

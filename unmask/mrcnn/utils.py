@@ -18,6 +18,7 @@ from unmask.mrcnn.boxes import (
     trim_zeros,
 )
 from unmask.mrcnn.dataset import Dataset
+from unmask.mrcnn.graph import batch_slice, box_refinement_graph
 from unmask.mrcnn.resizing import (
     expand_mask,
     minimize_mask,
@@ -38,7 +39,9 @@ __all__ = [
     "COCO_MODEL_URL",
     "Dataset",
     "apply_box_deltas",
+    "batch_slice",
     "box_refinement",
+    "box_refinement_graph",
     "compute_ap",
     "compute_ap_range",
     "compute_iou",

@@ -21,19 +21,19 @@ Array = NDArray[Any]
 Colour = tuple[float, float, float]
 
 
-def random_colors(n: int, bright: bool = True, seed: int | None = None) -> list[Colour]:
+def random_colors(N: int, bright: bool = True, seed: int | None = None) -> list[Colour]:
     """Return colours that are far apart, in a random order.
 
     Args:
-        n: How many.
+        N: How many.
         bright: Full brightness instead of 70 %.
         seed: Seed of the order.
 
     Returns:
         RGB in [0, 1].
     """
-    colours = [colorsys.hsv_to_rgb(i / max(n, 1), 1, 1.0 if bright else 0.7) for i in range(n)]
-    order = np.random.default_rng(seed).permutation(n)
+    colours = [colorsys.hsv_to_rgb(i / max(N, 1), 1, 1.0 if bright else 0.7) for i in range(N)]
+    order = np.random.default_rng(seed).permutation(N)
     return [colours[i] for i in order]
 
 
@@ -48,8 +48,16 @@ def apply_mask(image: Array, mask: Array, color: Sequence[float], alpha: float =
 
     Returns:
         The same array.
+
+    Raises:
+        ValueError: The mask has another size.
     """
     inside = np.asarray(mask) > 0
+    if inside.shape != image.shape[:2]:
+        raise ValueError(
+            "a mask must have the image's size; utils.expand_mask makes mini masks whole. "
+            f"Received: image {image.shape}, mask {inside.shape}"
+        )
     tint = 255 * np.asarray(color)
     image[inside] = (image[inside] * (1 - alpha) + alpha * tint).astype(image.dtype)
     return image
@@ -108,7 +116,7 @@ def display_instances(
         captions: Texts instead of name and score.
 
     Raises:
-        ValueError: The numbers of boxes, masks and classes differ.
+        ValueError: The numbers of boxes, masks and classes differ, or the sizes of image and masks.
     """
     count = len(boxes)
     if not count == masks.shape[-1] == len(class_ids):
@@ -221,6 +229,26 @@ def draw_rois(
             apply_mask(canvas, unmold_mask(mask[i], refined_rois[i], image.shape[:2]), color)
     ax.imshow(canvas.astype(np.uint8))
     _show(plt)
+
+
+def draw_box(image: Array, box: Sequence[int], color: Sequence[int]) -> Array:
+    """Draw a box with lines of 2 pixels, in place.
+
+    Args:
+        image: (H, W, 3) uint8.
+        box: y1, x1, y2, x2 in pixels.
+        color: RGB from 0 to 255.
+
+    Returns:
+        The same array.
+    """
+    y1, x1, y2, x2 = (max(0, int(side)) for side in box)
+    for part in (
+        np.s_[y1 : y1 + 2, x1:x2], np.s_[y2 : y2 + 2, x1:x2],
+        np.s_[y1:y2, x1 : x1 + 2], np.s_[y1:y2, x2 : x2 + 2],
+    ):  # fmt: skip
+        image[part] = color
+    return image
 
 
 def display_top_masks(
