@@ -121,6 +121,17 @@ def test_misspelt_exclude(file: Path) -> None:
         load_h5(network(), file, "mrcnn_class_logits")
 
 
+def test_weights_that_are_not_finite_are_refused_by_name(file: Path) -> None:
+    with h5py.File(file, "a") as h5:
+        h5["bn_conv1/bn_conv1/beta:0"][1] = np.nan
+    target = network(seed=1)
+    before = values(target)
+    with pytest.raises(WeightsError, match="bn_conv1/beta:0: has values that are not finite"):
+        load_h5(target, file)
+    for ours, theirs in zip(values(target), before, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
 def test_shapes_are_compared_before_anything_is_allocated(file: Path) -> None:
     with h5py.File(file, "a") as h5:
         del h5["conv1/conv1/kernel:0"]

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 
-from unmask.errors import DataError, UnmaskError, WeightsError
+from unmask.errors import DataError, ImageError, UnmaskError, WeightsError
 from unmask.mrcnn import model as modellib
 from unmask.mrcnn import utils
 from unmask.mrcnn.config import Config
@@ -58,8 +58,20 @@ def test_any_number_of_images_of_any_size(detector: MaskRCNN) -> None:
         (30, 70), (64, 64), (30, 70)
     ]  # fmt: skip
     assert detector.detect([]) == []
-    with pytest.raises(ValueError, match=r"images\[0\] of shape \(8, 8\)"):
-        detector.detect([np.zeros((8, 8), np.uint8)])
+
+
+def test_images_in_other_forms_are_detected_alike_or_refused(
+    detector: MaskRCNN, squares: Any
+) -> None:
+    image = squares.load_image(0)
+    expected = detector.detect([image])[0]["scores"]
+    alpha = np.zeros((64, 64, 1), np.uint8)
+    for same in (image.astype(np.float32), image.astype(np.uint16), np.dstack([image, alpha])):
+        np.testing.assert_array_equal(detector.detect([same])[0]["scores"], expected)
+    with pytest.raises(ImageError, match=r"images\[1\]: .*MEAN_PIXEL.*from 0.*multiply by 255"):
+        detector.detect([image, image / 255])
+    with pytest.raises(ImageError, match="must be a list"):
+        detector.detect(image)
 
 
 def test_unmolding_by_hand(detector: MaskRCNN) -> None:
@@ -97,14 +109,37 @@ def test_both_ways_to_detect_agree(detector: MaskRCNN, squares: Any) -> None:
         (1, 1023, 4),
     ]  # fmt: skip
     probe = detector.run_graph(
-        [image], [("rois", "ROI"), ("first", detector.keras_model.output[0])]
+        [image], [("rois", "ROI"), ("first", detector.keras_model.output[0]), ("m", "mrcnn_mask")]
     )
+    np.testing.assert_allclose(probe["m"], whole[3], atol=1e-5)
     np.testing.assert_allclose(probe["first"], whole[0], atol=1e-5)
     np.testing.assert_allclose(probe["rois"], whole[4], atol=1e-5)
+    # One output keeps the batch, and so does a layer that sees all boxes one after another.
+    two = [image, squares.load_image(1)]
+    assert detector.run_graph(two, [("c", "rpn_class")])["c"].shape == (2, 1023, 2)
+    folded = detector.run_graph(two, [("x", "mrcnn_class_conv1")])["x"]
+    assert folded.shape == (2, 32, 1, 1, 64)
+    with pytest.raises(ValueError, match="'inner': None"):
+        detector.run_graph(
+            [image], [("inner", detector.ancestor(detector.keras_model.output[0], "ROI/nms:0"))]
+        )
     first = detector.detect_molded(molded, metas)[0]
     second = detector.detect([image])[0]
     for name in ("rois", "scores", "masks"):
         np.testing.assert_allclose(first[name], second[name], atol=1e-5)
+
+
+def test_layers_and_tensors_are_found_by_name(detector: MaskRCNN) -> None:
+    network = detector.keras_model
+    proposals = network.get_layer("ROI").output
+    assert detector.ancestor(network.output[0], "ROI:0") is proposals
+    assert detector.ancestor(proposals, "rpn_class") is network.get_layer("rpn_class").output
+    assert detector.ancestor(proposals, "mrcnn_detection") is None
+    names = [layer.name for layer in detector.get_trainable_layers()]
+    assert {"tiny1", "fpn_p2", "rpn_model", "mrcnn_mask"} <= set(names)
+    assert "ROI" not in names
+    inner = keras.layers.Dense(2)
+    assert detector.find_trainable_layer(keras.layers.TimeDistributed(inner)) is inner
 
 
 def test_anchors_are_kept(detector: MaskRCNN) -> None:
@@ -259,12 +294,9 @@ def test_objects_that_the_augmentation_removes(squares: Any, tiny_config: type[C
     assert (len(truth.class_ids), truth.boxes.shape, truth.masks.shape[-1]) == (0, (0, 4), 0)
 
 
-def test_imgaug_is_refused_with_a_hint(squares: Any, tiny_config: type[Config]) -> None:
-    class Augmenter:
-        def to_deterministic(self) -> None: ...
-
-    with pytest.raises(TypeError, match="imgaug"):
-        modellib.BatchLoader(squares, tiny_config(), 1, augmentation=Augmenter())
+def test_what_cannot_augment_is_refused(squares: Any, tiny_config: type[Config]) -> None:
+    with pytest.raises(TypeError, match="augmentation=str"):
+        modellib.BatchLoader(squares, tiny_config(), 1, augmentation="flip")
 
 
 def test_batches_repeat_and_cover_all_images(squares: Any, tiny_config: type[Config]) -> None:
@@ -342,8 +374,17 @@ def test_data_sets_that_do_not_fit(squares: Any, tiny_config: type[Config]) -> N
         modellib.BatchLoader(empty, tiny_config(), 1)
 
 
+def test_a_source_without_a_class(make_squares: Any, tiny_config: type[Config]) -> None:
+    data = make_squares(2)
+    data.image_info[1]["source"] = "shape"
+    with pytest.raises(DataError, match=r"image 1 \(square1\).*\['shapes'\].*'shape'"):
+        modellib.load_image_gt(data, tiny_config(), 1)
+    with pytest.raises(DataError, match="image 1"):
+        modellib.BatchLoader(data, tiny_config(), 1)
+
+
 def test_generator_yields_the_published_order(squares: Any, tiny_config: type[Config]) -> None:
-    inputs, outputs = next(modellib.data_generator(squares, tiny_config()))
+    inputs, outputs = next(modellib.data_generator(squares, tiny_config(), batch_size=4))
     assert [i.shape for i in inputs] == [
         (4, 64, 64, 3), (4, 14), (4, 1023, 1), (4, 256, 4), (4, 4), (4, 4, 4), (4, 56, 56, 4)
     ]  # fmt: skip

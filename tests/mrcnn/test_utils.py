@@ -112,6 +112,26 @@ def test_resize_mode_without_its_sizes(mode: str, sizes: dict[str, int]) -> None
         utils.resize_image(np.zeros((8, 8, 3)), mode=mode, **sizes)
 
 
+def test_resizing_has_the_ranges_of_scikit_image() -> None:
+    image = np.full((4, 4, 3), 255, np.uint8)
+    assert utils.resize(image, (4, 4)).max() == 1.0
+    assert utils.resize(image, (8, 8), preserve_range=True).max() == 255.0
+    assert utils.resize(image > 0, (8, 8), order=0).max() == 1.0
+
+
+def test_a_strip_keeps_a_row_and_its_mask_too() -> None:
+    strip = np.full((1, 500, 3), 9, np.uint8)
+    image, window, scale, padding, crop = utils.resize_image(strip, max_dim=64)
+    assert window == (31, 0, 32, 64)
+    mask = utils.resize_mask(np.ones((1, 500, 2), bool), scale, padding, crop)
+    assert (image.shape, mask.shape, mask.sum()) == ((64, 64, 3), (64, 64, 2), 128)
+
+
+def test_mini_masks_and_whole_ones_do_not_meet() -> None:
+    with pytest.raises(ValueError, match=r"expand_mask.*\(64, 64, 1\) and \(56, 56, 1\)"):
+        utils.compute_overlaps_masks(np.ones((64, 64, 1)), np.ones((56, 56, 1)))
+
+
 def test_mini_masks_and_back() -> None:
     y, x = np.mgrid[:100, :120]
     mask = (((y - 50) / 30) ** 2 + ((x - 60) / 45) ** 2 <= 1)[..., None]
@@ -209,8 +229,9 @@ class TestDataset:
     def test_forgotten_prepare(self) -> None:
         data = utils.Dataset()
         data.add_image("a", 1, "x.png")
+        assert data.image_ids.tolist() == [0]
         with pytest.raises(DataError, match="prepare"):
-            _ = data.image_ids
+            data.check_prepared()
 
     def test_grey_and_transparent_images_become_rgb(self, tmp_path: Path) -> None:
         data = utils.Dataset()

@@ -99,3 +99,21 @@ def test_weight_table(capsys: pytest.CaptureFixture[str], detector: object) -> N
     visualize.display_weight_stats(detector)  # type: ignore[arg-type]
     printed = capsys.readouterr().out
     assert "WEIGHT NAME" in printed or "HTML" in printed
+
+
+def test_a_box_is_drawn_in_place() -> None:
+    image = np.zeros((10, 12, 3), np.uint8)
+    assert visualize.draw_box(image, (2, 3, 7, 9), (255, 0, 0)) is image
+    drawn = image[..., 0] > 0
+    assert drawn[2:4, 3:9].all()
+    assert drawn[2:7, 9:11].all()
+    assert not drawn[4:7, 5:9].any()
+
+
+def test_mini_masks_are_refused(
+    scene: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray],
+) -> None:
+    image, boxes, masks, ids = scene
+    mini = utils.minimize_mask(boxes, masks, (28, 28))
+    with pytest.raises(ValueError, match=r"expand_mask.*\(40, 50, 3\), mask \(28, 28\)"):
+        visualize.display_instances(image, boxes, mini, ids, ["BG", "a", "b"])

@@ -312,13 +312,13 @@ def data_generator(
         if random_rois:
             rng = np.random.default_rng(start)
             shape = items[0]["input_image"].shape
-            truth = list(zip(*inputs[4:], strict=True))
-            rois = [generate_random_rois(shape, random_rois, *t[:2], rng) for t in truth]
+            truth = list(zip(*inputs[4:7], strict=True))
+            rois = [generate_random_rois(shape, random_rois, c, b, rng) for c, b, _ in truth]
             inputs.append(rois)
             if detection_targets:
                 answers = [
-                    build_detection_targets(r, *t, config, rng)
-                    for r, t in zip(rois, truth, strict=True)
+                    build_detection_targets(r, c, b, m, config, rng)
+                    for r, (c, b, m) in zip(rois, truth, strict=True)
                 ]
                 chosen, classes, *others = (list(part) for part in zip(*answers, strict=True))
                 inputs.append(chosen)

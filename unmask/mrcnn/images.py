@@ -97,8 +97,9 @@ def checked_image(image: Any, config: Config, name: str) -> Array:
         hint = "; multiply by 255"
     else:
         return np.rint(pixels).astype(np.uint8)
+    mean = np.asarray(config.MEAN_PIXEL).tolist()
     raise ImageError(
-        f"{name}: with MEAN_PIXEL={np.asarray(config.MEAN_PIXEL).tolist()} pixels go from 0 to 255. "
+        f"{name}: with MEAN_PIXEL={mean} pixels must go from 0 to 255. "
         f"Received: {pixels.dtype} from {low:g} to {high:g}{hint}"
     )
 
@@ -113,10 +114,10 @@ def _with_channels(pixels: Array, channels: int, name: str) -> Array:
         elif pixels.shape[-1] == 1:
             pixels = np.repeat(pixels, 3, axis=-1)
     if pixels.ndim != 3 or pixels.shape[-1] != channels or not pixels.size:
-        also = ", (H, W, 1), (H, W, 4)" if channels == 3 else ""
+        other = {1: " or (H, W)", 3: ", (H, W, 4), (H, W, 1) or (H, W)"}.get(channels, "")
         raise ImageError(
             f"{name}: with IMAGE_CHANNEL_COUNT={channels} an image must be (H, W, {channels})"
-            f"{also}{' or (H, W)' if channels in (1, 3) else ''}. Received: an array of shape {shape}"
+            f"{other}, and not empty. Received: an array of shape {shape}"
         )
     return pixels
 
