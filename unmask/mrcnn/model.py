@@ -438,9 +438,11 @@ class MaskRCNN:
             Images (N, H, W, 3), vectors (N, 12 + classes) and windows (N, 4) in pixels.
 
         Raises:
-            ValueError: Their sizes do not go into one batch.
+            ValueError: There is none, or their sizes do not go into one batch.
             ImageError: As for `detect`.
         """
+        if not len(images):
+            raise ValueError("a batch needs an image. Received: images of length 0")
         molded, metas, windows = zip(*self._molded(images), strict=True)
         shapes = {image.shape for image in molded}
         if len(shapes) > 1:
