@@ -11,6 +11,8 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from unmask.errors import SettingError
+
 T = TypeVar("T")
 
 RESIZE_MODES = ("none", "square", "pad64", "crop")
@@ -226,12 +228,12 @@ def mean_pixel(config: Config) -> NDArray[np.float32]:
     """Return `MEAN_PIXEL` as an array: one value, or one a channel.
 
     Raises:
-        ValueError: It has another number of values.
+        SettingError: It has another number of values.
     """
     mean = np.asarray(config.MEAN_PIXEL, np.float32)
     channels = config.IMAGE_CHANNEL_COUNT
     if mean.size != 1 and mean.shape != (channels,):
-        raise ValueError(
+        raise SettingError(
             f"MEAN_PIXEL must have a value for each channel, IMAGE_CHANNEL_COUNT={channels}. "
             f"Received: MEAN_PIXEL={np.asarray(config.MEAN_PIXEL).tolist()}"
         )
@@ -242,41 +244,41 @@ def check_config(config: Config) -> None:
     """Check settings that a network cannot be built from.
 
     Raises:
-        ValueError: A setting is missing or does not fit another one.
+        SettingError: A setting is missing or does not fit another one.
     """
     if not config.NAME:
-        raise ValueError("a Config needs a NAME. Received: NAME=None")
+        raise SettingError("a Config needs a NAME. Received: NAME=None")
     if re.search(r"[/\\\x00-\x1f]", str(config.NAME)):
-        raise ValueError(
+        raise SettingError(
             "NAME is part of names of files and must not have slashes or control characters. "
             f"Received: NAME={config.NAME!r}"
         )
     mean_pixel(config)
     if config.IMAGE_RESIZE_MODE not in RESIZE_MODES:
-        raise ValueError(
+        raise SettingError(
             f"IMAGE_RESIZE_MODE must be one of {RESIZE_MODES}. "
             f"Received: IMAGE_RESIZE_MODE={config.IMAGE_RESIZE_MODE!r}"
         )
     height, width = (int(side) for side in config.IMAGE_SHAPE[:2])
     if height % _STRIDE or width % _STRIDE:
-        raise ValueError(
+        raise SettingError(
             "the sides of IMAGE_SHAPE must be divisible by 64 (2^6), because the pyramid halves "
             "them six times: 256, 320, 384, 448, 512, ... "
             f"Received: IMAGE_SHAPE=({height}, {width})"
         )
     if list(config.MASK_SHAPE) != [2 * config.MASK_POOL_SIZE] * 2:
-        raise ValueError(
+        raise SettingError(
             f"MASK_SHAPE must be twice MASK_POOL_SIZE on both sides. "
             f"Received: MASK_SHAPE={config.MASK_SHAPE}, MASK_POOL_SIZE={config.MASK_POOL_SIZE}"
         )
     if len(config.RPN_ANCHOR_SCALES) != 5 or len(config.BACKBONE_STRIDES) != 5:
-        raise ValueError(
+        raise SettingError(
             "RPN_ANCHOR_SCALES and BACKBONE_STRIDES need an entry for each of P2 to P6. "
             f"Received: RPN_ANCHOR_SCALES={config.RPN_ANCHOR_SCALES}, "
             f"BACKBONE_STRIDES={config.BACKBONE_STRIDES}"
         )
     if config.NUM_CLASSES < 2:
-        raise ValueError(
+        raise SettingError(
             "NUM_CLASSES counts the background too, so it is 2 for one kind of object. "
             f"Received: NUM_CLASSES={config.NUM_CLASSES}"
         )
