@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 from skimage.segmentation import watershed
+
+from unmask.errors import PhotoWarning
 
 Box = tuple[float, float, float, float]
 
@@ -19,6 +22,11 @@ Box = tuple[float, float, float, float]
 _NECK = 0.65
 # A lobe that is thinner than this share of the thickest is a loop or a string.
 _LOBE = 0.5
+# In a mask that somebody gives: areas of fewer pixels, and of less than this share of the largest
+# area (a twentieth of its width and height), are specks. More faces than this are no photo.
+_LEAST_PIXELS, _LEAST_SHARE, _MOST_FACES = 100, 1 / 400, 64
+# OpenCV resamples to less than 32,767 pixels a side; a block of this side also spares memory.
+_BLOCK = 4096
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,6 +113,49 @@ def find_regions(
     return sorted(regions, key=lambda region: -region.area)
 
 
+def regions_of_mask(mask: NDArray[np.bool_]) -> list[MaskRegion]:
+    """Split a mask that somebody gives into those of single faces; specks are left out.
+
+    Args:
+        mask: (H, W) bool, at the photo's size.
+
+    Returns:
+        The masks, largest first, at most 64. Their score is 1.
+
+    Example:
+        >>> mask = np.zeros((64, 64), bool)
+        >>> mask[20:40, 10:50] = mask[60, 60] = True
+        >>> [region.box for region in regions_of_mask(mask)]
+        [(10.0, 20.0, 50.0, 40.0)]
+    """
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8))
+    areas = stats[:, cv2.CC_STAT_AREA].copy()
+    areas[0] = 0  # what is no mask
+    kept = areas >= max(_LEAST_PIXELS, _LEAST_SHARE * areas.max())
+    if kept.sum() > _MOST_FACES:
+        warnings.warn(
+            f"mask: {kept.sum()} separate areas, the {_MOST_FACES} largest are completed",
+            PhotoWarning,
+            stacklevel=2,
+        )
+        kept[np.argsort(-areas, kind="stable")[_MOST_FACES:]] = False
+    if not kept.any():
+        return []
+    x0, y0 = stats[kept][:, [cv2.CC_STAT_LEFT, cv2.CC_STAT_TOP]].min(0)
+    sizes = stats[kept][:, [cv2.CC_STAT_WIDTH, cv2.CC_STAT_HEIGHT]]
+    x1, y1 = (stats[kept][:, [cv2.CC_STAT_LEFT, cv2.CC_STAT_TOP]] + sizes).max(0)
+    # Large photos and small masks: what follows looks at the masks alone.
+    window = kept[labels[y0:y1, x0:x1]].astype(np.float32)
+    return [
+        replace(
+            region,
+            box=(region.box[0] + x0, region.box[1] + y0, region.box[2] + x0, region.box[3] + y0),
+            shape=(mask.shape[0], mask.shape[1]),
+        )
+        for region in find_regions(window, (window.shape[0], window.shape[1]))
+    ]
+
+
 def overlap(first: MaskRegion, second: MaskRegion) -> float:
     """Return the intersection over union of two masks' boxes, 0 to 1."""
     a, b = first.box, second.box
@@ -189,20 +240,29 @@ def _at_photo_size(
     # Just around the piece the map itself places the edge between two of its pixels.
     around = ndimage.binary_dilation(filled, np.ones((3, 3)))
     own = np.where(filled & ~inside, 1.0, np.where(around, probability, 0.0)).astype(np.float32)
-    rows, columns = np.flatnonzero(around.any(1)), np.flatnonzero(around.any(0))
+    places_y, places_x = np.flatnonzero(around.any(1)), np.flatnonzero(around.any(0))
     scale_x, scale_y = shape[1] / width, shape[0] / height
-    x0, x1 = int(columns[0] * scale_x), min(shape[1], int(np.ceil((columns[-1] + 1) * scale_x)))
-    y0, y1 = int(rows[0] * scale_y), min(shape[0], int(np.ceil((rows[-1] + 1) * scale_y)))
-    # Pixel centres of the photo's window in the map's pixels.
-    map_x = ((np.arange(x0, x1) + 0.5) / scale_x - 0.5).astype(np.float32)
-    map_y = ((np.arange(y0, y1) + 0.5) / scale_y - 0.5).astype(np.float32)
-    grid_x, grid_y = np.meshgrid(map_x, map_y)
-    window = cv2.remap(own, grid_x, grid_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    patch = window > threshold
+    x0, x1 = int(places_x[0] * scale_x), min(shape[1], int(np.ceil((places_x[-1] + 1) * scale_x)))
+    y0, y1 = int(places_y[0] * scale_y), min(shape[0], int(np.ceil((places_y[-1] + 1) * scale_y)))
+    if (scale_x, scale_y) == (1, 1):
+        patch = own[y0:y1, x0:x1] > threshold
+    else:
+        # Pixel centres of the photo's window in the map's pixels.
+        map_x = ((np.arange(x0, x1) + 0.5) / scale_x - 0.5).astype(np.float32)
+        map_y = ((np.arange(y0, y1) + 0.5) / scale_y - 0.5).astype(np.float32)
+        patch = np.zeros((y1 - y0, x1 - x0), bool)
+        for top in range(0, len(map_y), _BLOCK):
+            for left in range(0, len(map_x), _BLOCK):
+                rows, columns = slice(top, top + _BLOCK), slice(left, left + _BLOCK)
+                grid_x, grid_y = np.meshgrid(map_x[columns], map_y[rows])
+                block = cv2.remap(
+                    own, grid_x, grid_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+                )
+                patch[rows, columns] = block > threshold
     if not patch.any():
         return None
-    rows, columns = np.flatnonzero(patch.any(1)), np.flatnonzero(patch.any(0))
-    top, bottom, left, right = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
+    inner_y, inner_x = np.flatnonzero(patch.any(1)), np.flatnonzero(patch.any(0))
+    top, bottom, left, right = inner_y[0], inner_y[-1] + 1, inner_x[0], inner_x[-1] + 1
     box = (float(x0 + left), float(y0 + top), float(x0 + right), float(y0 + bottom))
     return MaskRegion(box, score, patch[top:bottom, left:right].copy(), shape)
 
