@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TypeAlias
 
+from unmask.errors import UnmaskError
+
 if sys.platform != "win32":
     import fcntl
 
@@ -108,7 +110,7 @@ def check_writable(folder: PathLike) -> None:
         folder: The folder; it is created when missing.
 
     Raises:
-        OSError: It cannot be created, or no file in it; the error names the folder.
+        UnmaskError: It cannot be created, or no file in it; the error names the folder.
 
     Example:
         >>> check_writable("out")
@@ -120,7 +122,7 @@ def check_writable(folder: PathLike) -> None:
         os.close(handle)
         temporary.unlink(missing_ok=True)
     except OSError as error:
-        raise _named(error, folder) from error
+        raise UnmaskError(f"{folder}: cannot be written to ({error.strerror})") from error
 
 
 def allocate(path: PathLike, size: int) -> None:
