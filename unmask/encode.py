@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 import zlib
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,6 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     # Pixels outside the mask are promised to stay as they were; JPEG is there for small files.
     "WEBP": {"lossless": True, "exact": True},
     "BMP": {},
-    "TIFF": {"compression": "tiff_adobe_deflate"},
 }
 _PNG_START = 33  # bytes of the signature and of the header's chunk
 
@@ -87,19 +87,20 @@ def write_image(
         notes.pop("icc_profile", None)
     try:
         with atomic_path(path) as temporary:
-            if pixels.dtype == np.uint16 and pixels.ndim == 3:
-                encode = _png if file_format == "PNG" else _tiff
-                temporary.write_bytes(encode(np.asarray(pixels, np.uint16), notes))
+            if file_format == "TIFF":
+                temporary.write_bytes(_tiff(pixels, notes))
+            elif pixels.dtype == np.uint16 and pixels.ndim == 3:
+                temporary.write_bytes(_deep_png(pixels, notes))
             else:
                 image = Image.fromarray(np.ascontiguousarray(pixels))
                 image.save(temporary, format=file_format, **_OPTIONS[file_format], **notes)
     except OSError as error:
         raise ImageError(f"{path}: cannot be written ({error.strerror or error})") from error
-    except ValueError as error:
+    except (ValueError, RuntimeError, OverflowError, struct.error) as error:
         raise ImageError(f"{path}: cannot be written ({error})") from error
 
 
-def _png(pixels: NDArray[np.uint16], notes: dict[str, Any]) -> bytes:
+def _deep_png(pixels: NDArray[Any], notes: dict[str, Any]) -> bytes:
     """Encode colours of 16 bits; Pillow, which has only 8, writes the notes about them."""
     import cv2
 
@@ -115,10 +116,11 @@ def _png(pixels: NDArray[np.uint16], notes: dict[str, Any]) -> bytes:
     return content[:_PNG_START] + wanted + content[_PNG_START:]
 
 
-def _tiff(pixels: NDArray[np.uint16], notes: dict[str, Any]) -> bytes:
-    """Encode colours of 16 bits as one deflated strip."""
-    height, width, channels = pixels.shape
-    strip = zlib.compress(pixels.astype("<u2").tobytes())
+def _tiff(pixels: NDArray[Any], notes: dict[str, Any]) -> bytes:
+    """Encode as one deflated strip; Pillow writes neither 16-bit colours nor all EXIF data."""
+    height, width = pixels.shape[:2]
+    channels = 1 if pixels.ndim == 2 else pixels.shape[2]
+    strip = zlib.compress(pixels.astype(pixels.dtype.newbyteorder("<")).tobytes())
     directory = TiffImagePlugin.ImageFileDirectory_v2()
     if "exif" in notes:
         exif = Image.Exif()
@@ -127,9 +129,9 @@ def _tiff(pixels: NDArray[np.uint16], notes: dict[str, Any]) -> bytes:
             directory[tag] = exif.get_ifd(tag) or value
     directory[TiffImagePlugin.IMAGEWIDTH] = width
     directory[TiffImagePlugin.IMAGELENGTH] = height
-    directory[TiffImagePlugin.BITSPERSAMPLE] = (16,) * channels
+    directory[TiffImagePlugin.BITSPERSAMPLE] = (8 * pixels.itemsize,) * channels
     directory[TiffImagePlugin.COMPRESSION] = 8  # Adobe deflate
-    directory[TiffImagePlugin.PHOTOMETRIC_INTERPRETATION] = 2  # RGB
+    directory[TiffImagePlugin.PHOTOMETRIC_INTERPRETATION] = 1 if channels == 1 else 2  # RGB
     directory[TiffImagePlugin.SAMPLESPERPIXEL] = channels
     directory[TiffImagePlugin.ROWSPERSTRIP] = height
     directory[TiffImagePlugin.STRIPOFFSETS] = 0  # the directory puts in where it ends
