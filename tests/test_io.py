@@ -15,7 +15,7 @@ from unmask.errors import UnmaskError
 from unmask.io import (
     allocate,
     atomic_path,
-    check_writable,
+    prepare_folder,
     short_stem,
     sweep,
     write_bytes_atomic,
@@ -103,11 +103,11 @@ def test_what_killed_processes_leave_is_swept(tmp_path: Path) -> None:
 
 
 def test_a_folder_is_tried_before_it_is_needed(tmp_path: Path) -> None:
-    check_writable(tmp_path / "a" / "b")
+    prepare_folder(tmp_path / "a" / "b")
     assert not any((tmp_path / "a" / "b").iterdir())
     (tmp_path / "file").touch()
     with pytest.raises(UnmaskError, match=r"file/out: cannot be written to \(Not a directory\)"):
-        check_writable(tmp_path / "file" / "out")
+        prepare_folder(tmp_path / "file" / "out")
 
 
 def test_space_is_reserved_and_content_stays(tmp_path: Path) -> None:

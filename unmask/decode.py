@@ -19,6 +19,9 @@ from PIL import ExifTags, Image, ImageCms
 
 from unmask.errors import ImageError
 
+STORED_TURN = "stored turn"
+"""Where `decode` notes, in `info`, how the file's picture was turned."""
+
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "AVIF")
 _PNG = b"\x89PNG\r\n\x1a\n"
 # What a PNG's pixels are made of, and what else counts for a photo.
@@ -136,7 +139,10 @@ def _rgb_profile(profile: Any) -> bytes | None:
 def _load(content: bytes, check: Callable[[int, int], None]) -> Image.Image:
     image = _opened(content)
     check(image.width, image.height)
+    stored = turn_of(image)
     image.load()
+    # Pillow turns a TIFF upright by itself, and then knows nothing of it any more.
+    image.info[STORED_TURN] = stored
     return image
 
 

@@ -21,7 +21,7 @@ from unmask.encode import FORMATS
 from unmask.engines import work_through
 from unmask.errors import DataError, ImageError, PhotoWarning, UnmaskError, WeightsError
 from unmask.image import DEFAULT_MAX_PIXELS, Photo, load_photo
-from unmask.io import atomic_path, check_writable, short_stem, sweep, write_text_atomic
+from unmask.io import atomic_path, prepare_folder, short_stem, sweep, write_text_atomic
 from unmask.paths import check_outputs
 from unmask.presets import get_preset
 from unmask.weights import file_sha256, find
@@ -152,7 +152,7 @@ def begin(
     made_with = _made_with(settings)
     # In the folder of a single named file are other things as well.
     named = out in {job.target for job in jobs}
-    check_writable(out.parent if named else out)
+    prepare_folder(out.parent if named else out)
     record, since = out / _RECORD, 0.0
     remembered = not named and record.is_file()
     left = list(jobs)
@@ -207,8 +207,7 @@ def complete_photos(
     _made_with(settings)  # one error now, not one for each worker
     folders = {job.target.parent for job in jobs}
     for folder in folders:
-        check_writable(folder)
-        sweep(folder)
+        prepare_folder(folder)
     groups = [tuple(jobs[i : i + _TOGETHER]) for i in range(0, len(jobs), _TOGETHER)]
     try:
         for reports in work_through(

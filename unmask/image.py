@@ -433,7 +433,7 @@ def _photo(image: Image.Image, content: bytes | None, name: str) -> Photo:
     upright = image if turn is None else image.transpose(turn)
     rgb, profile = to_rgb(upright, image.info.get("icc_profile"))
     pixels = np.array(rgb)
-    origin = read_origin(image, upright, turn, content, pixels)
+    origin = read_origin(image, upright, content, pixels)
     return Photo(pixels, profile, name, origin)
 
 
@@ -455,7 +455,7 @@ def _mask_of(image: Image.Image, content: bytes | None) -> NDArray[np.bool_]:
     if upright.mode in ("1", "L", "I", "F") or upright.mode.startswith("I;16"):
         return _nonzero(np.asarray(upright), "<mask>")
     # Transparency was looked at.
-    deep = deep_pixels(image, content, turn)
+    deep = deep_pixels(image, upright, content)
     colours = np.asarray(upright.convert("RGB")) if deep is None else deep[..., :3]
     return _nonzero(colours, "<mask>")
 

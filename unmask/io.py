@@ -103,17 +103,19 @@ def sweep(folder: PathLike) -> None:
                 os.close(handle)
 
 
-def check_writable(folder: PathLike) -> None:
-    """Find out whether files can be written to a folder, before anything is computed for it.
+def prepare_folder(folder: PathLike) -> None:
+    """Make a folder ready to be written to, before anything is computed for it.
+
+    It is created when missing, tried, and swept.
 
     Args:
-        folder: The folder; it is created when missing.
+        folder: The folder.
 
     Raises:
         UnmaskError: It cannot be created, or no file in it; the error names the folder.
 
     Example:
-        >>> check_writable("out")
+        >>> prepare_folder("out")
     """
     folder = Path(folder)
     try:
@@ -123,6 +125,7 @@ def check_writable(folder: PathLike) -> None:
         temporary.unlink(missing_ok=True)
     except OSError as error:
         raise UnmaskError(f"{folder}: cannot be written to ({error.strerror})") from error
+    sweep(folder)
 
 
 def allocate(path: PathLike, size: int) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
+from unmask.decode import STORED_TURN, turn_of
 from unmask.encode import WITH_16_BITS, WITH_ALPHA
 
 # EXIF tags that are still true of a result, all texts; the others tell how the file was stored.
@@ -38,41 +39,36 @@ class Origin:
 
 
 def read_origin(
-    image: Image.Image,
-    upright: Image.Image,
-    turn: Image.Transpose | None,
-    content: bytes | None,
-    rgb: NDArray[np.uint8],
+    image: Image.Image, upright: Image.Image, content: bytes | None, rgb: NDArray[np.uint8]
 ) -> Origin:
     """Read what a file holds besides its RGB pixels.
 
     Args:
-        image: The decoded picture as stored.
-        upright: The same turned.
-        turn: By what.
+        image: The decoded picture.
+        upright: The same, turned.
         content: The file's bytes, if it was one.
         rgb: (H, W, 3) the upright picture as it is used.
     """
-    deep = deep_pixels(image, content, turn)
+    deep = deep_pixels(image, upright, content)
     return Origin(
         # A multi-picture JPEG begins with the picture that is meant.
         format="JPEG" if image.format == "MPO" else image.format,
         content=content,
         exif=_exif(image, upright.size),
-        dpi=_dpi(image, turn),
+        dpi=_dpi(image),
         pixels=deep if deep is not None else _own_pixels(upright, rgb),
     )
 
 
 def deep_pixels(
-    image: Image.Image, content: bytes | None, turn: Image.Transpose | None
+    image: Image.Image, upright: Image.Image, content: bytes | None
 ) -> NDArray[np.uint16] | None:
     """Decode colours of 16 bits, of which Pillow keeps the high byte alone.
 
     Args:
-        image: The picture as stored, as Pillow decodes it.
+        image: The picture as Pillow decodes it.
+        upright: The same, turned.
         content: The file's bytes, if it was one.
-        turn: How to turn it upright.
 
     Returns:
         (H, W, 3 or 4) uint16 RGB or RGBA, upright; None where the file has no such colours.
@@ -87,13 +83,18 @@ def deep_pixels(
         deep = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
     except cv2.error:
         return None
-    shown = np.asarray(image.convert("RGBA") if image.mode == "LA" else image)
-    if deep is None or deep.dtype != np.uint16 or deep.shape != shown.shape:
+    if deep is None or deep.dtype != np.uint16 or deep.ndim != 3:
         return None
     values = deep[..., [2, 1, 0, 3][: deep.shape[2]]].astype(np.uint16)
-    # Two decoders of one file: what they do not agree about is not kept.
-    if not np.array_equal(values >> 8, shown):
-        return None
+    shown = np.asarray(upright.convert("RGBA") if upright.mode == "LA" else upright)
+    # OpenCV turns some formats itself. What two decoders do not agree about is not kept.
+    for candidate in (values, _turned(values, _stored_turn(image))):
+        if np.array_equal(candidate >> 8, shown):
+            return candidate
+    return None
+
+
+def _turned(values: NDArray[np.uint16], turn: Image.Transpose | None) -> NDArray[np.uint16]:
     if turn is None:
         return values
     channels = (Image.fromarray(values[..., c]).transpose(turn) for c in range(values.shape[2]))
@@ -142,14 +143,19 @@ def _exif(image: Image.Image, size: tuple[int, int]) -> bytes | None:
         return None
 
 
-def _dpi(image: Image.Image, turn: Image.Transpose | None) -> tuple[float, float] | None:
+def _stored_turn(image: Image.Image) -> Image.Transpose | None:
+    return image.info.get(STORED_TURN, turn_of(image))
+
+
+def _dpi(image: Image.Image) -> tuple[float, float] | None:
     try:
         x, y = (float(value) for value in image.info["dpi"])
     except (KeyError, TypeError, ValueError):
         return None
     if not (0 < x < 65536 and 0 < y < 65536):
         return None
-    sideways = turn is not None and turn not in (
+    sideways = _stored_turn(image) not in (
+        None,
         Image.Transpose.FLIP_LEFT_RIGHT,
         Image.Transpose.ROTATE_180,
         Image.Transpose.FLIP_TOP_BOTTOM,
