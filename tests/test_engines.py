@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import importlib
 import math
+import os
+import signal
+import subprocess
 import sys
+import time
 
 import pytest
 
@@ -26,6 +30,42 @@ def test_no_jobs():
 def test_an_error_of_the_work_arrives():
     with pytest.raises(ValueError, match="math"):
         list(work_through(math.sqrt, [1.0, -1.0], workers=2))
+
+
+WORKERS = """
+import os, signal, sys, time
+from pathlib import Path
+from unmask.engines import work_through
+
+def work(job):
+    Path(sys.argv[1], str(os.getpid())).touch()
+    time.sleep(60)
+
+if __name__ == "__main__":
+    list(work_through(work, [1, 2, 3, 4], workers=2))
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals are a matter of POSIX")
+@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_workers_end_with_their_parent(tmp_path, sent):
+    script, seen = tmp_path / "workers.py", tmp_path / "seen"
+    script.write_text(WORKERS)
+    seen.mkdir()
+    # Whoever has the line's other end open keeps it open: the workers have it from their parent.
+    line, inherited = os.pipe()
+    with subprocess.Popen(
+        [sys.executable, str(script), str(seen)], pass_fds=[inherited], stderr=inherited
+    ) as parent:
+        os.close(inherited)
+        while len(list(seen.iterdir())) < 2:
+            assert parent.poll() is None
+            time.sleep(0.05)
+        parent.send_signal(sent)
+        assert parent.wait(20) == -sent
+    # It ends when the last of the processes has ended.
+    with os.fdopen(line, "rb") as everybody:
+        everybody.read()
 
 
 @pytest.mark.parametrize(

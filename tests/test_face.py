@@ -295,3 +295,34 @@ def test_crop_that_reaches_over_the_photos_edge():
     assert result.shape == photo.shape
     assert changed[99, 99]
     assert_array_equal(result[~changed], photo[~changed])
+
+
+@pytest.mark.parametrize("scale", [0.4, 1.0, 3.0])
+@pytest.mark.parametrize("turned", [False, True])
+def test_pictures_longer_than_opencv_s_limit(scale: float, turned: bool) -> None:
+    y, x = np.mgrid[:40, :34_000]
+    strip = np.stack([x % 251, y * 6, (x + y) % 256], -1).astype(np.uint8)
+    # The end of the strip, where a crop begins inside and ends outside of the picture.
+    center, part = np.array([33_990.0, 20.0]), strip[:, 33_800:].copy()
+    if turned:
+        strip, part = strip.transpose(1, 0, 2).copy(), part.transpose(1, 0, 2).copy()
+        center = center[::-1]
+    moved = center - ((0, 33_800) if turned else (33_800, 0))
+    whole = warp(strip, square_matrix(center, 64 / scale), 64)
+    seen = warp(part, square_matrix(moved, 64 / scale), 64)
+    # Two shrunk grids do not lie on each other.
+    assert np.abs(whole.astype(int) - seen).mean() <= (8 if scale < 0.6 else 0.1)
+
+
+def test_pasting_in_blocks_shows_no_seam(monkeypatch) -> None:
+    rng = np.random.default_rng(0)
+    photo = rng.integers(0, 256, (300, 300, 3)).astype(np.uint8)
+    crop = rng.integers(0, 256, (64, 64, 3)).astype(np.uint8)
+    hole = np.zeros((64, 64), bool)
+    hole[10:50, 12:60] = True
+    matrix = square_matrix((150.3, 140.7), 250.0, 64, (np.cos(0.2), np.sin(0.2)))
+    whole, changed = paste_back(photo, crop, hole, matrix)
+    monkeypatch.setattr("unmask.face._BLOCK", 50)
+    parts, changed_parts = paste_back(photo, crop, hole, matrix)
+    assert (changed != changed_parts).mean() < 1e-3
+    assert np.abs(whole.astype(int) - parts)[changed & changed_parts].max() <= 3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import shutil
 from pathlib import Path
 
@@ -10,8 +11,8 @@ import numpy as np
 import pytest
 
 from unmask.demo import portraits, wear_mask
-from unmask.errors import ImageError, WeightsError
-from unmask.folders import FolderSettings, PhotoCompleter, complete_photos, plan_jobs, split_done
+from unmask.errors import DataError, ImageError, UnmaskError, WeightsError
+from unmask.folders import FolderSettings, PhotoCompleter, begin, complete_photos, plan_jobs
 from unmask.image import find_images, load_image, save_image
 from unmask.pipeline import Unmasker
 from unmask.weights import default_weights_dir
@@ -31,6 +32,7 @@ def photos(tmp_path, masked):
     save_image(folder / "astronaut.png", masked)
     save_image(folder / "wall.png", np.full((90, 120, 3), 70, np.uint8))
     (folder / "broken.jpg").write_bytes(b"\xff\xd8 no picture")
+    (folder / "loop.jpg").symlink_to(folder / "loop.jpg")
     return folder
 
 
@@ -71,11 +73,18 @@ def test_a_file_name_is_for_one_photo(tmp_path):
 
 
 def test_a_photo_is_never_replaced(tmp_path, photos):
-    with pytest.raises(ImageError, match=r"astronaut\.png"):
-        plan_jobs(find_images(photos), photos)
     (tmp_path / "link").symlink_to(photos)
-    with pytest.raises(ImageError, match=r"astronaut\.png"):
-        plan_jobs(find_images(photos), tmp_path / "link")
+    for out in (photos, tmp_path / "link"):
+        with pytest.raises(DataError, match=r"astronaut\.png: would replace the input"):
+            plan_jobs(find_images(photos), out)
+
+
+def test_names_are_shortened_where_they_must(tmp_path):
+    photos = [Path("a" * 251 + ".jpg"), Path("b" * 250 + ".jpeg"), Path("B" * 250 + ".jpg")]
+    jobs = plan_jobs(photos, tmp_path, panel=True)
+    assert jobs[0].target.name == "a" * 251 + ".png"
+    assert len({job.target.name.casefold() for job in jobs}) == 3
+    assert all(len(job.target.name) <= 255 for job in jobs)
 
 
 # === Resuming ===
@@ -84,15 +93,50 @@ def test_a_photo_is_never_replaced(tmp_path, photos):
 def test_what_is_there_is_done(tmp_path):
     jobs = plan_jobs([Path("a.jpg"), Path("b.jpg")], tmp_path)
     jobs[0].target.write_bytes(b"")
-    assert split_done(jobs, FolderSettings()) == ([jobs[0]], [jobs[1]])
-    # The table of what was found is asked for as well, and missing.
-    assert split_done(jobs, FolderSettings(json=True)) == ([], jobs)
+    assert begin(jobs, tmp_path, FolderSettings(), resume=True) == [jobs[1]]
+    # It is so the next time as well; but the table of what was found is missing.
+    assert begin(jobs, tmp_path, FolderSettings(), resume=True) == [jobs[1]]
+    assert begin(jobs, tmp_path, FolderSettings(json=True), resume=True) == jobs
+
+
+def test_a_folder_remembers_what_its_results_were_made_with(tmp_path):
+    jobs = plan_jobs([Path("a.jpg"), Path("b.jpg")], tmp_path)
+    assert begin(jobs, tmp_path, FolderSettings(seed=1)) == jobs
+    jobs[0].target.write_bytes(b"")
+    assert begin(jobs, tmp_path, FolderSettings(seed=1), resume=True) == [jobs[1]]
+    with pytest.raises(DataError, match=r"made with gender=None \(now 'male'\), seed=1 \(now 2\)"):
+        begin(jobs, tmp_path, FolderSettings(seed=2, gender="male"), resume=True)
+    # Made anew with other settings and interrupted: what is older is not theirs.
+    os.utime(jobs[0].target, (1, 1))
+    assert begin(jobs, tmp_path, FolderSettings(seed=2)) == jobs
+    assert begin(jobs, tmp_path, FolderSettings(seed=2), resume=True) == jobs
+
+
+def test_other_weights_are_told(tmp_path):
+    jobs = plan_jobs([Path("a.jpg")], tmp_path)
+    finder = tmp_path / "finder.safetensors"
+    finder.write_bytes(b"one")
+    begin(jobs, tmp_path, FolderSettings(finder=finder))
+    finder.write_bytes(b"two")
+    with pytest.raises(DataError, match=r"weights of finder='7692c3"):
+        begin(jobs, tmp_path, FolderSettings(finder=finder), resume=True)
 
 
 def test_resuming_needs_names_that_stay(tmp_path):
     jobs = plan_jobs([Path("a.jpg"), Path("b/a.jpg")], tmp_path)
     with pytest.raises(ImageError, match=r"b/a\.jpg.*same name as a\.jpg"):
-        split_done(jobs, FolderSettings())
+        begin(jobs, tmp_path, FolderSettings(), resume=True)
+
+
+def test_an_unwritable_folder_is_told_before_anything_is_computed(tmp_path):
+    (tmp_path / "file").touch()
+    jobs = plan_jobs([Path("missing.jpg")], tmp_path / "file" / "out")
+    for asked in (
+        lambda: begin(jobs, tmp_path / "file" / "out", FolderSettings()),
+        lambda: next(complete_photos(jobs)),
+    ):
+        with pytest.raises(UnmaskError, match=r"file/out: cannot be written to"):
+            asked()
 
 
 # === Completing ===
@@ -108,9 +152,10 @@ def test_a_photo_that_breaks_the_pipeline_stays_alone(tmp_path, photos, masked):
     completer = PhotoCompleter(FolderSettings())
     completer._unmasker = Fragile()
     reports = completer(plan_jobs(find_images(photos), tmp_path / "out"))
-    assert [report.faces for report in reports] == [1, 0, 0]
+    assert [report.faces for report in reports] == [1, 0, 0, 0]
     assert "broken.jpg" in reports[1].error
-    assert reports[2].error == f"{photos / 'wall.png'}: FloatingPointError: no wall, please"
+    assert "loop.jpg" in reports[2].error
+    assert reports[3].error == f"{photos / 'wall.png'}: FloatingPointError: no wall, please"
     assert load_image(tmp_path / "out" / "astronaut.png").shape == masked.shape
 
 
@@ -150,5 +195,5 @@ def test_every_engine_writes_the_same_files(tmp_path, photos, engine, workers):
         reports = list(complete_photos(jobs, settings, **options))
         found[name] = [(r.job.source.name, r.faces, r.error) for r in reports]
     assert found["one"] == found["other"]
-    assert [error is None for *_, error in found["one"]] == [True, False, True]
+    assert [error is None for *_, error in found["one"]] == [True, False, False, True]
     assert contents(tmp_path / "one") == contents(tmp_path / "other")

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import os
 import struct
+import sys
+import warnings
 import zlib
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-from PIL import Image, ImageCms
+from numpy.typing import NDArray
+from PIL import Image, ImageCms, features
 
+from unmask.encode import write_image
 from unmask.errors import ImageError
 from unmask.image import (
     Photo,
@@ -22,6 +27,7 @@ from unmask.image import (
     load_photo,
     save_image,
     save_mask,
+    save_photo,
 )
 
 LOSSLESS = [".png", ".webp", ".bmp", ".tif", ".tiff", ".PNG"]
@@ -39,6 +45,7 @@ def encode(image: Image.Image, image_format: str, **options: object) -> bytes:
     return stream.getvalue()
 
 
+@functools.cache  # it holds the time
 def srgb_profile() -> bytes:
     return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
@@ -290,9 +297,86 @@ def test_a_pipe_is_refused_instead_of_waited_for(tmp_path: Path) -> None:
         load_photo(tmp_path / "pipe.png")
 
 
+def test_the_first_picture_of_a_gif() -> None:
+    pictures = [Image.new("P", (8, 6), colour) for colour in (1, 2)]
+    for picture in pictures:
+        picture.putpalette([0, 0, 0, 9, 8, 7, 200, 0, 0])
+    content = encode(pictures[0], "GIF", save_all=True, append_images=pictures[1:])
+    assert load_image(content)[0, 0].tolist() == [9, 8, 7]
+
+
+@pytest.mark.skipif(not features.check("avif"), reason="Pillow was built without AVIF")
+def test_avif() -> None:
+    loaded = load_image(encode(Image.fromarray(photo_pixels()), "AVIF", quality=100))
+    assert np.abs(loaded.astype(int) - photo_pixels()).mean() < 2
+
+
+def test_heic_without_pillow_heif_says_what_is_missing(monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)  # what Python does without it
+    with pytest.raises(ImageError, match=r"^<bytes>: is HEIC or AVIF.*pillow-heif"):
+        load_photo(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
+
+
 def test_other_formats_are_refused() -> None:
     with pytest.raises(ImageError, match="not a readable JPEG"):
-        load_photo(encode(Image.new("RGB", (8, 8)), "GIF"))
+        load_photo(encode(Image.new("RGB", (8, 8)), "PPM"))
+
+
+def chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize(
+    "note",
+    [
+        chunk(b"zTXt", b"Comment\0\0" + zlib.compress(bytes(2_000_000))),
+        chunk(b"iTXt", b"Comment\0\1\0\0\0" + zlib.compress(bytes(2_000_000))),
+        chunk(b"tEXt", b"Comment\0" + b"x" * 70_000_000),
+        chunk(b"tEXt", b"Comment\0text")[:-1] + b"!",
+        chunk(b"zTXt", b"Comment\0\0no such stream"),
+        chunk(b"iCCP", b"Name\0\0no such stream"),
+        chunk(b"iCCP", b"Name\0\7")[:-1] + b"!",
+        chunk(b"pHYs", b"\0"),
+        chunk(b"gAMA", b"")[:-1] + b"!",
+    ],
+    ids=lambda note: f"{note[4:8].decode()}-{len(note)}",
+)
+def test_notes_do_not_keep_a_png_from_opening(note: bytes, after: bool) -> None:
+    content = encode(Image.fromarray(photo_pixels()), "PNG")
+    at = len(content) - 12 if after else 33
+    assert np.array_equal(load_image(content[:at] + note + content[at:]), photo_pixels())
+
+
+def test_a_profile_that_is_too_large_for_pillow_stays() -> None:
+    profile = srgb_profile()[:16] + b"RGB " + bytes(3_000_000)
+    content = encode(Image.fromarray(photo_pixels()), "PNG")
+    note = chunk(b"iCCP", b"Name\0\0" + zlib.compress(profile))
+    assert load_photo(content[:33] + note + content[33:]).icc_profile == profile
+
+
+def test_a_jpeg_of_countless_scans_is_refused() -> None:
+    content = encode(Image.fromarray(photo_pixels()), "JPEG", progressive=True)
+    # An APP segment may hold anything; the scans of the picture itself count.
+    harmless = b"\xff\xe5" + struct.pack(">H", 60_002) + b"\xff\xda" * 30_000
+    assert load_image(content[:2] + harmless + content[2:]).shape == (40, 30, 3)
+    last = content[content.rindex(b"\xff\xda") : -2]
+    with pytest.raises(ImageError, match="more than 100 scans"):
+        load_image(content[:-2] + last * 200 + content[-2:])
+
+
+def test_a_file_of_countless_bytes_is_refused(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr("unmask.image._BYTES_BESIDE", 1000)
+    content = encode(Image.fromarray(photo_pixels()), "PNG")
+    (tmp_path / "a.png").write_bytes(content + bytes(20_000))
+    for source in (
+        tmp_path / "a.png",
+        content + bytes(20_000),
+        io.BytesIO(content + bytes(20_000)),
+    ):
+        with pytest.raises(ImageError, match=r"more than 10600 bytes; raise max_pixels"):
+            load_image(source, max_pixels=1200)
+    assert load_image(tmp_path / "a.png").shape == (40, 30, 3)
 
 
 @pytest.mark.parametrize("image_format", ["JPEG", "PNG", "WEBP", "BMP", "TIFF"])
@@ -320,11 +404,6 @@ def test_flipped_bytes_never_raise_anything_else(image_format: str) -> None:
 
 
 def png_that_claims(width: int, height: int) -> bytes:
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return (
-            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-        )
-
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     body = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(1000))) + chunk(b"IEND", b"")
     return b"\x89PNG\r\n\x1a\n" + body
@@ -335,6 +414,16 @@ def test_bombs_are_refused_by_their_header(side: int) -> None:
     # The data behind the header is far too short: had decoding begun, the error were another.
     with pytest.raises(ImageError, match="pixels"):
         load_photo(png_that_claims(side, side))
+
+
+def test_more_pixels_than_pillow_likes_are_a_matter_of_the_limit() -> None:
+    content = encode(Image.new("1", (16_000, 12_500)), "PNG")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        photo = load_photo(content, max_pixels=200_000_000)
+    assert photo.pixels.shape == (12_500, 16_000, 3)
+    # Who has opened it has decided.
+    assert load_photo(photo) is photo
 
 
 def test_limits_are_settable() -> None:
@@ -370,13 +459,100 @@ def test_masks_round_trip(tmp_path: Path) -> None:
     assert not np.shares_memory(copy, mask)
 
 
+MASK = np.zeros((9, 12), bool)
+MASK[2:7, 3:8] = True
+TWO_LABELS = np.where(MASK, np.arange(12) % 2 + 1, 0).astype(np.uint8)
+
+
+def coloured(colour: tuple[int, ...], background: tuple[int, ...], mode: str) -> Image.Image:
+    pixels = np.where(MASK[..., None], np.array(colour), np.array(background)).astype(np.uint8)
+    return Image.fromarray(pixels, mode)
+
+
+def with_palette(index: NDArray[np.uint8], palette: list[int], **info: object) -> Image.Image:
+    image = Image.fromarray(index)
+    image.putpalette(palette)
+    image.info.update(info)
+    return image
+
+
+def sixteen_bits(channels: int, value: int = 255) -> Image.Image | bytes:
+    pixels = np.repeat((MASK * value).astype(np.uint16)[..., None], channels, axis=2)
+    if channels == 4:
+        pixels[..., 3] = 65535
+    return cv2.imencode(".png", pixels)[1].tobytes()
+
+
+VOC = [0, 0, 0, 128, 0, 0, 0, 128, 0]
+MASKS = {
+    "0 and 1": Image.fromarray(MASK.astype(np.uint8)),
+    "labels": Image.fromarray(TWO_LABELS),
+    "one bit": Image.fromarray(MASK),
+    "VOC": with_palette(TWO_LABELS, VOC),
+    "palette with another background": with_palette(TWO_LABELS, [90, 90, 90, *VOC[3:]]),
+    "palette that begins with white": with_palette(1 - MASK.astype(np.uint8), [255] * 3 + [0] * 3),
+    "transparent palette": with_palette(TWO_LABELS, [7, 7, 7, *VOC[3:]], transparency=0),
+    "grey with alpha": coloured((0, 255), (0, 0), "LA"),
+    "red on transparent": coloured((255, 0, 0, 255), (0, 0, 0, 0), "RGBA"),
+    "black on transparent white": coloured((0, 0, 0, 255), (255, 255, 255, 0), "RGBA"),
+    "opaque RGBA": coloured((0, 0, 3, 255), (0, 0, 0, 255), "RGBA"),
+    "blue": coloured((0, 0, 1), (0, 0, 0), "RGB"),
+    "16 bits": Image.fromarray(MASK.astype(np.uint16)),
+    "16 bits, RGB": sixteen_bits(3),
+    "16 bits, RGBA": sixteen_bits(4),
+    "32 bits": Image.fromarray(MASK.astype(np.int32) * 100_000),
+    "floating point": Image.fromarray(MASK.astype(np.float32) * 1e-3),
+}
+
+
+@pytest.mark.parametrize("name", MASKS)
+def test_masks_of_every_kind(name: str) -> None:
+    assert np.array_equal(load_mask(MASKS[name]), MASK)
+    if isinstance(MASKS[name], Image.Image) and MASKS[name].mode not in ("I", "F"):
+        assert np.array_equal(load_mask(encode(MASKS[name], "PNG")), MASK)
+
+
+@pytest.mark.parametrize("dtype", [bool, np.uint8, np.int8, np.uint16, np.int64, np.float16, float])
+@pytest.mark.parametrize("channels", [None, 1, 3])
+def test_masks_from_arrays(dtype: type, channels: int | None) -> None:
+    array = MASK.astype(dtype)
+    array = array if channels is None else np.repeat(array[..., None], channels, axis=2)
+    assert np.array_equal(load_mask(array, shape=(9, 12)), MASK)
+    assert np.array_equal(load_mask(-array if dtype is not bool else array), MASK)
+
+
+def test_noise_around_a_mask_in_a_jpeg_is_no_mask() -> None:
+    mask = np.zeros((64, 64), bool)
+    mask[20:43, 13:50] = True
+    content = encode(Image.fromarray(mask.astype(np.uint8) * 255), "JPEG", quality=40)
+    assert np.array_equal(load_mask(content), mask)
+
+
+@pytest.mark.parametrize(
+    ("array", "message"),
+    [
+        (np.array([[0.0, np.nan]]), "NaN"),
+        (np.array([[0.0, np.inf]]), "infinity"),
+        (np.array([["0", "1"]]), "dtype=<U1"),
+        (np.array([[None, 1]]), "dtype=object"),
+        (np.zeros((2, 2, 5)), r"shape=\(2, 2, 5\)"),
+        (np.zeros((1, 2, 2, 1)), r"shape=\(1, 2, 2, 1\)"),
+        (np.zeros(4), r"shape=\(4,\)"),
+        (np.zeros((0, 4)), r"shape=\(0, 4\)"),
+        (np.zeros((4, 6)), "its photo's size, 8 x 4 pixels. Received: 6 x 4"),
+        (Image.new("L", (6, 4)), "Received: 6 x 4"),
+    ],
+)
+def test_what_is_no_mask(array: np.ndarray | Image.Image, message: str) -> None:
+    with pytest.raises(ImageError, match=message):
+        load_mask(array, shape=(4, 8))
+
+
 def test_masks_are_checked(tmp_path: Path) -> None:
     with pytest.raises(ImageError, match="a mask is written to one of"):
         save_mask(tmp_path / "a.jpg", np.zeros((2, 2), bool))
     with pytest.raises(ImageError, match="boolean"):
         save_mask(tmp_path / "a.png", np.zeros((2, 2), np.uint8))  # type: ignore[arg-type]
-    with pytest.raises(ImageError, match="boolean"):
-        load_mask(np.zeros((2, 2, 3), bool))
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
@@ -394,6 +570,140 @@ def test_unknown_suffix(tmp_path: Path) -> None:
         save_image(tmp_path / "a.gif", photo_pixels())
 
 
+# === What a file holds besides ===
+
+
+def kept(path: Path) -> Image.Image:
+    image = Image.open(path)
+    image.load()
+    return image
+
+
+def painted(photo: Photo, colour: tuple[int, int, int] = (200, 30, 60)) -> NDArray[np.uint8]:
+    pixels = photo.pixels.copy()
+    pixels[4:9, 6:20] = colour
+    return pixels
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".jpe", ".webp", ".bmp", ".tif"])
+def test_what_has_not_changed_is_copied_byte_for_byte(tmp_path: Path, suffix: str) -> None:
+    source = tmp_path / f"a{suffix}"
+    save_image(source, photo_pixels())
+    source.write_bytes(source.read_bytes() + b"a camera's own data")
+    photo = load_photo(source)
+    save_photo(tmp_path / f"b{suffix}", photo.pixels, photo)
+    assert (tmp_path / f"b{suffix}").read_bytes() == source.read_bytes()
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".tif"])
+@pytest.mark.parametrize("source", ["JPEG", "PNG", "TIFF", "PIL"])
+def test_notes_are_kept_and_the_picture_is_upright(
+    tmp_path: Path, source: str, suffix: str
+) -> None:
+    exif = Image.Exif()
+    exif[0x0112], exif[0x0132] = 6, "2021:05:04 10:11:12"
+    exif.get_ifd(0x8769).update({0x829A: 0.5, 0xA002: 40, 0xA003: 30})
+    exif.get_ifd(0x8825)[1] = "N"
+    notes = {"exif": exif, "dpi": (300, 150), "icc_profile": srgb_profile()}
+    if source == "TIFF":  # of which Pillow writes no details
+        write_image(tmp_path / "s.tif", photo_pixels(30, 40), **notes | {"exif": exif.tobytes()})
+        stored = (tmp_path / "s.tif").read_bytes()
+    else:
+        picture = Image.fromarray(photo_pixels(30, 40))
+        stored = encode(picture, source.replace("PIL", "PNG"), **notes)
+    photo = load_photo(Image.open(io.BytesIO(stored)) if source == "PIL" else stored)
+    save_photo(tmp_path / f"a{suffix}", painted(photo), photo)
+    image = kept(tmp_path / f"a{suffix}")
+    assert image.size == (30, 40)
+    found = image.getexif()
+    assert found.get(0x0112, 1) == 1
+    assert found[0x0132] == "2021:05:04 10:11:12"
+    details = found.get_ifd(0x8769)
+    assert (float(details[0x829A]), details[0xA002], details[0xA003]) == (0.5, 30, 40)
+    assert found.get_ifd(0x8825)[1] == "N"
+    assert image.info["icc_profile"] == srgb_profile()
+    if suffix != ".webp":
+        assert image.info["dpi"] == pytest.approx((150, 300), abs=0.5)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".webp", ".tif"])
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
+def test_transparency_is_kept(tmp_path: Path, mode: str, suffix: str) -> None:
+    rgba = Image.fromarray(np.dstack([photo_pixels(), photo_pixels()[..., 0]]), "RGBA")
+    image = rgba.quantize(32) if mode == "P" else rgba.convert(mode)
+    own = np.asarray(image.convert("RGBA"))
+    for source in (image, encode(image, "PNG")):
+        photo = load_photo(source)
+        result = painted(photo)
+        changed = (result != photo.pixels).any(-1)
+        save_photo(tmp_path / f"a{suffix}", result, photo)
+        written = np.asarray(kept(tmp_path / f"a{suffix}"))
+        assert np.array_equal(written[~changed], own[~changed])
+        assert (written[changed] == (200, 30, 60, 255)).all()
+    save_photo(tmp_path / "a.bmp", result, photo)
+    assert np.array_equal(load_image(tmp_path / "a.bmp"), result)
+
+
+@pytest.mark.parametrize("source", [".png", ".tiff"])
+@pytest.mark.parametrize("target", [".png", ".tiff"])
+@pytest.mark.parametrize("channels", [1, 3, 4])
+@pytest.mark.parametrize("turn", [1, 6])
+def test_16_bits_are_kept(
+    tmp_path: Path, source: str, target: str, channels: int, turn: int
+) -> None:
+    shape = (30, 40) if channels == 1 else (30, 40, channels)
+    stored = np.random.default_rng(0).integers(0, 65536, shape).astype(np.uint16)
+    content = cv2.imencode(source, stored)[1].tobytes()
+    exif = Image.Exif()
+    exif[0x0112] = turn
+    if source == ".png":
+        content = content[:33] + chunk(b"eXIf", exif.tobytes()[6:]) + content[33:]
+    elif turn != 1:
+        write_image(
+            tmp_path / "s.tif",
+            stored if channels == 1 else stored[..., [2, 1, 0, 3][:channels]],
+            exif=exif.tobytes(),
+        )
+        content = (tmp_path / "s.tif").read_bytes()
+    upright = np.rot90(stored, -1) if turn == 6 else stored
+    photo = load_photo(content)
+    colour = (200, 200, 200) if channels == 1 else (200, 30, 60)
+    result = painted(photo, colour)
+    changed = (result != photo.pixels).any(-1)
+    save_photo(tmp_path / f"a{target}", result, photo)
+    written = cv2.imread(str(tmp_path / f"a{target}"), cv2.IMREAD_UNCHANGED)
+    assert written.dtype == np.uint16
+    assert np.array_equal(written[~changed], upright[~changed])
+    assert (written[changed][..., -1 if channels == 1 else 2] == 200 * 257).all()
+
+
+def test_16_bits_keep_their_notes(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x010F] = "camera"
+    example = encode(
+        Image.new("RGB", (1, 1)), "PNG", exif=exif, dpi=(300, 300), icc_profile=srgb_profile()
+    )
+    notes = example[33 : example.index(b"IDAT") - 4]
+    content = cv2.imencode(".png", np.full((30, 40, 3), 1000, np.uint16))[1].tobytes()
+    exif_chunk = chunk(b"eXIf", exif.tobytes()[6:])
+    photo = load_photo(content[:33] + notes.replace(exif_chunk, b"") + exif_chunk + content[33:])
+    for suffix in (".png", ".tif"):
+        save_photo(tmp_path / f"a{suffix}", painted(photo), photo)
+        image = kept(tmp_path / f"a{suffix}")
+        assert image.getexif()[0x010F] == "camera"
+        assert image.info["dpi"] == pytest.approx((300, 300), abs=0.5)
+        assert image.info["icc_profile"] == srgb_profile()
+        assert np.array_equal(load_image(tmp_path / f"a{suffix}"), painted(photo))
+
+
+def test_grey_stays_grey_unless_it_is_painted_on_in_colour(tmp_path: Path) -> None:
+    photo = load_photo(Image.fromarray(photo_pixels()[..., 0]))
+    for colour, mode in (((9, 9, 9), "L"), ((9, 8, 7), "RGB")):
+        save_photo(tmp_path / "a.png", painted(photo, colour), photo)
+        assert kept(tmp_path / "a.png").mode == mode
+        assert np.array_equal(load_image(tmp_path / "a.png"), painted(photo, colour))
+
+
 # === Finding ===
 
 
@@ -408,6 +718,13 @@ def test_find_images(tmp_path: Path) -> None:
     ]
     assert find_images(tmp_path, recursive=True)[-1] == tmp_path / "sub" / "c.webp"
     assert len(find_images(tmp_path, recursive=True)) == 3
+
+
+def test_pictures_of_every_kind_are_found(tmp_path: Path) -> None:
+    kinds = ["jfif", "jpe", "gif", "avif", "heic", "HEIF", "dng", "jxl"]
+    for kind in [*kinds, "txt", "json", "mp4"]:
+        (tmp_path / f"a.{kind}").touch()
+    assert {path.suffix[1:] for path in find_images(tmp_path)} == set(kinds)
 
 
 def test_find_images_keeps_what_cannot_be_opened(tmp_path: Path) -> None:

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from unmask.io import atomic_path, write_bytes_atomic, write_text_atomic
+from unmask.errors import UnmaskError
+from unmask.io import (
+    allocate,
+    atomic_path,
+    prepare_folder,
+    short_stem,
+    sweep,
+    write_bytes_atomic,
+    write_text_atomic,
+)
 
 
 def test_writes_into_missing_folders(tmp_path: Path) -> None:
@@ -42,13 +54,78 @@ def test_the_temporary_file_keeps_folder_and_suffix(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="permissions are a matter of POSIX")
-def test_permissions_follow_the_umask(tmp_path: Path) -> None:
+def test_permissions_follow_the_umask_which_nobody_touches(tmp_path: Path, monkeypatch) -> None:
     old = os.umask(0o027)
-    try:
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "umask", None)
         write_bytes_atomic(tmp_path / "x", b"")
-    finally:
-        os.umask(old)
+    os.umask(old)
     assert stat.S_IMODE((tmp_path / "x").stat().st_mode) == 0o640
+
+
+@pytest.mark.parametrize("name", ["a" * 251 + ".txt", "a" * 255, "." + "b" * 254, "c." + "d" * 253])
+def test_names_as_long_as_they_may_be(tmp_path: Path, name: str) -> None:
+    write_text_atomic(tmp_path / name, "here")
+    assert [p.name for p in tmp_path.iterdir()] == [name]
+
+
+def test_an_error_names_the_file_and_not_the_temporary_one(tmp_path: Path) -> None:
+    def full_disk() -> None:
+        with atomic_path(tmp_path / "big.npy"):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.raises(OSError, match=r"No space left on device: '.*/big\.npy'"):
+        full_disk()
+    (tmp_path / "folder" / "inside").mkdir(parents=True)
+    with pytest.raises(OSError, match=r"'.*/folder'"):
+        write_bytes_atomic(tmp_path / "folder", b"")
+    assert [p.name for p in tmp_path.iterdir()] == ["folder"]
+
+
+def test_an_error_about_another_file_stays(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="other"), atomic_path(tmp_path / "a") as temporary:
+        temporary.write_bytes((tmp_path / "other").read_bytes())
+
+
+@pytest.mark.skipif(os.name != "posix", reason="locks are a matter of POSIX")
+def test_what_killed_processes_leave_is_swept(tmp_path: Path) -> None:
+    killed = (
+        "import os, signal, sys; from unmask.io import atomic_path\n"
+        "with atomic_path(sys.argv[1]) as t: t.write_text('half'); os.kill(os.getpid(), 9)"
+    )
+    subprocess.run([sys.executable, "-c", killed, str(tmp_path / "a.png")], check=False)
+    (tmp_path / ".notes-of-mine.png").touch()
+    assert len(list(tmp_path.iterdir())) == 2
+    with atomic_path(tmp_path / "b.png") as alive:
+        sweep(tmp_path)
+        assert {p.name for p in tmp_path.iterdir()} == {alive.name, ".notes-of-mine.png"}
+    sweep(tmp_path / "missing")
+
+
+def test_a_folder_is_tried_before_it_is_needed(tmp_path: Path) -> None:
+    prepare_folder(tmp_path / "a" / "b")
+    assert not any((tmp_path / "a" / "b").iterdir())
+    (tmp_path / "file").touch()
+    with pytest.raises(UnmaskError, match=r"file/out: cannot be written to \(Not a directory\)"):
+        prepare_folder(tmp_path / "file" / "out")
+
+
+def test_space_is_reserved_and_content_stays(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(b"head")
+    allocate(path, 1_000_000)
+    assert path.stat().st_size == 1_000_000
+    assert path.stat().st_blocks * 512 >= 1_000_000
+    assert path.read_bytes()[:5] == b"head\0"
+    with pytest.raises(OSError, match=r"'.*/a'"):
+        allocate(path, 1 << 60)
+
+
+def test_stems_are_shortened_only_where_they_must() -> None:
+    assert short_stem("a" * 251, 4) == "a" * 251
+    one, other = short_stem("ä" * 126 + "1", 5), short_stem("ä" * 126 + "2", 5)
+    assert one != other
+    assert all(240 < len(stem.encode()) <= 250 for stem in (one, other))
 
 
 def test_replaces_an_existing_file(tmp_path: Path) -> None:

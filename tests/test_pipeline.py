@@ -204,7 +204,8 @@ def test_json_values(result):
     ("options", "text"),
     [
         ({"gender": "other"}, "gender='other'"),
-        ({"mask": np.zeros((5, 5))}, "photo's size"),
+        ({"mask": np.zeros((5, 5))}, "its photo's size, 512 x 512 pixels. Received: 5 x 5"),
+        ({"mask": np.full((512, 512), np.nan)}, "NaN"),
         ({"landmarks": np.zeros((5, 2))}, r"shape=\(5, 2\)"),
         ({"landmarks": np.full((98, 2), np.nan)}, "finite"),
         ({"seed": -1}, "seed=-1"),

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from unmask.gender import UNCERTAIN_BELOW
+from unmask.image import Photo
 from unmask.result import Face, Result
 
 
@@ -20,7 +21,7 @@ def _face(confidence: float, gender: str = "female") -> Face:
 
 def _result(*faces: Face) -> Result:
     photo = np.zeros((64, 48, 3), np.uint8)
-    return Result(photo, list(faces), photo)
+    return Result(photo, list(faces), Photo(photo))
 
 
 @pytest.mark.parametrize(

@@ -5,16 +5,20 @@ Every engine calls the very same object for each job; only the order of the answ
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import logging
 import os
 import pickle
+import signal
 import socket
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
 from multiprocessing import get_context
+from multiprocessing.connection import Connection
 from typing import Any, TypeVar, cast
 
 from unmask.errors import MissingPackageError, SettingError, UnmaskError
@@ -99,33 +103,47 @@ def _with_processes(
 ) -> Iterator[Answer]:
     waiting = iter(jobs)
     # TensorFlow's threads do not survive a fork: the processes start afresh.
-    with ProcessPoolExecutor(
-        workers, mp_context=get_context("spawn"), initializer=_begin, initargs=(work,)
-    ) as pool:
-        pending: set[Future[Answer]] = set()
-        try:
-            while True:
-                room = _AHEAD * workers - len(pending)
-                pending |= {pool.submit(_do, job) for job in islice(waiting, room)}
-                if not pending:
-                    return
-                done, pending = wait(pending, return_when=FIRST_COMPLETED)
-                yield from (future.result() for future in done)
-        except BrokenProcessPool as error:
-            raise UnmaskError(
-                f"a worker process was killed, perhaps for want of memory. Received: {workers=}"
-            ) from error
-        finally:
-            # After an interruption nobody waits for what has not begun.
-            pool.shutdown(cancel_futures=True)
+    context = get_context("spawn")
+    listened, lifeline = context.Pipe(duplex=False)
+    pool = ProcessPoolExecutor(
+        workers, mp_context=context, initializer=_begin, initargs=(work, listened)
+    )
+    pending: set[Future[Answer]] = set()
+    try:
+        while True:
+            room = _AHEAD * workers - len(pending)
+            pending |= {pool.submit(_do, job) for job in islice(waiting, room)}
+            if not pending:
+                return
+            done, pending = wait(pending, return_when=FIRST_COMPLETED)
+            yield from (future.result() for future in done)
+    except BrokenProcessPool as error:
+        raise UnmaskError(
+            f"a worker process was killed, perhaps for want of memory. Received: {workers=}"
+        ) from error
+    finally:
+        # After an interruption or an error nobody waits for what has begun.
+        lifeline.close()
+        pool.shutdown(cancel_futures=True)
+        listened.close()
 
 
 # The work of a worker process, which has no other place for it: a pool passes functions only.
 _given: list[Callable[[Any], Any]] = []
 
 
-def _begin(work: Callable[[Any], Any]) -> None:
+def _begin(work: Callable[[Any], Any], lifeline: Connection) -> None:
     _given[:] = [work]
+    # Ctrl-C reaches all processes of a terminal; this one ends with its parent.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with, args=(lifeline,), daemon=True).start()
+
+
+def _end_with(lifeline: Connection) -> None:
+    """End this process when its parent lets go of the line, or is killed itself."""
+    with contextlib.suppress(EOFError, OSError):
+        lifeline.recv_bytes()
+    os._exit(1)
 
 
 def _do(job: Any) -> Any:

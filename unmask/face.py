@@ -15,6 +15,11 @@ from numpy.typing import NDArray
 
 CROP_SIZE = 256
 
+# OpenCV transforms pictures of fewer pixels a side only.
+_OPENCV_SIDE = 32_767
+# What is pasted is computed in blocks of this side, lest large faces fill the memory.
+_BLOCK = 2048
+
 _Pixels = TypeVar("_Pixels", np.uint8, np.float32)
 
 # WFLW-98 and iBUG-68 indices of the points that the FFHQ framing is made from: the first eye and
@@ -157,6 +162,8 @@ def warp(
         # Pixel centres at integers: x_small = (x + 0.5) * fx - 0.5.
         to_small = np.array([[fx, 0, 0.5 * fx - 0.5], [0, fy, 0.5 * fy - 0.5]])
         matrix = compose(matrix, invert(to_small))
+    if max(image.shape[:2]) >= _OPENCV_SIDE:
+        image, matrix = _part_seen(image, matrix, (height, width))
     return cv2.warpAffine(
         image,
         np.asarray(matrix, np.float64),
@@ -164,6 +171,25 @@ def warp(
         flags=interpolation,
         borderMode=border,
     )
+
+
+def _part_seen(
+    image: NDArray[_Pixels], matrix: NDArray[np.floating], size: tuple[int, int]
+) -> tuple[NDArray[_Pixels], NDArray[np.float64]]:
+    """Return the part of an image that a transform shows, mirrored borders included."""
+    height, width = size
+    corners = np.array([(x, y) for x in (0, width - 1) for y in (0, height - 1)], np.float64)
+    seen = transform_points(corners, invert(matrix))
+    spans = []
+    for axis, length in ((0, image.shape[1]), (1, image.shape[0])):
+        low, high = int(seen[:, axis].min()) - 4, int(seen[:, axis].max()) + 5
+        # What lies beyond an edge is a mirror image of what lies before it.
+        start = min(low, 2 * (length - 1) - high)
+        stop = max(high, -low)
+        start, stop = max(0, min(start, length - 1)), min(length, max(stop, 0) + 1)
+        spans.append(slice(start, stop))
+    moved = np.array([[1.0, 0.0, -spans[0].start], [0.0, 1.0, -spans[1].start]])
+    return image[spans[1], spans[0]], compose(matrix, invert(moved))
 
 
 def coverage(
@@ -252,26 +278,30 @@ def paste_back(
     x1, y1 = np.minimum(np.ceil(outline.max(0)).astype(int) + 2, photo.shape[1::-1])
     if x0 >= x1 or y0 >= y1:
         return photo.copy(), changed
-    # From the crop to the part of the photo that its hole covers.
-    back = invert(matrix)
-    back[:, 2] -= (x0, y0)
-    size = (int(y1 - y0), int(x1 - x0))
     # A hole that the crop's edge cuts needs a transition there too.
     framed = np.pad(hole, 1).astype(np.uint8)
     distance = cv2.distanceTransform(framed, cv2.DIST_L2, 5)[1:-1, 1:-1]
     opacity = np.clip(distance / feather, 0, 1).astype(np.float32)
     matched = match_border(completed, hole)
-    patch = warp(matched, back, size, border=cv2.BORDER_REPLICATE)
-    inside = warp(hole.astype(np.float32), back, size, border=cv2.BORDER_CONSTANT) > 0.5
-    blend = warp(opacity, back, size, border=cv2.BORDER_CONSTANT, interpolation=cv2.INTER_LINEAR)
-    blend = np.where(inside, np.clip(blend, 0, 1), 0)[..., None]
     result = photo.copy()
-    old = photo[y0:y1, x0:x1].astype(np.float32)
-    mixed = old + blend * (patch - old)
-    result[y0:y1, x0:x1] = np.where(inside[..., None], np.clip(mixed + 0.5, 0, 255), old).astype(
-        np.uint8
-    )
-    changed[y0:y1, x0:x1] = inside
+    for top in range(int(y0), int(y1), _BLOCK):
+        for left in range(int(x0), int(x1), _BLOCK):
+            block = slice(top, min(top + _BLOCK, int(y1))), slice(left, min(left + _BLOCK, int(x1)))
+            # From the crop to this part of the photo.
+            back = invert(matrix)
+            back[:, 2] -= (left, top)
+            old = photo[block]
+            size = old.shape[:2]
+            patch = warp(matched, back, size, border=cv2.BORDER_REPLICATE)
+            inside = warp(hole.astype(np.float32), back, size, border=cv2.BORDER_CONSTANT) > 0.5
+            blend = warp(
+                opacity, back, size, border=cv2.BORDER_CONSTANT, interpolation=cv2.INTER_LINEAR
+            )
+            blend = np.where(inside, np.clip(blend, 0, 1), 0)[..., None]
+            mixed = old + blend * (patch - old)
+            new = np.clip(mixed + 0.5, 0, 255).astype(np.uint8)
+            result[block] = np.where(inside[..., None], new, old)
+            changed[block] = inside
     return result, changed
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import os
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -16,16 +17,21 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from unmask.encode import FORMATS
 from unmask.engines import work_through
-from unmask.errors import ImageError, PhotoWarning, UnmaskError, WeightsError
-from unmask.image import IMAGE_SUFFIXES, Photo, load_photo
-from unmask.io import atomic_path, write_text_atomic
+from unmask.errors import DataError, ImageError, PhotoWarning, UnmaskError, WeightsError
+from unmask.image import DEFAULT_MAX_PIXELS, Photo, load_photo
+from unmask.io import atomic_path, prepare_folder, short_stem, sweep, write_text_atomic
+from unmask.paths import check_outputs
 from unmask.presets import get_preset
-from unmask.weights import find
+from unmask.weights import file_sha256, find
 
 if TYPE_CHECKING:
     from unmask.pipeline import Unmasker
     from unmask.result import Result
+
+_RECORD = ".unmask-run.json"
+"""What a folder's results were made with; what is older than it was made with something else."""
 
 # Photos that go through the networks together. The same whatever the engine and the number of
 # workers: which photos share a batch can decide about the last digit of a number.
@@ -47,6 +53,7 @@ class FolderSettings:
         seed: Seed of the film grain.
         panel: Whether the steps are drawn as well, NAME-panel.png.
         json: Whether what was found is written as well, NAME.json.
+        max_pixels: Largest accepted width times height of a photo.
     """
 
     preset: str = "lite"
@@ -56,6 +63,7 @@ class FolderSettings:
     seed: int = 0
     panel: bool = False
     json: bool = False
+    max_pixels: int = DEFAULT_MAX_PIXELS
 
 
 @dataclass(frozen=True)
@@ -93,55 +101,72 @@ def plan_jobs(photos: Sequence[Path], out: Path, *, panel: bool = False) -> list
 
     Returns:
         One job a photo, in their order. Photos of one name are numbered: NAME.png, NAME-2.png.
+        Names that are too long for a file system are shortened.
 
     Raises:
-        ImageError: `out` is a file name and there are several photos, or its format is unknown, or
-            a result would replace a photo.
+        DataError: A result would replace a photo.
+        ImageError: `out` is a file name and there are several photos, or its format is unknown.
 
     Example:
         >>> [str(job.target) for job in plan_jobs([Path("a.jpg"), Path("b/a.png")], Path("out"))]
         ['out/a.png', 'out/a-2.png']
     """
     jobs = [PhotoJob(p, t) for p, t in zip(photos, _targets(photos, out, panel), strict=True)]
-    sources = {job.source.resolve() for job in jobs}
-    for job in jobs:
-        if job.target.resolve() in sources:
-            raise ImageError(
-                f"{job.target}: is one of the photos, and a result would replace it; write to "
-                "another folder"
-            )
+    written = [job.target for job in jobs]
+    if panel:
+        written += [_panel(job.target) for job in jobs]
+    check_outputs(written, photos)
     return jobs
 
 
-def split_done(
-    jobs: Sequence[PhotoJob], settings: FolderSettings
-) -> tuple[list[PhotoJob], list[PhotoJob]]:
-    """Tell the jobs whose files are all there from the others.
+def begin(
+    jobs: Sequence[PhotoJob], out: Path, settings: FolderSettings, *, resume: bool = False
+) -> list[PhotoJob]:
+    """Open the folder of results, which remembers what they are made with.
 
-    Files are written whole or not at all, so one that exists is finished. Whether it was made with
-    these settings, it does not say.
+    Files are written whole or not at all, so one that exists, and that is not older than what the
+    folder remembers, is finished.
+
+    Args:
+        jobs: The photos, see `plan_jobs`.
+        out: As for `plan_jobs`.
+        settings: What is done with them.
+        resume: Whether results that are there already are left alone.
 
     Returns:
-        The done jobs and the open ones.
+        The jobs that are to be done.
 
     Raises:
-        ImageError: Two photos have the same name, so that which of them a file belongs to depends
-            on which photos there were then.
+        DataError: With `resume`, the results were made with other settings or weights; the
+            message says which.
+        ImageError: With `resume`, two photos have the same name, so that which of them a file
+            belongs to depends on which photos there were then.
+        UnmaskError: Nothing can be written there.
+        WeightsError: See `complete_photos`.
+
+    Example:
+        >>> jobs = plan_jobs([Path("one.jpg")], Path("unmasked"))
+        >>> begin(jobs, Path("unmasked"), FolderSettings(), resume=True)
+        [PhotoJob(source=PosixPath('one.jpg'), target=PosixPath('unmasked/one.png'))]
     """
-    stems: dict[str, Path] = {}
-    for job in jobs:
-        other = stems.setdefault(job.source.stem.casefold(), job.source)
-        if other != job.source:
-            raise ImageError(
-                f"{job.source}: has the same name as {other}, so it cannot be told whose results "
-                "are there already; complete their folders one by one"
-            )
-    done: list[PhotoJob] = []
-    still_open: list[PhotoJob] = []
-    for job in jobs:
-        finished = all(path.is_file() for path in _files(job, settings))
-        (done if finished else still_open).append(job)
-    return done, still_open
+    made_with = _made_with(settings)
+    # In the folder of a single named file are other things as well.
+    named = out in {job.target for job in jobs}
+    prepare_folder(out.parent if named else out)
+    record, since = out / _RECORD, 0.0
+    remembered = not named and record.is_file()
+    left = list(jobs)
+    if resume:
+        _require_own_names(jobs)
+        if remembered:
+            _require_same(record, made_with)
+            since = record.stat().st_mtime
+        left = [job for job in jobs if not _finished(job, settings, since)]
+    if not named and not (resume and remembered):
+        write_text_atomic(record, json.dumps(made_with, indent=2) + "\n")
+        if resume:  # nothing is known of what was there before, so it counts
+            os.utime(record, (0, 0))
+    return left
 
 
 def complete_photos(
@@ -168,7 +193,8 @@ def complete_photos(
         One report a photo as it is finished; a few photos are finished together.
 
     Raises:
-        UnmaskError: Ray is not installed or cannot be started, or a worker was lost.
+        UnmaskError: Nothing can be written there, Ray is not installed or cannot be started, or a
+            worker was lost.
         SettingError: An option is out of range.
         WeightsError: The preset is unknown, or its weights are missing or altered.
 
@@ -178,20 +204,24 @@ def complete_photos(
         ...     print(report.job.target, report.error or report.faces)
     """
     settings = settings or FolderSettings()
-    for stage in get_preset(settings.preset).files:
-        find(settings.preset, stage, settings.weights_dir)  # one error now, not one for each worker
-    if settings.finder is not None and not settings.finder.is_file():
-        raise WeightsError(f"{settings.finder}: no such file")
+    _made_with(settings)  # one error now, not one for each worker
+    folders = {job.target.parent for job in jobs}
+    for folder in folders:
+        prepare_folder(folder)
     groups = [tuple(jobs[i : i + _TOGETHER]) for i in range(0, len(jobs), _TOGETHER)]
-    for reports in work_through(
-        PhotoCompleter(settings),
-        groups,
-        engine=engine,
-        workers=workers,
-        ray_address=ray_address,
-        jobs_a_task=-(-len(groups) // _RAY_TASKS) or 1,
-    ):
-        yield from reports
+    try:
+        for reports in work_through(
+            PhotoCompleter(settings),
+            groups,
+            engine=engine,
+            workers=workers,
+            ray_address=ray_address,
+            jobs_a_task=-(-len(groups) // _RAY_TASKS) or 1,
+        ):
+            yield from reports
+    finally:
+        for folder in folders:  # after an interruption, workers have left theirs
+            sweep(folder)
 
 
 class PhotoCompleter:
@@ -224,8 +254,10 @@ class PhotoCompleter:
         reports: dict[PhotoJob, PhotoReport] = {}
         for job in group:
             try:
-                photos[job] = load_photo(job.source, min_side=MIN_SIDE)
-            except (ImageError, OSError) as error:
+                photos[job] = load_photo(
+                    job.source, max_pixels=self.settings.max_pixels, min_side=MIN_SIDE
+                )
+            except Exception as error:  # as below
                 reports[job] = _failure(job, job.source, error)
         # NumPy's sums depend on their number of threads, TensorFlow's and OpenCV's do not.
         with threadpool_limits(1, user_api="blas"):
@@ -239,7 +271,12 @@ class PhotoCompleter:
         from unmask.pipeline import Unmasker
 
         settings = self.settings
-        return Unmasker(settings.preset, settings.weights_dir, finder=settings.finder).load()
+        return Unmasker(
+            settings.preset,
+            settings.weights_dir,
+            finder=settings.finder,
+            max_pixels=settings.max_pixels,
+        ).load()
 
     def _complete(self, photos: dict[PhotoJob, Photo]) -> list[tuple[PhotoJob, Result | Exception]]:
         if not photos:
@@ -267,12 +304,12 @@ class PhotoCompleter:
                     "faces": [face.to_dict() for face in outcome.faces],
                     "skipped": [[round(v, 1) for v in box] for box in outcome.skipped],
                 }
-                write_text_atomic(_json(job), json.dumps(content, indent=2) + "\n")
+                write_text_atomic(_json(job.target), json.dumps(content, indent=2) + "\n")
             if self.settings.panel:
-                with atomic_path(_panel(job)) as temporary:
+                with atomic_path(_panel(job.target)) as temporary:
                     outcome.panel().savefig(temporary, dpi=110)
             outcome.save(job.target)
-        except (ImageError, OSError) as error:
+        except Exception as error:  # as above
             return _failure(job, job.target, error)
         return PhotoReport(job, faces=len(outcome.faces), skipped=len(outcome.skipped))
 
@@ -305,44 +342,104 @@ def _targets(photos: Sequence[Path], out: Path, panel: bool) -> list[Path]:
             )
         if not _is_image(out):
             raise ImageError(
-                f"{out}: unknown suffix {out.suffix!r}, use one of "
-                f"{', '.join(sorted(IMAGE_SUFFIXES))}"
+                f"{out}: unknown suffix {out.suffix!r}, use one of {', '.join(FORMATS)}"
             )
         return [out]
     targets: list[Path] = []
     taken: set[str] = set()
     for photo in photos:
-        name, number = photo.stem, 2
-        while taken & _names(name, panel):
-            name, number = f"{photo.stem}-{number}", number + 1
-        taken |= _names(name, panel)
-        targets.append(out / f"{name}.png")
+        target, number = out / _name(photo.stem, ".png"), 2
+        while taken & _names(target, panel):
+            target, number = out / _name(f"{photo.stem}-{number}", ".png"), number + 1
+        taken |= _names(target, panel)
+        targets.append(target)
     return targets
 
 
 def _is_image(path: Path) -> bool:
-    return path.suffix.lower() in IMAGE_SUFFIXES
+    return path.suffix.lower() in FORMATS
 
 
-def _names(name: str, panel: bool) -> set[str]:
+def _name(stem: str, end: str) -> str:
+    return short_stem(stem, len(end)) + end
+
+
+def _names(target: Path, panel: bool) -> set[str]:
     # Some file systems take upper and lower case for the same.
-    return {name.casefold(), f"{name}-panel".casefold()} if panel else {name.casefold()}
+    paths = (target, _panel(target)) if panel else (target,)
+    return {path.name.casefold() for path in paths}
 
 
 def _files(job: PhotoJob, settings: FolderSettings) -> Iterator[Path]:
     yield job.target
     if settings.json:
-        yield _json(job)
+        yield _json(job.target)
     if settings.panel:
-        yield _panel(job)
+        yield _panel(job.target)
 
 
-def _json(job: PhotoJob) -> Path:
-    return job.target.with_suffix(".json")
+def _json(target: Path) -> Path:
+    return target.with_name(_name(target.stem, ".json"))
 
 
-def _panel(job: PhotoJob) -> Path:
-    return job.target.with_name(f"{job.target.stem}-panel.png")
+def _panel(target: Path) -> Path:
+    return target.with_name(_name(target.stem, "-panel.png"))
+
+
+# === What is there already ===
+
+
+def _made_with(settings: FolderSettings) -> dict[str, Any]:
+    """Return what the pixels of results depend on; the weights are there, and unaltered."""
+    weights = {
+        stage: find(settings.preset, stage, settings.weights_dir).sha256
+        for stage in get_preset(settings.preset).files
+    }
+    if settings.finder is not None:
+        if not settings.finder.is_file():
+            raise WeightsError(f"{settings.finder}: no such file")
+        weights["finder"] = file_sha256(settings.finder)
+    return {
+        "preset": settings.preset,
+        "gender": settings.gender,
+        "seed": settings.seed,
+        "weights": weights,
+    }
+
+
+def _require_same(record: Path, made_with: dict[str, Any]) -> None:
+    try:
+        found = json.loads(record.read_text("utf-8"))
+        before = {**found, **{f"weights of {k}": v for k, v in found["weights"].items()}}
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise DataError(f"{record}: cannot be read ({error}); delete it to go on") from error
+    now = {**made_with, **{f"weights of {k}": v for k, v in made_with["weights"].items()}}
+    names = [name for name in {**before, **now} if name != "weights"]
+    differing = [n for n in names if before.get(n) != now.get(n)]
+    if differing:
+        told = ", ".join(f"{n}={before.get(n)!r} (now {now.get(n)!r})" for n in differing)
+        raise DataError(
+            f"{record.parent}: the results there were made with {told}; write to another folder, "
+            "or complete all photos anew (without --resume)"
+        )
+
+
+def _require_own_names(jobs: Sequence[PhotoJob]) -> None:
+    stems: dict[str, Path] = {}
+    for job in jobs:
+        other = stems.setdefault(job.source.stem.casefold(), job.source)
+        if other != job.source:
+            raise ImageError(
+                f"{job.source}: has the same name as {other}, so it cannot be told whose results "
+                "are there already; complete their folders one by one"
+            )
+
+
+def _finished(job: PhotoJob, settings: FolderSettings, since: float) -> bool:
+    return all(path.is_file() and path.stat().st_mtime >= since for path in _files(job, settings))
+
+
+# === Failures ===
 
 
 def _failure(job: PhotoJob, path: Path, error: Exception) -> PhotoReport:

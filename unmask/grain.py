@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +25,8 @@ _MOST = 3.0
 # patches of so many of a band's standard deviations, this percentile counts.
 _PATCH, _SMOOTH = 7.0, 15
 _FEW_PIXELS = 50
+# From this standard deviation on a blur is made at a smaller size: its kernel is too long.
+_WIDE = 16.0
 # The mean of |x| of Gaussian noise, in standard deviations.
 _MEAN = 0.798
 
@@ -73,8 +78,9 @@ def match_grain(
     # None at the border, where the photo's own texture fades out.
     missing *= np.clip(_distance(inside) / (_BORDER * pixel), 0, 1)
     result = photo.copy()
-    grained = np.clip(patch + missing[..., None] + 0.5, 0, 255).astype(np.uint8)
-    result[box] = np.where(inside[..., None], grained, patch)
+    for channel in range(3):  # one by one: photos can be large
+        grained = np.clip(patch[..., channel] + missing + 0.5, 0, 255).astype(np.uint8)
+        np.copyto(result[box][..., channel], grained, where=inside)
     return result
 
 
@@ -99,13 +105,10 @@ def _skin(
     around &= _distance(~inside) > _BORDER * pixel
     alike = np.ones_like(inside)
     # Strands of hair over the face, spectacles, and in the filled part the mouth, are no skin.
-    for channel, limit in zip(
-        cv2.split(cv2.cvtColor(patch, cv2.COLOR_RGB2YCrCb).astype(np.float32)),
-        (_BRIGHTNESS, _COLOUR, _COLOUR),
-        strict=True,
-    ):
+    channels = cv2.split(cv2.cvtColor(patch, cv2.COLOR_RGB2YCrCb))
+    for channel, limit in zip(channels, (_BRIGHTNESS, _COLOUR, _COLOUR), strict=True):
         middle = np.median(channel[core if core.any() else inside])
-        alike &= np.abs(cv2.blur(channel, (5, 5)) - middle) < limit
+        alike &= np.abs(cv2.blur(channel.astype(np.float32), (5, 5)) - middle) < limit
     return around & alike, core & alike
 
 
@@ -132,16 +135,30 @@ def _distance(inside: NDArray[np.bool_]) -> NDArray[np.float32]:
     return np.asarray(cv2.distanceTransform(framed, cv2.DIST_L2, 3)[1:-1, 1:-1], np.float32)
 
 
-def _bands(values: NDArray[np.float32], pixel: float) -> list[tuple[float, NDArray[np.float32]]]:
+def _bands(
+    values: NDArray[np.float32], pixel: float
+) -> Iterator[tuple[float, NDArray[np.float32]]]:
     """Split into details of growing size; what is larger than the generator's pixels is left.
 
-    Returns:
+    Yields:
         For each band the standard deviation of the blur that it ends with, and the band.
     """
-    bands, rest, sigma = [], values, _FINEST
+    rest, sigma = values, _FINEST
     while True:
-        smooth = cv2.GaussianBlur(values, (0, 0), sigma)
-        bands.append((sigma, rest - smooth))
+        smooth = _blur(values, sigma)
+        yield sigma, rest - smooth
         rest, sigma = smooth, sigma * _FACTOR
         if sigma > _COARSEST * pixel:
-            return bands
+            return
+
+
+def _blur(values: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
+    """Blur; a wide blur, as in faces of thousands of pixels, at a smaller size."""
+    shrink = 2 ** max(0, math.floor(math.log2(sigma / _WIDE)) + 1)
+    if shrink == 1:
+        return np.asarray(cv2.GaussianBlur(values, (0, 0), sigma))
+    height, width = values.shape
+    size = (max(1, width // shrink), max(1, height // shrink))
+    small = cv2.resize(values, size, interpolation=cv2.INTER_AREA)
+    smooth = cv2.GaussianBlur(small, (0, 0), sigma / shrink)
+    return np.asarray(cv2.resize(smooth, (width, height), interpolation=cv2.INTER_LINEAR))

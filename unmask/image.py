@@ -8,61 +8,42 @@ uint8, turned the way the camera was held. Conversions lose as little as 8 bits 
 - floating point pixels are read as 0 = black, 1 = white;
 - CMYK and grey pixels with an ICC profile go through it to sRGB, without one by Pillow's formula;
 - of an animation, a multi-page TIFF or a multi-picture JPEG the first picture is taken.
+
+What a file holds besides is kept beside the pixels, so that `save_photo` can put it back.
 """
 
 from __future__ import annotations
 
-import io
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageCms
+from PIL import Image
 
+from unmask.decode import decode, to_rgb, turn_of
+from unmask.encode import FORMATS, format_of, write_image
 from unmask.errors import ImageError
-from unmask.io import atomic_path
+from unmask.io import write_bytes_atomic
+from unmask.origin import Origin, deep_pixels, read_origin, restore
+from unmask.paths import walk_files
 
 DEFAULT_MAX_PIXELS = 80_000_000
 """Photos above this many pixels are refused: below Pillow's own alarm, above most cameras."""
 
-_FORMATS = {
-    ".jpg": "JPEG",
-    ".jpeg": "JPEG",
-    ".png": "PNG",
-    ".webp": "WEBP",
-    ".bmp": "BMP",
-    ".tif": "TIFF",
-    ".tiff": "TIFF",
-}
-_READABLE = sorted(set(_FORMATS.values()))
-IMAGE_SUFFIXES = frozenset(_FORMATS)
-"""Suffixes, in lower case, of the formats that are read and written."""
+_READ_ONLY = ".mpo .apng .gif .avif .heic .heif .hif"
+# Named as what cannot be read, lest they be missed in silence.
+_UNREADABLE = ".jxl .jp2 .psd .dng .cr2 .cr3 .nef .arw .raf .orf .rw2"
+IMAGE_SUFFIXES = frozenset([*FORMATS, *_READ_ONLY.split(), *_UNREADABLE.split()])
+"""Suffixes, in lower case, of pictures: of those that are read, and of those that ought to be."""
 
 _LOSSLESS_MASK_SUFFIXES = (".png", ".bmp", ".tif", ".tiff")
-_FORMATS_WITH_PROFILE = ("JPEG", "PNG", "WEBP", "TIFF")
-_SAVE_OPTIONS: dict[str, dict[str, Any]] = {
-    # No colour subsampling: a pasted face would bleed across its border.
-    "JPEG": {"quality": 95, "subsampling": 0},
-    "PNG": {},
-    # Pixels outside the mask are promised to stay as they were; JPEG is there for small files.
-    "WEBP": {"lossless": True},
-    "BMP": {},
-    "TIFF": {"compression": "tiff_adobe_deflate"},
-}
-_TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-
+_LOSSY = ("JPEG", "MPO", "AVIF", "HEIF")
+# An uncompressed file has at most so many bytes a pixel; notes and previews come on top.
+_BYTES_A_PIXEL, _BYTES_BESIDE = 8, 64_000_000
 PathLike: TypeAlias = "str | os.PathLike[str]"
 
 
@@ -74,11 +55,13 @@ class Photo:
         pixels: RGB uint8 (H, W, 3), upright.
         icc_profile: The ICC profile that `pixels` are in, or None for sRGB.
         name: The file it came from, or what stands for it in messages.
+        origin: What else it held; None for an array.
     """
 
     pixels: NDArray[np.uint8] = field(repr=False)
     icc_profile: bytes | None = field(default=None, repr=False)
     name: str = "<array>"
+    origin: Origin | None = field(default=None, repr=False)
 
 
 ImageSource: TypeAlias = (
@@ -98,9 +81,9 @@ def load_photo(
 
     Args:
         source: A path, the bytes of an image file, or a file object open for reading bytes (JPEG,
-            PNG, WebP, BMP or TIFF); a PIL image; an RGB uint8 array (H, W, 3), which is copied; or
-            a `Photo`.
-        max_pixels: Largest accepted width times height.
+            PNG, WebP, BMP, TIFF or GIF; AVIF and HEIC where Pillow or pillow-heif can read them);
+            a PIL image; an RGB uint8 array (H, W, 3), which is copied; or a `Photo`.
+        max_pixels: Largest accepted width times height; a `Photo` has been accepted.
         min_side: Smallest accepted width and height, in pixels.
 
     Returns:
@@ -119,24 +102,21 @@ def load_photo(
     limits = _Limits(max_pixels, min_side)
     if isinstance(source, Photo):
         _check_array(source.pixels, source.name)
+        # Who has opened it has set the limit of pixels.
+        limits = _Limits(source.pixels.size, min_side)
         limits.check(source.pixels.shape[1], source.pixels.shape[0], source.name)
         return source
     if isinstance(source, np.ndarray):
         _check_array(source, "<array>")
         limits.check(source.shape[1], source.shape[0], "<array>")
         return Photo(np.array(source, order="C"))
-    if isinstance(source, Image.Image):
-        return _from_pil(source, getattr(source, "filename", "") or "<PIL image>", limits)
-    if isinstance(source, (bytes, bytearray, memoryview)):
-        return _from_stream(io.BytesIO(source), "<bytes>", limits)
-    if isinstance(source, (str, os.PathLike)):
-        return _from_path(Path(source), limits)
-    if hasattr(source, "read"):
-        return _from_file_object(source, limits)
-    raise TypeError(
-        "source must be a path, bytes, a file object, a PIL image, an RGB uint8 array or a Photo. "
-        f"Received: source={type(source).__name__}"
-    )
+    image, content, name = _open(source, limits)
+    try:
+        return _photo(image, content, name)
+    except ImageError as error:
+        raise ImageError(f"{name}: {error}") from error
+    except Exception as error:  # Pillow passes on whatever broken bytes lead its decoders to
+        raise ImageError(f"{name}: truncated or damaged image ({error})") from error
 
 
 def load_image(
@@ -162,29 +142,58 @@ def load_image(
     return load_photo(source, max_pixels=max_pixels, min_side=min_side).pixels
 
 
-def load_mask(source: ImageSource, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> NDArray[np.bool_]:
-    """Open a mask: True where the picture is brighter than middle grey.
+def load_mask(
+    source: ImageSource | NDArray[Any],
+    *,
+    shape: tuple[int, int] | None = None,
+    max_pixels: int = DEFAULT_MAX_PIXELS,
+) -> NDArray[np.bool_]:
+    """Open a mask, as any program writes it.
+
+    True is, in this order of precedence:
+
+    - with an alpha channel that is fully transparent somewhere: what is not fully transparent,
+      whatever its colour;
+    - in a picture with a palette: what is not black, or, where nothing is black, not index 0;
+    - in a JPEG, AVIF or HEIC file, whose values are not exact: what is brighter than middle grey;
+    - in everything else: what is not 0, in any channel, at the full depth of the values.
 
     Args:
-        source: See `load_photo`; also a boolean array (H, W), which is copied.
+        source: See `load_photo`; also an array of numbers or booleans, (H, W), (H, W, 1) or, with
+            the channels grey and alpha, RGB or RGBA, (H, W, 2), (H, W, 3) or (H, W, 4).
+        shape: Height and width that it must have, those of its photo; any when None.
         max_pixels: Largest accepted width times height.
 
     Returns:
         Boolean (H, W), True = mask.
 
     Raises:
-        ImageError: See `load_photo`.
+        ImageError: As for `load_photo`; an array has another shape or type, or values that are
+            not finite; or the mask has another size than `shape`.
+        TypeError: `source` is of none of the types above.
 
     Example:
-        >>> load_mask(Image.new("L", (2, 1), 255)).tolist()
-        [[True, True]]
+        >>> load_mask(np.array([[0, 1], [2, 255]])).tolist()
+        [[False, True], [True, True]]
     """
-    if isinstance(source, np.ndarray) and source.dtype == bool:
-        _check_mask(source, "<array>")
-        return np.array(source, dtype=bool)
-    pixels = load_image(source, max_pixels=max_pixels)
-    grey = np.asarray(Image.fromarray(pixels).convert("L"))
-    return np.greater(grey, 127)
+    if isinstance(source, Photo):
+        mask, name = _nonzero(source.pixels, source.name), source.name
+    elif isinstance(source, np.ndarray):
+        mask, name = _nonzero(source, "<mask>"), "<mask>"
+    else:
+        image, content, name = _open(source, _Limits(max_pixels, 1))
+        try:
+            mask = _mask_of(image, content)
+        except ImageError as error:
+            raise ImageError(f"{name}: {error}") from error
+        except Exception as error:  # as for photos
+            raise ImageError(f"{name}: truncated or damaged image ({error})") from error
+    if shape is not None and mask.shape != tuple(shape[:2]):
+        raise ImageError(
+            f"{name}: a mask must have its photo's size, {shape[1]} x {shape[0]} pixels. "
+            f"Received: {mask.shape[1]} x {mask.shape[0]}"
+        )
+    return mask
 
 
 def find_images(paths: PathLike | Iterable[PathLike], *, recursive: bool = False) -> list[Path]:
@@ -210,7 +219,8 @@ def find_images(paths: PathLike | Iterable[PathLike], *, recursive: bool = False
     found: dict[str, Path] = {}
     for path in map(Path, given):
         try:
-            images = list(_walk(path, recursive)) if path.is_dir() else [path]
+            inside = walk_files(path, recursive=recursive) if path.is_dir() else None
+            images = [path] if inside is None else [p for p in inside if _is_image(p)]
         except OSError as error:
             raise ImageError(f"{path}: cannot be listed ({error})") from error
         for image in images:
@@ -232,14 +242,14 @@ def copyable_suffix(content: bytes) -> str | None:
         >>> copyable_suffix(Path("portrait.webp").read_bytes()) is None  # doctest: +SKIP
         True
     """
-    with Image.open(io.BytesIO(content), formats=_READABLE) as image:
-        # Grey pixels with a profile are converted through it, see `_to_rgb`.
-        plain = image.mode == "RGB" or (image.mode == "L" and "icc_profile" not in image.info)
-        deep = image.format == "PNG" and content[24] > 8  # the header's bit depth
-        if not plain or deep or image.has_transparency_data or _turn(image) is not None:
-            return None
-        # A multi-picture JPEG begins with the picture that is meant.
-        return {"JPEG": ".jpg", "MPO": ".jpg", "PNG": ".png"}.get(image.format or "")
+    image = decode(content, lambda width, height: None)
+    # Grey pixels with a profile are converted through it, see `to_rgb`.
+    plain = image.mode == "RGB" or (image.mode == "L" and "icc_profile" not in image.info)
+    deep = image.format == "PNG" and content[24] > 8  # the header's bit depth
+    if not plain or deep or image.has_transparency_data or turn_of(image) is not None:
+        return None
+    # A multi-picture JPEG begins with the picture that is meant.
+    return {"JPEG": ".jpg", "MPO": ".jpg", "PNG": ".png"}.get(image.format or "")
 
 
 # === Writing ===
@@ -253,7 +263,7 @@ def save_image(
     PNG, WebP, BMP and TIFF are written without loss, JPEG at quality 95 without colour subsampling.
 
     Args:
-        path: The file to write (.jpg, .jpeg, .png, .webp, .bmp, .tif, .tiff); missing folders are
+        path: The file to write, with a suffix of `unmask.encode.FORMATS`; missing folders are
             created, an existing file is replaced.
         pixels: RGB uint8 (H, W, 3).
         icc_profile: The profile that `pixels` are in. BMP cannot hold one.
@@ -265,7 +275,49 @@ def save_image(
         >>> save_image("out/black.png", np.zeros((64, 64, 3), np.uint8))
     """
     _check_array(pixels, str(path))
-    _write(Path(path), Image.fromarray(np.ascontiguousarray(pixels)), icc_profile)
+    write_image(path, pixels, icc_profile=icc_profile)
+
+
+def save_photo(path: PathLike, pixels: NDArray[np.uint8], photo: Photo) -> None:
+    """Write what became of a photo, with everything of its file that the format can hold.
+
+    A photo that has not changed is copied byte for byte if it is a file of that format. Otherwise
+    pixels that have not changed keep their 16 bits, their transparency, or their being grey; and
+    EXIF data, resolution and colour profile are written again.
+
+    Args:
+        path: See `save_image`.
+        pixels: RGB uint8 (H, W, 3), the photo's size.
+        photo: What they were made from.
+
+    Raises:
+        ImageError: See `save_image`.
+
+    Example:
+        >>> photo = load_photo("portrait.png")                  # doctest: +SKIP
+        >>> save_photo("out/portrait.png", photo.pixels, photo)  # doctest: +SKIP
+    """
+    file_format = format_of(path)
+    _check_array(pixels, str(path))
+    origin = photo.origin
+    if origin is None:
+        write_image(path, pixels, icc_profile=photo.icc_profile)
+        return
+    changed = np.asarray((pixels != photo.pixels).any(axis=2))
+    if origin.content is not None and origin.format == file_format and not changed.any():
+        try:
+            write_bytes_atomic(path, origin.content)
+        except OSError as error:
+            reason = error.strerror or error
+            raise ImageError(f"{path}: cannot be written ({reason})") from error
+        return
+    write_image(
+        path,
+        restore(pixels, changed, origin.pixels, file_format),
+        icc_profile=photo.icc_profile,
+        exif=origin.exif,
+        dpi=origin.dpi,
+    )
 
 
 def save_mask(path: PathLike, mask: NDArray[np.bool_]) -> None:
@@ -286,10 +338,10 @@ def save_mask(path: PathLike, mask: NDArray[np.bool_]) -> None:
         raise ImageError(
             f"{path}: a mask is written to one of {', '.join(_LOSSLESS_MASK_SUFFIXES)}"
         )
-    _write(Path(path), Image.fromarray(mask.astype(np.uint8) * 255), None)
+    write_image(path, mask.astype(np.uint8) * 255)
 
 
-# === Inside: decoding ===
+# === Inside: opening ===
 
 
 @dataclass(frozen=True)
@@ -298,6 +350,8 @@ class _Limits:
     min_side: int
 
     def check(self, width: int, height: int, name: str) -> None:
+        if not width or not height:
+            raise ImageError(f"{name}: has no pixels ({width} x {height})")
         if width * height > self.max_pixels:
             raise ImageError(
                 f"{name}: {width} x {height} pixels are more than the limit of {self.max_pixels}; "
@@ -308,163 +362,128 @@ class _Limits:
                 f"{name}: {width} x {height} pixels, each side needs at least {self.min_side}"
             )
 
+    @property
+    def max_bytes(self) -> int:
+        return _BYTES_A_PIXEL * self.max_pixels + _BYTES_BESIDE
 
-def _from_path(path: Path, limits: _Limits) -> Photo:
-    name = str(path)
+
+def _open(source: Any, limits: _Limits) -> tuple[Image.Image, bytes | None, str]:
+    """Return the picture as stored, its pixels decoded; the file's bytes; and a name for it."""
+    if isinstance(source, Image.Image):
+        name = str(getattr(source, "filename", "") or "<PIL image>")
+        limits.check(source.width, source.height, name)
+        try:
+            source.load()
+        except Exception as error:  # Pillow passes on whatever broken bytes lead its decoders to
+            raise ImageError(f"{name}: truncated or damaged image ({error})") from error
+        return source, None, name
+    content, name = _read(source, limits.max_bytes)
+    if len(content) > limits.max_bytes:
+        raise ImageError(
+            f"{name}: has more than {limits.max_bytes} bytes; raise max_pixels if you trust it"
+        )
+    try:
+        image = decode(content, lambda width, height: limits.check(width, height, name))
+    except ImageError as error:
+        text = str(error)
+        raise ImageError(text if text.startswith(f"{name}: ") else f"{name}: {text}") from error
+    return image, content, name
+
+
+def _read(source: Any, most: int) -> tuple[bytes, str]:
+    """Return the bytes of a source, at most one more than allowed, and a name for it."""
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        return bytes(source), "<bytes>"
+    if isinstance(source, (str, os.PathLike)):
+        return _read_path(Path(source), most), os.fspath(source)
+    if hasattr(source, "read"):
+        label = getattr(source, "name", None)
+        name = label if isinstance(label, str) and label else "<file object>"
+        try:
+            content = source.read(most + 1)
+        except (OSError, ValueError) as error:
+            raise ImageError(f"{name}: cannot be read ({error})") from error
+        if not isinstance(content, bytes):
+            raise ImageError(f"{name}: must be opened for reading bytes (mode 'rb')")
+        return content, name
+    raise TypeError(
+        "source must be a path, bytes, a file object, a PIL image, an array or a Photo. "
+        f"Received: source={type(source).__name__}"
+    )
+
+
+def _read_path(path: Path, most: int) -> bytes:
     try:
         if path.is_dir():
-            raise ImageError(f"{name}: is a folder, not an image")
+            raise ImageError(f"{path}: is a folder, not an image")
         if path.exists() and not path.is_file():
-            raise ImageError(f"{name}: is not a regular file")
+            raise ImageError(f"{path}: is not a regular file")
         with path.open("rb") as stream:
-            return _from_stream(stream, name, limits)
+            return stream.read(most + 1)
     except FileNotFoundError as error:
-        raise ImageError(f"{name}: no such file") from error
+        raise ImageError(f"{path}: no such file") from error
     except (OSError, ValueError) as error:
         if isinstance(error, ImageError):
             raise
-        raise ImageError(f"{name}: cannot be read ({error})") from error
+        raise ImageError(f"{path}: cannot be read ({error})") from error
 
 
-def _from_file_object(source: Any, limits: _Limits) -> Photo:
-    label = getattr(source, "name", None)
-    name = label if isinstance(label, str) and label else "<file object>"
-    try:
-        content = source.read()
-    except (OSError, ValueError) as error:
-        raise ImageError(f"{name}: cannot be read ({error})") from error
-    if not isinstance(content, bytes):
-        raise ImageError(f"{name}: must be opened for reading bytes (mode 'rb')")
-    return _from_stream(io.BytesIO(content), name, limits)
+def _photo(image: Image.Image, content: bytes | None, name: str) -> Photo:
+    turn = turn_of(image)
+    upright = image if turn is None else image.transpose(turn)
+    rgb, profile = to_rgb(upright, image.info.get("icc_profile"))
+    pixels = np.array(rgb)
+    origin = read_origin(image, upright, content, pixels)
+    return Photo(pixels, profile, name, origin)
 
 
-def _from_stream(stream: BinaryIO, name: str, limits: _Limits) -> Photo:
-    if not stream.read(1):
-        raise ImageError(f"{name}: empty file")
-    stream.seek(0)
-    try:
-        image = Image.open(stream, formats=_READABLE)
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise ImageError(f"{name}: too many pixels ({error})") from error
-    except Image.UnidentifiedImageError as error:
-        raise ImageError(f"{name}: not a readable JPEG, PNG, WebP, BMP or TIFF image") from error
-    except Exception as error:  # Pillow passes on whatever broken bytes lead its parsers to
-        raise ImageError(f"{name}: damaged image ({error})") from error
-    with image:
-        return _from_pil(image, name, limits)
+# === Inside: masks ===
 
 
-def _from_pil(image: Image.Image, name: str, limits: _Limits) -> Photo:
-    limits.check(image.width, image.height, name)
-    if not image.width or not image.height:
-        raise ImageError(f"{name}: has no pixels ({image.width} x {image.height})")
-    try:
-        image.load()
-        upright = _turned(image)
-        rgb, profile = _to_rgb(upright, image.info.get("icc_profile"))
-        return Photo(np.array(rgb), profile, name)
-    except ImageError as error:
-        raise ImageError(f"{name}: {error}") from error
-    except Exception as error:  # Pillow passes on whatever broken bytes lead its decoders to
-        raise ImageError(f"{name}: truncated or damaged image ({error})") from error
+def _mask_of(image: Image.Image, content: bytes | None) -> NDArray[np.bool_]:
+    turn = turn_of(image)
+    upright = image if turn is None else image.transpose(turn)
+    if upright.has_transparency_data:
+        alpha = np.asarray(upright.convert("RGBA").getchannel("A"))
+        if not alpha.all():
+            return alpha > 0
+    if image.format in _LOSSY:
+        return np.asarray(to_rgb(upright, None)[0].convert("L")) > 127
+    if upright.mode == "P":
+        coloured = _nonzero(np.asarray(upright.convert("RGB")), "<mask>")
+        return np.asarray(upright) != 0 if coloured.all() else coloured
+    if upright.mode in ("1", "L", "I", "F") or upright.mode.startswith("I;16"):
+        return _nonzero(np.asarray(upright), "<mask>")
+    # Transparency was looked at.
+    deep = deep_pixels(image, upright, content)
+    colours = np.asarray(upright.convert("RGB")) if deep is None else deep[..., :3]
+    return _nonzero(colours, "<mask>")
 
 
-def _turned(image: Image.Image) -> Image.Image:
-    turn = _turn(image)
-    return image if turn is None else image.transpose(turn)
-
-
-def _turn(image: Image.Image) -> Image.Transpose | None:
-    """What the EXIF orientation asks for; broken EXIF data means "as stored"."""
-    try:
-        return _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
-    except Exception:  # a photo is worth opening even if what is written beside it is not readable
-        return None
-
-
-# === Inside: colour ===
-
-
-def _to_rgb(image: Image.Image, profile: Any) -> tuple[Image.Image, bytes | None]:
-    """Convert any Pillow mode to RGB; returns the profile if the result is still in it."""
-    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        return Image.fromarray(_grey_to_8_bits(np.asarray(image), image.mode)).convert("RGB"), None
-    if image.has_transparency_data:
-        rgba = image.convert("RGBA")
-        white = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
-        rgb = Image.alpha_composite(white, rgba).convert("RGB")
-        return rgb, _rgb_profile(profile) if image.mode not in ("L", "LA", "La", "1") else None
-    if image.mode in ("CMYK", "L"):
-        return _by_profile(image, profile) or image.convert("RGB"), None
-    if image.mode not in ("1", "P", "RGB", "RGBX", "YCbCr", "HSV"):
-        raise ImageError(f"pixels of the kind {image.mode!r} cannot be converted to RGB")
-    # Pillow turns a JPEG's YCbCr to RGB itself, so the profile describes RGB in all these modes.
-    return image.convert("RGB"), _rgb_profile(profile)
-
-
-def _grey_to_8_bits(values: NDArray[Any], mode: str) -> NDArray[np.uint8]:
-    if mode == "F":
-        # Comparisons with NaN are false, so this refuses NaN as well.
-        if not (values.min() >= 0 and values.max() <= 1):
-            raise ImageError(
-                "floating point pixels must lie between 0 (black) and 1 (white), they go from "
-                f"{values.min():g} to {values.max():g}"
-            )
-        return np.rint(values * 255).astype(np.uint8)
-    if values.min() < 0 or values.max() > 0xFFFF:
+def _nonzero(values: NDArray[Any], name: str) -> NDArray[np.bool_]:
+    if values.dtype.kind not in "biuf":
+        raise ImageError(f"{name}: a mask holds numbers. Received: dtype={values.dtype}")
+    if values.ndim not in (2, 3) or 0 in values.shape or values.shape[2:] > (4,):
         raise ImageError(
-            f"integer pixels go from {values.min()} to {values.max()}, only 16 bits are understood"
+            f"{name}: a mask must be (H, W), or (H, W, C) with 1 to 4 channels. "
+            f"Received: shape={values.shape}"
         )
-    return (values.astype(np.uint16) >> 8).astype(np.uint8)
-
-
-def _by_profile(image: Image.Image, profile: Any) -> Image.Image | None:
-    """Convert CMYK or grey pixels to sRGB through their profile; None if it cannot be used."""
-    if not isinstance(profile, bytes):
-        return None
-    try:
-        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        return ImageCms.profileToProfile(
-            image, source, ImageCms.createProfile("sRGB"), outputMode="RGB"
-        )
-    except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
-        return None
-
-
-def _rgb_profile(profile: Any) -> bytes | None:
-    """Keep a profile only if its header says that it describes RGB (ICC.1, byte 16)."""
-    return profile if isinstance(profile, bytes) and profile[16:20] == b"RGB " else None
+    if values.dtype.kind == "f" and not np.isfinite(values).all():
+        raise ImageError(f"{name}: a mask must be finite. Received: NaN or infinity")
+    set_ = values.astype(bool)
+    if set_.ndim == 2:
+        return set_
+    if set_.shape[2] in (2, 4):
+        visible = set_[..., -1]
+        set_ = set_[..., :-1] if visible.all() else visible[..., None]
+    return np.asarray(set_.any(axis=2))
 
 
 # === Inside: files and checks ===
 
 
-def _walk(folder: Path, recursive: bool) -> Iterator[Path]:
-    for entry in sorted(folder.iterdir()):
-        if entry.name.startswith("."):
-            continue
-        if entry.is_dir():
-            # Links to folders are not followed: they can lead round in circles.
-            if recursive and not entry.is_symlink():
-                yield from _walk(entry, recursive)
-        elif entry.suffix.lower() in IMAGE_SUFFIXES:
-            yield entry
-
-
-def _write(path: Path, image: Image.Image, icc_profile: bytes | None) -> None:
-    file_format = _FORMATS.get(path.suffix.lower())
-    if file_format is None:
-        raise ImageError(
-            f"{path}: unknown suffix {path.suffix!r}, use one of {', '.join(_FORMATS)}"
-        )
-    options = dict(_SAVE_OPTIONS[file_format])
-    if icc_profile is not None and file_format in _FORMATS_WITH_PROFILE:
-        options["icc_profile"] = icc_profile
-    try:
-        with atomic_path(path) as temporary:
-            image.save(temporary, format=file_format, **options)
-    except (OSError, ValueError) as error:
-        raise ImageError(f"{path}: cannot be written ({error})") from error
+def _is_image(path: Path) -> bool:
+    return path.suffix.lower() in IMAGE_SUFFIXES
 
 
 def _check_array(pixels: Any, name: str) -> None:

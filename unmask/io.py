@@ -1,20 +1,36 @@
-"""Writing files so that a reader never meets half of one."""
+"""Writing files so that a reader never meets half of one, and that nothing is left behind."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
-import tempfile
+import secrets
+import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TypeAlias
+
+from unmask.errors import UnmaskError
+
+if sys.platform != "win32":
+    import fcntl
+
+PathLike: TypeAlias = "str | os.PathLike[str]"
+
+_PREFIX = ".unmask-tmp-"
+# Writers choose their format by the suffix; what is longer than this is no suffix but a name.
+_LONGEST_SUFFIX = 16
 
 
 @contextlib.contextmanager
-def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
+def atomic_path(path: PathLike) -> Iterator[Path]:
     """Yield a temporary path that becomes `path` when the block ends without an error.
 
     The temporary file lies in the same folder (a rename across file systems is not atomic)
-    and keeps the suffix, because image and archive writers choose their format by it.
+    and keeps the suffix, because image and archive writers choose their format by it. It is locked
+    for as long as its process lives, so that `sweep` can tell what a dead one has left.
 
     Args:
         path: The file to write. Missing parent folders are created.
@@ -22,39 +38,164 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     Yields:
         The path to write to.
 
+    Raises:
+        OSError: The file cannot be written; whatever the reason, the error names `path`.
+
     Example:
         >>> with atomic_path("out/report.txt") as temporary:
         ...     _ = temporary.write_text("done")
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(
-        prefix=f".{target.stem}-", suffix=target.suffix, dir=target.parent
-    )
-    os.close(handle)
-    temporary = Path(name)
+    suffix = target.suffix if len(os.fsencode(target.suffix)) <= _LONGEST_SUFFIX else ""
+    try:
+        temporary, handle = _create(target.parent, suffix)
+    except OSError as error:
+        raise _named(error, target) from error
     try:
         yield temporary
-        # mkstemp makes private files; the result gets what a plain open() would have given.
-        temporary.chmod(0o666 & ~_umask())
+        if sys.platform == "win32":  # where no open file can be renamed
+            os.close(handle)
+            handle = -1
         temporary.replace(target)
+    except OSError as error:
+        if error.filename is None or str(error.filename) == str(temporary):
+            raise _named(error, target) from error
+        raise
     finally:
+        if handle >= 0:
+            os.close(handle)
         temporary.unlink(missing_ok=True)
 
 
-def write_bytes_atomic(path: str | os.PathLike[str], content: bytes) -> None:
+def write_bytes_atomic(path: PathLike, content: bytes) -> None:
     """Write bytes to `path`, whole or not at all."""
     with atomic_path(path) as temporary:
         temporary.write_bytes(content)
 
 
-def write_text_atomic(path: str | os.PathLike[str], content: str) -> None:
+def write_text_atomic(path: PathLike, content: str) -> None:
     """Write UTF-8 text to `path`, whole or not at all."""
     write_bytes_atomic(path, content.encode("utf-8"))
 
 
-def _umask() -> int:
-    # The only portable way to read the umask is to set it; set back at once.
-    current = os.umask(0)
-    os.umask(current)
-    return current
+def sweep(folder: PathLike) -> None:
+    """Remove the temporary files that killed processes have left in a folder.
+
+    Those of living processes, of this machine or of another, are locked and stay. What cannot be
+    removed, or be told, stays as well.
+
+    Args:
+        folder: The folder that is going to be written to; it need not exist.
+
+    Example:
+        >>> sweep("out")
+    """
+    if sys.platform == "win32":
+        return
+    for path in Path(folder).glob(f"{_PREFIX}*"):
+        with contextlib.suppress(OSError):
+            handle = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                path.unlink()
+            finally:
+                os.close(handle)
+
+
+def prepare_folder(folder: PathLike) -> None:
+    """Make a folder ready to be written to, before anything is computed for it.
+
+    It is created when missing, tried, and swept.
+
+    Args:
+        folder: The folder.
+
+    Raises:
+        UnmaskError: It cannot be created, or no file in it; the error names the folder.
+
+    Example:
+        >>> prepare_folder("out")
+    """
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        temporary, handle = _create(folder, "")
+        os.close(handle)
+        temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise UnmaskError(f"{folder}: cannot be written to ({error.strerror})") from error
+    sweep(folder)
+
+
+def allocate(path: PathLike, size: int) -> None:
+    """Reserve the disk space of a file, so that a full disk is an error and no crash.
+
+    A file that is mapped into memory is sparse at first: when the disk is full, writing to it ends
+    the process with SIGBUS. What the file holds already stays.
+
+    Args:
+        path: The file; it is created when missing.
+        size: Its size in bytes; a longer file keeps its length.
+
+    Raises:
+        OSError: The disk is full, or the file cannot be written; the error names the file.
+
+    Example:
+        >>> pixels = np.lib.format.open_memmap("cache.npy", "w+", np.uint8, (10, 64, 64, 3))
+        >>> allocate("cache.npy", os.path.getsize("cache.npy"))
+    """
+    try:
+        with Path(path).open("ab") as handle:
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(handle.fileno(), 0, max(size, 1))
+            elif shutil.disk_usage(Path(path).parent).free < size:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            else:
+                handle.truncate(max(size, handle.tell()))
+    except OSError as error:
+        raise _named(error, Path(path)) from error
+
+
+def short_stem(stem: str, room: int) -> str:
+    """Shorten a file's stem so that whole names stay within the 255 bytes of file systems.
+
+    Args:
+        stem: The stem.
+        room: The bytes of what follows it, at most 200.
+
+    Returns:
+        The stem, or its beginning and eight digits that differ from stem to stem.
+
+    Example:
+        >>> short_stem("portrait", len("-panel.png"))
+        'portrait'
+    """
+    import hashlib
+
+    encoded = os.fsencode(stem)
+    if len(encoded) + room <= 255:
+        return stem
+    end = f"-{hashlib.sha256(encoded).hexdigest()[:8]}"
+    while len(os.fsencode(stem)) + len(end) + room > 255:
+        stem = stem[:-1]
+    return stem + end
+
+
+def _create(folder: Path, suffix: str) -> tuple[Path, int]:
+    """Create and lock a temporary file with the permissions that a plain open() gives."""
+    while True:
+        path = folder / f"{_PREFIX}{secrets.token_hex(8)}{suffix}"
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+        if sys.platform == "win32":
+            return path, handle
+        with contextlib.suppress(OSError):  # a file system without locks: nothing is swept there
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        if os.fstat(handle).st_nlink:
+            return path, handle
+        os.close(handle)  # swept between its creation and its lock
+
+
+def _named(error: OSError, path: Path) -> OSError:
+    """Return the same error with the file's name instead of a temporary one or none."""
+    return OSError(error.errno or errno.EIO, error.strerror or str(error), str(path))

@@ -21,7 +21,7 @@ from unmask.face import canonical_matrix, matrix_from_mask_box, paste_back, scal
 from unmask.gender.files import load_gender
 from unmask.gender.predict import predict_gender
 from unmask.grain import match_grain
-from unmask.image import ImageSource, Photo, load_mask, load_photo
+from unmask.image import DEFAULT_MAX_PIXELS, ImageSource, Photo, load_mask, load_photo
 from unmask.inpainting.coarse import load_first_guess
 from unmask.inpainting.predict import complete_windows
 from unmask.inpainting.prior import FirstGuess
@@ -30,7 +30,7 @@ from unmask.presets import build_stage, get_preset
 from unmask.refine import free_eyes, refine_mask
 from unmask.result import Face, Result
 from unmask.segmentation.finder import MaskFinder, load_finder
-from unmask.segmentation.regions import MaskRegion, find_regions
+from unmask.segmentation.regions import MaskRegion, regions_of_mask
 from unmask.segmentation.verifier import ACCEPTED
 from unmask.subject import Subject, as_face, cut_subject, frame_subject, one_a_face
 from unmask.tint import match_tint
@@ -67,6 +67,7 @@ class Unmasker:
         weights_dir: Folder with `manifest.toml`; the shipped one when None.
         finder: What finds the masks instead of the preset's network: a file for
             `unmask.segmentation.finder.load_finder`, or an object with the methods of `MaskFinder`.
+        max_pixels: Largest accepted width times height of a photo.
 
     Raises:
         WeightsError: The preset is unknown.
@@ -84,9 +85,13 @@ class Unmasker:
         weights_dir: str | os.PathLike[str] | None = None,
         *,
         finder: MaskFinder | str | os.PathLike[str] | None = None,
+        max_pixels: int = DEFAULT_MAX_PIXELS,
     ) -> None:
+        if max_pixels < 1:
+            raise ValueError(f"max_pixels must be positive. Received: max_pixels={max_pixels}")
         self.preset = get_preset(preset).name
         self.weights_dir = weights_dir
+        self.max_pixels = max_pixels
         self._finder = finder
 
     @overload
@@ -139,12 +144,18 @@ class Unmasker:
         if isinstance(photo, list):
             if mask is not None or landmarks is not None:
                 raise ValueError("mask and landmarks belong to one photo, not to a list")
-            photos = [load_photo(p, min_side=MIN_SIDE) for p in photo]
+            photos = [self._open(p) for p in photo]
             return self._process(photos, gender, None, None, seed)
-        single = load_photo(photo, min_side=MIN_SIDE)
-        given = None if mask is None else _given_mask(mask, single)
+        single = self._open(photo)
+        shape = (single.pixels.shape[0], single.pixels.shape[1])
+        given = None
+        if mask is not None:
+            given = load_mask(mask, shape=shape, max_pixels=self.max_pixels)
         points = None if landmarks is None else np.asarray(landmarks, np.float32)
         return self._process([single], gender, given, points, seed)[0]
+
+    def _open(self, photo: ImageSource) -> Photo:
+        return load_photo(photo, max_pixels=self.max_pixels, min_side=MIN_SIDE)
 
     def load(self) -> Unmasker:
         """Load every network now instead of at first use, and return this object."""
@@ -236,7 +247,7 @@ class Unmasker:
     ) -> list[MaskRegion]:
         """Find the masks in the whole photo; given ones are taken as they are."""
         if mask is not None:
-            regions = find_regions(mask.astype(np.float32), mask.shape, min_pixels=16)
+            regions = regions_of_mask(mask)
         else:
             judged = getattr(self.segmentation, "verifier", None) is not None
             least = _REFUSED if judged else _MIN_MASK_SCORE
@@ -323,7 +334,7 @@ class Unmasker:
             images[subject.photo] = image
             faces[subject.photo].append(as_face(subject, image, changed))
         return [
-            Result(image, found, photo.pixels, photo.icc_profile)
+            Result(image, found, photo)
             for image, found, photo in zip(images, faces, photos, strict=True)
         ]
 
@@ -336,6 +347,7 @@ def run(
     mask: NDArray[Any] | ImageSource | None = None,
     landmarks: NDArray[np.floating] | None = None,
     seed: int = 0,
+    max_pixels: int = DEFAULT_MAX_PIXELS,
 ) -> Result:
     """Find the masked faces of a photo and show plausible faces without the masks.
 
@@ -345,11 +357,13 @@ def run(
         photo: Path, bytes, file object, PIL image or (H, W, 3) uint8 RGB array, from 64 px up.
         preset: "lite" (ships with the package) or "paper" (the paper's sizes; weights to bring).
         gender: "male" or "female" to choose the generator; decided from the face when None.
-        mask: (H, W) array or image, non-zero where the photo shows a mask, in place of the
-            predicted one. Separate areas are separate faces.
+        mask: Array or image of the photo's size, non-zero or opaque where the photo shows a mask
+            (`unmask.image.load_mask` reads it), in place of the predicted one. Separate areas are
+            separate faces, but for specks.
         landmarks: (98, 2) WFLW or (68, 2) iBUG points in photo pixels, in place of the predicted
             ones, for one face.
         seed: Seed of the film grain that the completed part gets to match the photo.
+        max_pixels: Largest accepted width times height of the photo.
 
     Returns:
         The result. Without a masked face it holds the photo unchanged, `faces == []`, and a
@@ -357,7 +371,8 @@ def run(
         `skipped` tells where, and `mask` or `landmarks` completes it all the same.
 
     Raises:
-        ImageError: The photo cannot be read, or is smaller than 64 px.
+        ImageError: The photo or the mask cannot be read, the photo is smaller than 64 px or has
+            more than `max_pixels`, or the mask is of another size.
         ValueError: An option has another shape or value.
         WeightsError: The preset's weights are missing or altered.
 
@@ -369,7 +384,8 @@ def run(
     Reference:
         The paper's Figure 3.
     """
-    return Unmasker(preset)(photo, gender=gender, mask=mask, landmarks=landmarks, seed=seed)
+    unmasker = Unmasker(preset, max_pixels=max_pixels)
+    return unmasker(photo, gender=gender, mask=mask, landmarks=landmarks, seed=seed)
 
 
 def _is_face(region: MaskRegion, confidence: float) -> bool:
@@ -385,15 +401,6 @@ def _is_face(region: MaskRegion, confidence: float) -> bool:
 
 def _box_center(region: MaskRegion) -> NDArray[np.float64]:
     return np.array([region.box[0] + region.box[2], region.box[1] + region.box[3]]) / 2
-
-
-def _given_mask(mask: NDArray[Any] | ImageSource, photo: Photo) -> NDArray[np.bool_]:
-    array = mask != 0 if isinstance(mask, np.ndarray) and mask.ndim == 2 else load_mask(mask)
-    if array.shape != photo.pixels.shape[:2]:
-        raise ValueError(
-            f"mask must have the photo's size {photo.pixels.shape[:2]}. Received: {array.shape}"
-        )
-    return array
 
 
 def _check_options(gender: str | None, landmarks: NDArray[np.floating] | None, seed: int) -> None:

@@ -14,6 +14,8 @@ from unmask.gender import UNCERTAIN_BELOW
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from unmask.image import Photo
+
 
 @dataclass(frozen=True, eq=False)
 class Face:
@@ -73,8 +75,7 @@ class Result:
     Attributes:
         image: (H, W, 3) uint8 RGB, the photo's size.
         faces: The faces that were completed, largest mask first; empty if none was found.
-        original: (H, W, 3) uint8 RGB, the photo as it was read.
-        icc_profile: The photo's colour profile, if any; `save` keeps it.
+        photo: The photo as it was read.
         skipped: (x0, y0, x1, y1) of the masks that were found but left as they are, in photo
             pixels: the head is turned or hidden so far that its landmarks cannot be told.
             `unmask.run(mask=...)` or `landmarks=` completes them all the same.
@@ -82,9 +83,18 @@ class Result:
 
     image: NDArray[np.uint8] = field(repr=False)
     faces: list[Face]
-    original: NDArray[np.uint8] = field(repr=False)
-    icc_profile: bytes | None = field(default=None, repr=False)
+    photo: Photo = field(repr=False)
     skipped: list[tuple[float, float, float, float]] = field(default_factory=list)
+
+    @property
+    def original(self) -> NDArray[np.uint8]:
+        """(H, W, 3) uint8 RGB, the photo's pixels."""
+        return self.photo.pixels
+
+    @property
+    def icc_profile(self) -> bytes | None:
+        """The photo's colour profile, if any."""
+        return self.photo.icc_profile
 
     def __repr__(self) -> str:
         """Say what was found."""
@@ -101,12 +111,16 @@ class Result:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the image, whole or not at all; the suffix decides the format.
 
-        Raises:
-            ImageError: The suffix is unknown.
-        """
-        from unmask.image import save_image
+        What the photo's file held is kept as far as the format can: EXIF data (the picture is
+        upright), resolution, colour profile, and of pixels that have not changed transparency and
+        16 bits. A photo that has not changed at all is copied as it is if it is of that format.
 
-        save_image(path, self.image, icc_profile=self.icc_profile)
+        Raises:
+            ImageError: The suffix is unknown, or the file cannot be written.
+        """
+        from unmask.image import save_photo
+
+        save_photo(path, self.image, self.photo)
 
     def panel(self) -> Figure:
         """Draw the steps: input, mask, landmarks and result, one row a face.

@@ -48,7 +48,7 @@ def test_a_bad_file_does_not_stop_the_others(folder, tmp_path, capsys):
     assert "broken.jpg" in printed.err
     assert "empty.png" in printed.err
     assert "2 of 4 photos" in printed.out
-    assert sorted(p.name for p in out.iterdir()) == ["astronaut.png", "wall.png"]
+    assert sorted(p.name for p in out.glob("[!.]*")) == ["astronaut.png", "wall.png"]
 
 
 def test_one_file_to_one_file(folder, tmp_path):
@@ -63,7 +63,7 @@ def test_two_photos_of_one_name(folder, tmp_path):
     Image.fromarray(np.full((90, 120, 3), 9, np.uint8)).save(other / "wall.png")
     out = tmp_path / "out"
     assert main(["run", str(folder / "wall.jpg"), str(other), "-o", str(out)]) == 0
-    assert sorted(p.name for p in out.iterdir()) == ["wall-2.png", "wall.png"]
+    assert sorted(p.name for p in out.glob("[!.]*")) == ["wall-2.png", "wall.png"]
 
 
 def test_resume_leaves_results_alone(folder, tmp_path, capsys):
@@ -76,6 +76,15 @@ def test_resume_leaves_results_alone(folder, tmp_path, capsys):
     assert "1 of 1 photos written" in printed
     assert (out / "astronaut.png").read_bytes() == b"mine"
     assert (out / "wall.png").is_file()
+    assert main(["run", str(folder), "-o", str(out), "--resume", "--seed", "3"]) == 2
+    assert "were made with seed=0 (now 3)" in capsys.readouterr().err
+
+
+def test_max_pixels(folder, tmp_path, capsys):
+    options = ["run", str(folder / "wall.jpg"), "-o", str(tmp_path / "out"), "--max-pixels"]
+    assert main([*options, "10799"]) == 1
+    assert "raise max_pixels" in capsys.readouterr().err
+    assert main([*options, "10800"]) == 0
 
 
 def test_an_address_without_ray(capsys):

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from unmask.segmentation.regions import find_regions, overlap
+from unmask.segmentation.regions import find_regions, overlap, regions_of_mask
 
 
 def probability(*boxes, size=64, value=0.9):
@@ -92,3 +92,29 @@ def test_overlap_of_boxes():
     left, right = find_regions(probability((0, 0, 20, 20), (30, 0, 50, 19)), (64, 64))
     assert overlap(left, left) == 1
     assert overlap(left, right) == 0
+
+
+def test_a_given_mask_comes_back_to_the_pixel():
+    mask = np.zeros((80, 300), bool)
+    mask[20:60, 30:90] = True
+    mask[0:15, 280:300] = True
+    mask[30:34, 50:54] = False
+    first, second = regions_of_mask(mask)
+    assert first.box == (30, 20, 90, 60)
+    assert second.box == (280, 0, 300, 15)
+    mask[30:34, 50:54] = True  # holes are filled
+    np.testing.assert_array_equal(first.mask | second.mask, mask)
+    assert first.score == 1
+
+
+def test_specks_and_noise_are_no_faces():
+    specks = np.zeros((200, 200), bool)
+    specks[np.ix_(np.arange(200) % 40 < 5, np.arange(200) % 40 < 5)] = True
+    assert regions_of_mask(specks) == []
+    specks[100:160, 20:100] = True
+    assert len(regions_of_mask(specks)) == 1
+    blocks = np.zeros((600, 900), bool)
+    blocks[np.ix_(np.arange(600) % 30 < 15, np.arange(900) % 30 < 15)] = True
+    assert len(regions_of_mask(blocks)) == 64
+    noise = np.random.default_rng(0).random((400, 400)) < 0.5
+    assert len(regions_of_mask(noise)) <= 64

@@ -23,6 +23,7 @@ def run(
     seed: Seed = 0,
     panel: bool = False,
     json: bool = False,
+    max_pixels: PositiveInt = 80_000_000,
     resume: bool = False,
     workers: PositiveInt = 1,
     engine: Literal["local", "ray"] = "local",
@@ -30,7 +31,7 @@ def run(
 ) -> int:
     """Complete the masked faces of photos.
 
-    A photo without a masked face is written unchanged, and faces that are turned or hidden too far
+    A photo without a masked face is written as it is, and faces that are turned or hidden too far
     are left as they are. A photo that cannot be read is reported, and the others go on. The exit
     status is 1 then.
 
@@ -44,6 +45,7 @@ def run(
         seed: Seed of the film grain.
         panel: Also draw the steps, NAME-panel.png.
         json: Also write what was found, NAME.json.
+        max_pixels: Largest accepted width times height of a photo.
         resume: Leave photos alone whose results are in OUT already, from the same options.
         workers: Processes, or Ray actors.
         engine: Who does the work, for large folders.
@@ -52,7 +54,7 @@ def run(
     """
     from unmask.engines import one_thread_each
     from unmask.errors import ImageError, SettingError
-    from unmask.folders import FolderSettings, complete_photos, plan_jobs, split_done
+    from unmask.folders import FolderSettings, begin, complete_photos, plan_jobs
     from unmask.image import find_images
     from unmask.presets import get_preset
 
@@ -71,12 +73,14 @@ def run(
         seed=seed,
         panel=panel,
         json=json,
+        max_pixels=max_pixels,
     )
     photos = find_images(map(there, inputs))
     if not any(photo.exists() for photo in photos):
         raise ImageError(f"no photos in {', '.join(map(str, inputs))}")
     jobs = plan_jobs(photos, there(out), panel=panel)
-    done, jobs = split_done(jobs, settings) if resume else ([], jobs)
+    jobs = begin(jobs, there(out), settings, resume=resume)
+    done = len(photos) - len(jobs)
     reports = complete_photos(
         jobs, settings, engine=engine, workers=workers, ray_address=ray_address
     )
@@ -89,7 +93,7 @@ def run(
             empty += not made.faces and not made.skipped
             skipped += made.skipped
     if done:
-        print(f"{len(done)} of {len(photos)} photos had their results already")
+        print(f"{done} of {len(photos)} photos had their results already")
     without = f", {empty} without a masked face" if empty else ""
     print(f"{len(jobs) - failed} of {len(jobs)} photos written{without}")
     if skipped:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unmask.errors import ImageError, LabelmeError, SettingError
-from unmask.image import PathLike, load_image
+from unmask.image import PathLike, load_mask
 from unmask.labelme.files import MAX_JSON_BYTES, read_file
 
 WITHOUT_AREA = ("point", "points")
@@ -67,8 +67,7 @@ class Shape:
             return None
         where = f"shapes[{self.index}].mask"
         try:
-            # Labelme stores 0 and 1, so that everything but black belongs to the mask.
-            mask = np.asarray(np.any(load_image(self.mask_file), axis=-1))
+            mask = load_mask(self.mask_file)
         except ImageError as error:
             raise LabelmeError(f"{where}: {str(error).removeprefix('<bytes>: ')}") from error
         width, height = np.ptp(self.points, axis=0) + 1

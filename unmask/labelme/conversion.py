@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from unmask.errors import LabelmeError, UnmaskError
 from unmask.image import PathLike, copyable_suffix, save_image, save_mask
-from unmask.io import write_bytes_atomic, write_text_atomic
+from unmask.io import prepare_folder, write_bytes_atomic, write_text_atomic
 from unmask.labelme.annotation import label_tuple, read_annotation, read_document
 from unmask.labelme.drawing import DEFAULT_LINE_WIDTH, Instance, draw_instances, draw_mask
 from unmask.labelme.files import (
@@ -87,7 +87,8 @@ def convert(
         LabelmeError: There are no files to convert, or no folder `images`.
         DataError: A result would replace an annotation or a photo, or lie among them.
         SettingError: The encoding is unknown.
-        OSError: `destination` or `coco` cannot be written.
+        UnmaskError: `destination` cannot be written to.
+        OSError: `coco` cannot be written.
 
     Example:
         >>> report = convert("photos", "dataset", labels=["mask"])  # doctest: +SKIP
@@ -101,7 +102,7 @@ def convert(
     names = _names(source, recursive, work.destination)
     _check_outputs(names, work, coco)
     for folder in (IMAGES, MASKS):
-        (work.destination / folder).mkdir(parents=True, exist_ok=True)
+        prepare_folder(work.destination / folder)
     converted: list[_Converted] = []
     errors: list[LabelmeError] = []
     found: Counter[str] = Counter()

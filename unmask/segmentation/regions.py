@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import cv2
 import numpy as np
@@ -19,6 +19,11 @@ Box = tuple[float, float, float, float]
 _NECK = 0.65
 # A lobe that is thinner than this share of the thickest is a loop or a string.
 _LOBE = 0.5
+# In a mask that somebody gives: areas of fewer pixels, and of less than this share of the largest
+# area (a twentieth of its width and height), are specks. More faces than this are no photo.
+_LEAST_PIXELS, _LEAST_SHARE, _MOST_FACES = 100, 1 / 400, 64
+# OpenCV resamples to less than 32,767 pixels a side; a block of this side also spares memory.
+_BLOCK = 4096
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,14 +100,53 @@ def find_regions(
     boxes = [(s[1].start, s[0].start, s[1].stop, s[0].stop) for s in ndimage.find_objects(labels)]
     regions = []
     for group in _groups(boxes, areas[1:].tolist(), merge_gap):
-        inside = np.isin(labels, [piece + 1 for piece in group])
-        score = float(probability[inside].mean())
+        window = _around([boxes[piece] for piece in group])
+        inside = np.isin(labels[window], [piece + 1 for piece in group])
+        score = float(probability[window][inside].mean())
         if inside.sum() < min_pixels or score < min_score:
             continue
-        region = _at_photo_size(probability, inside, shape, threshold, score)
+        region = _at_photo_size(probability, inside, window, shape, threshold, score)
         if region is not None:
             regions.append(region)
     return sorted(regions, key=lambda region: -region.area)
+
+
+def regions_of_mask(mask: NDArray[np.bool_]) -> list[MaskRegion]:
+    """Split a mask that somebody gives into those of single faces; specks are left out.
+
+    Args:
+        mask: (H, W) bool, at the photo's size.
+
+    Returns:
+        The masks, largest first, at most 64. Their score is 1.
+
+    Example:
+        >>> mask = np.zeros((64, 64), bool)
+        >>> mask[20:40, 10:50] = mask[60, 60] = True
+        >>> [region.box for region in regions_of_mask(mask)]
+        [(10.0, 20.0, 50.0, 40.0)]
+    """
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8))
+    areas = stats[:, cv2.CC_STAT_AREA].copy()
+    areas[0] = 0  # what is no mask
+    kept = areas >= max(_LEAST_PIXELS, _LEAST_SHARE * areas.max())
+    kept[np.argsort(-areas, kind="stable")[_MOST_FACES:]] = False
+    if not kept.any():
+        return []
+    corners = stats[kept][:, [cv2.CC_STAT_LEFT, cv2.CC_STAT_TOP]]
+    sides = stats[kept][:, [cv2.CC_STAT_WIDTH, cv2.CC_STAT_HEIGHT]]
+    (x0, y0), (x1, y1) = corners.min(0).tolist(), (corners + sides).max(0).tolist()
+    # Large photos and small masks: what follows looks at the masks alone.
+    window = kept[labels[y0:y1, x0:x1]].astype(np.float32)
+    regions = find_regions(window, (window.shape[0], window.shape[1]))
+    return [
+        replace(
+            region,
+            box=(region.box[0] + x0, region.box[1] + y0, region.box[2] + x0, region.box[3] + y0),
+            shape=(mask.shape[0], mask.shape[1]),
+        )
+        for region in regions[:_MOST_FACES]
+    ]
 
 
 def overlap(first: MaskRegion, second: MaskRegion) -> float:
@@ -123,7 +167,7 @@ def _pieces(above: NDArray[np.bool_]) -> tuple[NDArray[np.intp], int]:
     for place, number in zip(ndimage.find_objects(connected), range(1, count + 1), strict=True):
         own = connected[place] == number
         # Beside a hole (a valve, a print) a mask is narrow, which is no neck.
-        lobes = _lobes(ndimage.binary_fill_holes(np.pad(own, 1))[1:-1, 1:-1])
+        lobes = _lobes(_filled(own))
         labels[place][own] = lobes[own] + last
         last += int(lobes.max())
     return labels, last
@@ -134,11 +178,14 @@ def _lobes(region: NDArray[np.bool_]) -> NDArray[np.intp]:
     width = cv2.distanceTransform(np.pad(region, 1).astype(np.uint8), cv2.DIST_L2, 5)[1:-1, 1:-1]
     widest = float(width.max())
     for neck in np.linspace(0.1, _NECK, 12) * widest:
-        cores, count = ndimage.label(width > neck)
-        if count < 2:
-            continue
+        thick = width > neck
+        if cv2.connectedComponents(thick.astype(np.uint8), connectivity=4)[0] < 3:
+            continue  # the background and one core
+        cores, count = ndimage.label(thick)
         peaks = ndimage.maximum(width, cores, np.arange(1, count + 1))
         lobes = np.flatnonzero(peaks >= max(_LOBE * widest, neck / _NECK)) + 1
+        if len(lobes) > _MOST_FACES:  # noise
+            break
         if len(lobes) < 2:
             continue
         markers = np.where(np.isin(cores, lobes), cores, 0)
@@ -151,6 +198,13 @@ def _lobes(region: NDArray[np.bool_]) -> NDArray[np.intp]:
             last += int(part.max())
         return parts
     return region.astype(np.intp)
+
+
+def _filled(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Fill what a mask surrounds."""
+    canvas = np.pad(mask, 1).astype(np.uint8)
+    cv2.floodFill(canvas, None, (0, 0), 2)
+    return np.asarray(canvas[1:-1, 1:-1] != 2)
 
 
 def _groups(
@@ -177,32 +231,53 @@ def _groups(
     return [groups[leader] for leader in leaders]
 
 
+def _around(boxes: Sequence[tuple[int, int, int, int]]) -> tuple[slice, slice]:
+    """Return the rows and columns of some boxes, and of a pixel around them."""
+    x0, y0 = (min(box[axis] for box in boxes) for axis in (0, 1))
+    x1, y1 = (max(box[axis] for box in boxes) for axis in (2, 3))
+    return slice(max(y0 - 1, 0), y1 + 1), slice(max(x0 - 1, 0), x1 + 1)
+
+
 def _at_photo_size(
     probability: NDArray[np.float32],
     inside: NDArray[np.bool_],
+    window: tuple[slice, slice],
     shape: tuple[int, int],
     threshold: float,
     score: float,
 ) -> MaskRegion | None:
     height, width = probability.shape
-    filled = ndimage.binary_fill_holes(inside)
+    filled = _filled(inside)
     # Just around the piece the map itself places the edge between two of its pixels.
-    around = ndimage.binary_dilation(filled, np.ones((3, 3)))
-    own = np.where(filled & ~inside, 1.0, np.where(around, probability, 0.0)).astype(np.float32)
-    rows, columns = np.flatnonzero(around.any(1)), np.flatnonzero(around.any(0))
+    around = cv2.dilate(filled.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+    own = np.zeros((height, width), np.float32)
+    own[window] = np.where(
+        filled & ~inside, 1.0, np.where(around, probability[window], np.float32(0))
+    )
+    places_y = np.flatnonzero(around.any(1)) + window[0].start
+    places_x = np.flatnonzero(around.any(0)) + window[1].start
     scale_x, scale_y = shape[1] / width, shape[0] / height
-    x0, x1 = int(columns[0] * scale_x), min(shape[1], int(np.ceil((columns[-1] + 1) * scale_x)))
-    y0, y1 = int(rows[0] * scale_y), min(shape[0], int(np.ceil((rows[-1] + 1) * scale_y)))
-    # Pixel centres of the photo's window in the map's pixels.
-    map_x = ((np.arange(x0, x1) + 0.5) / scale_x - 0.5).astype(np.float32)
-    map_y = ((np.arange(y0, y1) + 0.5) / scale_y - 0.5).astype(np.float32)
-    grid_x, grid_y = np.meshgrid(map_x, map_y)
-    window = cv2.remap(own, grid_x, grid_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    patch = window > threshold
+    x0, x1 = int(places_x[0] * scale_x), min(shape[1], int(np.ceil((places_x[-1] + 1) * scale_x)))
+    y0, y1 = int(places_y[0] * scale_y), min(shape[0], int(np.ceil((places_y[-1] + 1) * scale_y)))
+    if (scale_x, scale_y) == (1, 1):
+        patch = own[y0:y1, x0:x1] > threshold
+    else:
+        # Pixel centres of the photo's window in the map's pixels.
+        map_x = ((np.arange(x0, x1) + 0.5) / scale_x - 0.5).astype(np.float32)
+        map_y = ((np.arange(y0, y1) + 0.5) / scale_y - 0.5).astype(np.float32)
+        patch = np.zeros((y1 - y0, x1 - x0), bool)
+        for top in range(0, len(map_y), _BLOCK):
+            for left in range(0, len(map_x), _BLOCK):
+                rows, columns = slice(top, top + _BLOCK), slice(left, left + _BLOCK)
+                grid_x, grid_y = np.meshgrid(map_x[columns], map_y[rows])
+                block = cv2.remap(
+                    own, grid_x, grid_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+                )
+                patch[rows, columns] = block > threshold
     if not patch.any():
         return None
-    rows, columns = np.flatnonzero(patch.any(1)), np.flatnonzero(patch.any(0))
-    top, bottom, left, right = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
+    inner_y, inner_x = np.flatnonzero(patch.any(1)), np.flatnonzero(patch.any(0))
+    top, bottom, left, right = inner_y[0], inner_y[-1] + 1, inner_x[0], inner_x[-1] + 1
     box = (float(x0 + left), float(y0 + top), float(x0 + right), float(y0 + bottom))
     return MaskRegion(box, score, patch[top:bottom, left:right].copy(), shape)
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from unmask.engines import ENGINES, work_through
 from unmask.errors import DataError, SettingError
-from unmask.io import atomic_path, write_text_atomic
+from unmask.io import atomic_path, prepare_folder, write_text_atomic
 from unmask.paths import check_outputs, path_inside
 from unmask.synthesis.journal import Journal
 from unmask.synthesis.sources import SETTINGS_FILE, SourceFace
@@ -94,6 +94,8 @@ def write_pairs(
     settings.build()  # a wrong kind or template is one error now, not one for each face
     destination = Path(destination).absolute()
     _check_names(faces, destination, settings.image_format)
+    for folder in _folders(faces, destination, settings.image_format):
+        prepare_folder(folder)
     _check_settings(destination / SETTINGS_FILE, settings, _needed_weights(faces, settings))
     journal = Journal(destination / _JOURNAL_FILE)
     finished = _finished(destination, journal)
@@ -135,6 +137,11 @@ def _check_names(faces: list[SourceFace], destination: Path, image_format: str) 
                 raise DataError(f"{face.file} and {names[name]} would both be written to {name}")
         names.update(dict.fromkeys(targets, face.file))
     check_outputs((destination / name for name in names), (face.path for face in faces))
+
+
+def _folders(faces: list[SourceFace], destination: Path, image_format: str) -> list[Path]:
+    names = (n for face in faces for n in target_names(face.file, image_format).values())
+    return sorted({destination, *((destination / name).parent for name in names)})
 
 
 def _needed_weights(faces: Iterable[SourceFace], settings: SynthesisSettings) -> dict[str, str]:

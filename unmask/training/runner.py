@@ -22,6 +22,7 @@ import keras
 from unmask.data.stream import Stream, default_workers
 from unmask.errors import UnmaskError
 from unmask.image import save_image
+from unmask.io import prepare_folder
 from unmask.training.checkpoint import Checkpoint, Progress, check_settings
 from unmask.training.history import Board, write_history
 from unmask.training.precision import precision
@@ -70,7 +71,7 @@ def train(
 
     Raises:
         DataError: The folder holds a training with other settings, or the data cannot be used.
-        UnmaskError: The loss became NaN.
+        UnmaskError: The loss became NaN, or the folder cannot be written to.
         WeightsError: A file of weights does not fit.
     """
     recipe: Recipe = task.recipe
@@ -83,7 +84,7 @@ def train(
     progress.settings = settings
     if _share(recipe, progress) >= 1.0 and kept.is_file():
         return kept
-    out.mkdir(parents=True, exist_ok=True)
+    prepare_folder(out)
     keras.utils.set_random_seed(recipe.seed)
     task.prepare()
     if task.closed_form:
