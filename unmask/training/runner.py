@@ -47,6 +47,8 @@ def train(
     deadline: float | None = None,
     metadata: dict[str, str] | None = None,
     report: Report = _LOG.info,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    first_row: int = 0,
 ) -> Path:
     """Train until the recipe's budget is used up, or go on where an earlier call was stopped.
 
@@ -61,10 +63,12 @@ def train(
             None.
         tensorboard: Whether to write event files too.
         checkpoint_minutes: How often to write a checkpoint, and the weights where no figure chooses
-            among them.
+            among them; math.inf for no checkpoints, where the caller keeps its own.
         deadline: Value of `time.monotonic` at which to stop, whatever is left of the budget.
         metadata: Strings to note in the kept file.
         report: Called with a line for each row of the history.
+        callbacks: Further Keras callbacks; a row is an epoch to them.
+        first_row: Number of the first row, for them.
 
     Returns:
         The kept file: the best averaged weights by `task.monitor`, or the last ones.
@@ -103,8 +107,9 @@ def train(
         model.fit(
             _tuples(stream),
             steps_per_epoch=recipe.history_steps,
+            initial_epoch=first_row + len(progress.history),
             epochs=_EPOCHS,
-            callbacks=[run],
+            callbacks=[run, *callbacks],
             shuffle=False,
             verbose=0,
         )
@@ -155,6 +160,7 @@ class _Run(keras.callbacks.Callback):
         self._progress, self._report = progress, report
         self._recipe: Recipe = task.recipe
         self._every = 60.0 * checkpoint_minutes
+        self._rate: float | None = None
         self._before, self._row_start = progress.seconds, progress.step
         self._start = self._saved = 0.0
         self.note: dict[str, str] = {}
@@ -169,8 +175,9 @@ class _Run(keras.callbacks.Callback):
         """Set the learning rate of the coming row; the clock starts with the first step."""
         if not self._start:
             self._start = self._saved = time.monotonic()
-        share = _share(self._recipe, self._progress)
-        self.model.optimizer.learning_rate = self._recipe.optimizer.rate(share)
+        rate = self._recipe.optimizer.rate(_share(self._recipe, self._progress))
+        if rate != self._rate:  # else another callback may have changed it
+            self.model.optimizer.learning_rate = self._rate = rate
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Count, and stop when the budget is used up."""
@@ -196,9 +203,12 @@ class _Run(keras.callbacks.Callback):
         drawn = recipe.sheet_rows > 0 and number % recipe.sheet_rows == 0
         if validated or drawn:
             with _averaged(self.model):
-                row |= self._validate(row) if validated else {}
+                figures = self._validate(row) if validated else {}
                 if drawn:
                     self._draw()
+            row |= figures
+            if logs is not None:
+                logs |= figures  # for the callbacks that follow
         progress.history.append(row)
         self._row_start = progress.step
         self._report("  ".join(f"{key} {value:.6g}" for key, value in row.items()))
@@ -206,7 +216,7 @@ class _Run(keras.callbacks.Callback):
             self.board.add_row(row)
         if over:
             self._task.finish(self._kept)
-        if validated or due:
+        if (validated or due) and self._every < math.inf:
             self._save()
 
     def _is_over(self) -> bool:
