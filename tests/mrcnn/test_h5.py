@@ -96,10 +96,14 @@ def test_another_backbone(tmp_path: Path) -> None:
     path = tmp_path / "resnet101.h5"
     save_h5(network(blocks=23), path)
     with pytest.raises(WeightsError, match="resnet101, here it is resnet50"):
-        load_h5(network(blocks=6), path)
+        load_h5(network(blocks=6), path, complete=True)
+    # By name, what fits is taken.
+    report = load_h5(network(blocks=6), path)
+    assert report.missing == ()
+    assert report.unused == tuple(f"res4{chr(97 + i)}_branch2a" for i in range(6, 23))
     save_h5(network(blocks=6), path)
     with pytest.raises(WeightsError, match="resnet50, here it is resnet101"):
-        load_h5(network(blocks=23), path)
+        load_h5(network(blocks=23), path, complete=True)
 
 
 def test_a_file_of_a_backbone_alone(file: Path) -> None:

@@ -1,10 +1,19 @@
+import pickle
+
 import numpy as np
 import pytest
+from PIL import Image
 
+from unmask.data.faces import FaceSet, gather_faces
 from unmask.errors import DataError
-from unmask.segmentation.augment import photometric
-from unmask.segmentation.data import MaskDataset, build_composer, read_faces
-from unmask.segmentation.scenes import SceneComposer, SceneMix
+from unmask.segmentation.data import (
+    SceneRecipe,
+    SceneSampler,
+    compose_scenes,
+    gather_photos,
+    validation_photos,
+)
+from unmask.segmentation.scenes import SceneMix, photometric
 from unmask.segmentation.sources import (
     FacePool,
     focus_of_mask,
@@ -12,19 +21,25 @@ from unmask.segmentation.sources import (
     png_examples,
 )
 
+PHOTOS = {"masks_labelme": 1.0, "mask_segmentation": 0.25}
+
+
+def recipe(**changes):
+    settings = {"photos": PHOTOS, "faces": {"faces_wide": 1.0}, "seed": 3, **changes}
+    return SceneRecipe(task="segmentation", steps=1, **settings)
+
 
 @pytest.fixture(scope="module")
 def composer(data_folder):
-    return build_composer(data_folder, seed=3)
+    return compose_scenes([data_folder], recipe())
 
 
 def composer_with(data_folder, **mix):
-    return SceneComposer(
-        labelme_examples(data_folder / "masks_labelme", "train"),
-        png_examples(data_folder / "mask_segmentation", "train"),
-        FacePool(read_faces(data_folder, "train"), seed=0),
-        mix=SceneMix(**mix),
-    )
+    return compose_scenes([data_folder], recipe(mix=SceneMix(**mix)))
+
+
+def face_pool(data_folder):
+    return FacePool(gather_faces([data_folder], {"faces_wide": 1.0}, split="train"), seed=0)
 
 
 def test_splits_are_kept_apart(data_folder):
@@ -35,8 +50,40 @@ def test_splits_are_kept_apart(data_folder):
     assert [e.name for e in png_examples(pairs, "val")] == ["0.png"]
     training = [e.name for e in png_examples(pairs, "train")]
     assert [e.name for e in png_examples(pairs, None)] == ["0.png", *training]
-    assert len(read_faces(data_folder, "train")) == 3
-    assert len(read_faces(data_folder, "train", per_folder=2)) == 2
+
+
+def test_photos_come_by_name_or_path_and_the_first_folder_validates(data_folder, tmp_path):
+    pairs = str(data_folder / "mask_segmentation")
+    photos = gather_photos([tmp_path, data_folder], {"masks_labelme": 1, pairs: 0.5}, "train")
+    assert [e.name for e in photos.examples] == ["b0.json", "b1.json", "1.png", "2.png"]
+    assert photos.weights.tolist() == [1, 1, 0.5, 0.5]
+    assert [e.name for e in validation_photos([data_folder], PHOTOS)] == ["b2.json"]
+    without = {"masks_labelme": 0.0, "mask_segmentation": 1.0}
+    assert [e.name for e in validation_photos([data_folder], without)] == ["0.png"]
+    with pytest.raises(DataError, match=r"no folder 'labelled' in .*photos\.labelled=0"):
+        gather_photos([data_folder], {"labelled": 1.0}, "train")
+    with pytest.raises(ValueError, match="at least one folder"):
+        recipe(photos={"masks_labelme": 0.0})
+
+
+def test_large_photos_are_shrunk_with_their_masks(tmp_path):
+    image = np.zeros((600, 2048, 3), np.uint8)
+    label = np.zeros((600, 2048), np.uint8)
+    label[200:400, 1000:1600] = 2
+    Image.fromarray(image).save(tmp_path / "a.jpg")
+    Image.fromarray(label).save(tmp_path / "a.png")
+    (photo,) = gather_photos([], {str(tmp_path): 1.0}, "val").examples
+    assert photo.image.shape == (300, 1024, 3)
+    assert (photo.mask.shape, int(photo.mask.sum())) == ((300, 1024), 100 * 300)
+    assert photo.focus == focus_of_mask(photo.mask > 0)
+
+
+def test_faces_are_drawn_by_their_weights(data_folder):
+    faces = gather_faces([data_folder], {"faces_wide": 1.0}, split="train")
+    pool = FacePool(FaceSet(faces.records, np.array([1.0, 0.0, 3.0])), seed=0)
+    rng = np.random.default_rng(0)
+    drawn = np.bincount([pool.draw(rng) for _ in range(2000)], minlength=3) / 2000
+    np.testing.assert_allclose(drawn, [0.25, 0.0, 0.75], atol=0.03)
 
 
 def test_labels_become_masks(data_folder):
@@ -49,14 +96,6 @@ def test_labels_become_masks(data_folder):
         assert example.mask[150, 150] == 1
 
 
-def test_further_photos_count_like_the_labelled_ones(data_folder):
-    pairs = data_folder / "mask_segmentation"
-    more = build_composer(data_folder, seed=3, further=[pairs])
-    plain = build_composer(data_folder, seed=3)
-    scenes = [[c.scene(i, 64)[0] for i in range(12)] for c in (plain, more)]
-    assert any((a != b).any() for a, b in zip(*scenes, strict=True))
-    with pytest.raises(DataError, match="has neither images/ and masks/"):
-        build_composer(data_folder, seed=3, further=[data_folder])
 
 
 def test_face_square_from_a_mask():
@@ -68,7 +107,7 @@ def test_face_square_from_a_mask():
 
 
 def test_synthetic_masks_leave_the_pool_unchanged(data_folder):
-    pool = FacePool(read_faces(data_folder, "train"), seed=0)
+    pool = face_pool(data_folder)
     before = pool.plain(0)[0].image.copy()
     worn = pool.masked(0, 5)
     np.testing.assert_array_equal(pool.plain(0)[0].image, before)
@@ -77,10 +116,10 @@ def test_synthetic_masks_leave_the_pool_unchanged(data_folder):
     assert changed[worn.mask > 0].mean() > 0.9
 
 
-def test_scenes_depend_on_seed_and_index_alone(composer):
+def test_scenes_depend_on_seed_and_index_alone(composer, data_folder):
     first = composer.scene(7, 96)
     composer.scene(8, 96)
-    again = composer.scene(7, 96)
+    again = pickle.loads(pickle.dumps(compose_scenes([data_folder], recipe()))).scene(7, 96)
     np.testing.assert_array_equal(first[0], again[0])
     np.testing.assert_array_equal(first[1], again[1])
     assert (first[0] != composer.scene(9, 96)[0]).any()
@@ -115,21 +154,23 @@ def test_photometric_changes_keep_shape_and_input():
     np.testing.assert_array_equal(image, before)
 
 
-def test_batches_change_size_and_epochs_continue(composer):
-    dataset = MaskDataset(composer, steps=3, shapes=((64, 3), (96, 2)))
-    assert [dataset[i][0].shape for i in range(3)] == [
-        (3, 64, 64, 3),
-        (2, 96, 96, 3),
-        (3, 64, 64, 3),
-    ]
-    dataset.on_epoch_end()
-    resumed = MaskDataset(composer, steps=3, shapes=((64, 3), (96, 2)), first_epoch=1)
-    np.testing.assert_array_equal(dataset[0][0], resumed[0][0])
-    images, masks = dataset[0]
-    assert images.max() <= 1
-    assert masks.shape == (2, 96, 96, 1)
+def test_without_faces_all_scenes_are_photos(data_folder):
+    composer = compose_scenes([data_folder], recipe(faces={}))
+    areas = [composer.scene(i, 96)[1].mean() for i in range(30)]
+    assert np.mean([area > 0.01 for area in areas]) > 0.9
 
 
-def test_first_two_shapes_must_differ(composer):
-    with pytest.raises(ValueError, match="must differ"):
-        MaskDataset(composer, steps=1, shapes=((64, 2), (64, 3)))
+def test_batches_change_size_and_never_repeat_a_scene():
+    seen = []
+
+    class Numbers:
+        def scene(self, index, size):
+            seen.append(index)
+            return np.full((size, size, 3), index, np.uint8), np.zeros((size, size), np.uint8)
+
+    sampler = SceneSampler(Numbers(), (32, 64), 2)
+    batches = [sampler(number) for number in range(4)]
+    assert [images.shape for images, _ in batches] == [(8, 32, 32, 3), (2, 64, 64, 3)] * 2
+    assert seen == list(range(20))
+    assert batches[0][1].shape == (8, 32, 32, 1)
+    assert all(array.dtype == np.uint8 for batch in batches for array in batch)

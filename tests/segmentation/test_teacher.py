@@ -1,11 +1,17 @@
-import csv
+"""What InceptionV3 teaches: its decoder, and its features beside the U-Net's own task."""
 
 import keras
 import numpy as np
 import pytest
+from keras import ops
 
-from unmask.segmentation.teacher import build_teacher, decoder_of
-from unmask.segmentation.train import TEACHER, TrainConfig, train
+from unmask.segmentation.model import build_unet
+from unmask.segmentation.teacher import (
+    build_distillation,
+    build_teacher,
+    cosine_distance,
+    decoder_of,
+)
 from unmask.weights import load_arrays, load_weights, save_weights
 
 SIDE = 96
@@ -69,16 +75,59 @@ def test_sides_that_do_not_fit(side):
         build_teacher(None, side)
 
 
-def test_training_leaves_a_decoder_that_loads(teacher, data_folder, tmp_path):
-    settings = TEACHER | {"shapes": ((SIDE, 2),)}
-    out = tmp_path / "run"
-    path = train(TrainConfig(data_folder, out, minutes=0.02, steps=1, policy="float32", **settings))
-    assert load_weights(decoder_of(teacher), path)["family"] == "teacher"
-    with (out / "history.csv").open() as handle:
-        rows = list(csv.DictReader(handle))
-    assert 0 <= float(rows[-1]["val_iou"]) <= 1
+# === Distillation ===
 
 
-def test_a_teacher_has_one_side(data_folder, tmp_path):
-    with pytest.raises(ValueError, match="one side"):
-        train(TrainConfig(data_folder, tmp_path, family="teacher"))
+@pytest.fixture(scope="module")
+def unet():
+    keras.utils.set_random_seed(1)
+    return build_unet((8, 8, 8, 8, 8), (1, 1, 2, 1, 1))
+
+
+@pytest.fixture(scope="module")
+def distillation(unet):
+    return build_distillation(unet, None, SIDE, 0.5)
+
+
+def test_cosine_distance_by_hand():
+    a = np.zeros((2, 1, 2, 2), np.float32)
+    a[..., 0] = 3.0
+    b = np.zeros_like(a)
+    b[0, 0, 0, 0], b[0, 0, 1, 1] = 1.0, 2.0  # same direction, right angle
+    b[1, ..., 0] = -1.0  # opposite twice
+    assert float(cosine_distance(a, b)) == pytest.approx((0.5 + 2.0) / 2, abs=1e-6)
+
+
+def test_probability_is_the_unets_and_the_difference_a_loss(unet, distillation):
+    images = np.random.default_rng(0).random((2, SIDE, SIDE, 3), np.float32)
+    np.testing.assert_allclose(distillation(images), unet(images), atol=1e-6)
+    (loss,) = distillation.losses
+    assert 0 < float(loss) < 0.5 * 2
+
+
+def test_training_lowers_the_difference_and_leaves_inception_alone(unet, distillation):
+    images = np.random.default_rng(0).random((4, SIDE, SIDE, 3), np.float32)
+    pyramid = distillation.get_layer("inception_pyramid")
+    assert not pyramid.trainable_weights
+    frozen = [np.array(w) for w in pyramid.get_weights()]
+    encoder = np.array(unet.get_layer("down4_conv").get_weights()[0])
+    # With the difference as the only loss, the encoder moves by it alone.
+    distillation.compile(
+        keras.optimizers.Adam(1e-2), lambda y, p: 0.0 * ops.mean(p), jit_compile=False
+    )
+    history = distillation.fit(images, images[..., :1], batch_size=4, epochs=15, verbose=0).history
+    assert history["loss"][-1] < 0.8 * history["loss"][0]
+    assert history["difference"][-1] == pytest.approx(2 * history["loss"][-1], rel=1e-3)
+    assert np.abs(unet.get_layer("down4_conv").get_weights()[0] - encoder).max() > 1e-3
+    for before, after in zip(frozen, pyramid.get_weights(), strict=True):
+        np.testing.assert_array_equal(before, after)
+
+
+def test_features_are_compared_where_they_lie(distillation):
+    """Cropped, both maps have the same positions at both levels."""
+    pyramid = distillation.get_layer("inception_pyramid")
+    for level, index in ((3, 2), (4, 3)):
+        assert (
+            distillation.get_layer(f"cover{level}").output.shape[1:3]
+            == (pyramid.outputs[index].shape[1:3])
+        )

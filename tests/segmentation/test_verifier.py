@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 
+from tests.training.toys import TOYS
+from unmask.data.faces import gather_faces
 from unmask.errors import DataError
-from unmask.segmentation.data import build_composer, read_faces
+from unmask.segmentation.data import compose_scenes
 from unmask.segmentation.finder import UNetFinder, load_finder
 from unmask.segmentation.model import LITE, build_unet
 from unmask.segmentation.regions import MaskRegion, find_regions
@@ -21,16 +24,19 @@ from unmask.segmentation.verifier import (
     region_view,
     verify,
 )
-from unmask.segmentation.verifier_data import (
+from unmask.segmentation.verifier_task import (
     MARGIN,
     STORED_SIDE,
-    RegionBatches,
-    RegionViews,
+    RegionSampler,
+    RegionSettings,
+    VerifierRecipe,
+    VerifierTask,
     augment_view,
-    stored_regions,
+    gather_regions,
 )
-from unmask.segmentation.verifier_train import VerifierTraining, train
-from unmask.weights import load_arrays, load_weights, save_weights
+from unmask.training.recipe import read_recipe
+from unmask.training.task import Places
+from unmask.weights import load_arrays, save_weights
 
 SMALL = {"widths": (8, 16, 16), "blocks": (1, 1, 1)}
 
@@ -133,66 +139,62 @@ def test_a_finder_is_loaded_with_its_verifier(tmp_path):
     np.testing.assert_allclose(found, expected["stage1_conv/kernel"], rtol=1e-3)
 
 
+# === Training ===
+
+
 @pytest.fixture(scope="module")
-def regions(data_folder, tmp_path_factory) -> tuple[Path, RegionViews]:
-    path = tmp_path_factory.mktemp("regions") / "regions.npz"
+def regions(data_folder, tmp_path_factory) -> tuple[Path, np.ndarray]:
+    path = tmp_path_factory.mktemp("regions") / "regions.npy"
     keras.utils.set_random_seed(0)
-    faces = FacePool(read_faces(data_folder, "train"), 0)
-    composer = build_composer(data_folder, 0)
-    return path, stored_regions(build_unet(**LITE), composer, faces, path, scenes=6)
+    recipe = VerifierRecipe(
+        task="verifier", steps=1, photos={"masks_labelme": 1.0}, faces={"faces_wide": 1.0},
+        regions=RegionSettings(faces=10, scenes=6),
+    )  # fmt: skip
+    faces = FacePool(gather_faces([data_folder], recipe.faces, split="train"), 0)
+    gather_regions(build_unet(**LITE), compose_scenes([data_folder], recipe), faces, path, recipe)
+    return path, np.load(path)
 
 
-def test_every_masked_face_has_a_bare_twin_with_the_same_region(regions, data_folder):
-    _, views = regions
-    assert views.pixels.shape[1:] == (STORED_SIDE, STORED_SIDE, 4)
-    assert views.pixels.dtype == np.uint8
-    count = len(read_faces(data_folder, "train"))
+def test_every_masked_face_has_a_bare_twin_with_the_same_region(regions):
+    pixels, worn = regions[1]["view"], regions[1]["worn"]
+    assert pixels.shape[1:] == (STORED_SIDE, STORED_SIDE, 4)
     twins = [
         i
-        for i in range(len(views.labels) - 1)
-        if views.labels[i]
-        and not views.labels[i + 1]
-        and np.array_equal(views.pixels[i, ..., 3], views.pixels[i + 1, ..., 3])
+        for i in range(len(worn) - 1)
+        if worn[i] and not worn[i + 1] and np.array_equal(pixels[i, ..., 3], pixels[i + 1, ..., 3])
     ]
-    assert len(twins) >= count
-    worn, bare = views.pixels[twins[0]], views.pixels[twins[0] + 1]
-    changed = np.abs(worn[..., :3].astype(int) - bare[..., :3]).max(-1) > 20
-    inside = worn[..., 3] > 200
+    assert len(twins) >= 3  # as many as there are faces
+    masked, bare = pixels[twins[0]], pixels[twins[0] + 1]
+    changed = np.abs(masked[..., :3].astype(int) - bare[..., :3]).max(-1) > 20
+    inside = masked[..., 3] > 200
     assert changed[inside].mean() > 0.6
     assert changed[~inside].mean() < 0.2
 
 
-def test_regions_are_gathered_once(regions):
-    path, views = regions
-    again = stored_regions(None, None, None, path, scenes=0)
-    np.testing.assert_array_equal(again.pixels, views.pixels)
-
-
 def test_a_broken_file_of_regions_is_named(tmp_path):
-    path = tmp_path / "regions.npz"
-    path.write_bytes(b"no archive")
-    with pytest.raises(DataError, match=r"regions\.npz: cannot be read"):
-        stored_regions(None, None, None, path, scenes=0)
+    path = tmp_path / "regions.npy"
+    path.write_bytes(b"no array")
+    with pytest.raises(DataError, match=r"regions\.npy: no file of regions"):
+        RegionSampler(path, 2, 0)
 
 
 def test_batches_are_balanced_and_follow_the_seed(regions):
-    _, views = regions
-    batches = RegionBatches(views, batch_size=6, steps=2, seed=3)
-    images, labels = batches[1]
-    assert images.shape == (6, VIEW_SIDE, VIEW_SIDE, 4)
+    path, _ = regions
+    sampler = RegionSampler(path, 6, 3)
+    images, labels = sampler(1)
+    assert (images.shape, images.dtype) == ((6, VIEW_SIDE, VIEW_SIDE, 4), np.uint8)
     assert labels[:, 0].tolist() == [0, 1, 0, 1, 0, 1]
-    assert 0.0 <= images.min() < images.max() <= 1.0
-    again, _ = RegionBatches(views, batch_size=6, steps=2, seed=3)[1]
-    np.testing.assert_array_equal(images, again)
-    other, _ = RegionBatches(views, batch_size=6, steps=2, seed=4)[1]
-    assert not np.array_equal(images, other)
+    sent = pickle.dumps(sampler)
+    assert len(sent) < 10_000  # the regions stay in their file
+    np.testing.assert_array_equal(images, pickle.loads(sent)(1)[0])
+    assert not np.array_equal(images, RegionSampler(path, 6, 4)(1)[0])
 
 
-def test_batches_need_both_kinds(regions):
-    _, views = regions
-    masks = RegionViews(views.pixels[views.labels], views.labels[views.labels])
+def test_batches_need_both_kinds(regions, tmp_path):
+    _, stored = regions
+    np.save(tmp_path / "masks.npy", stored[stored["worn"]])
     with pytest.raises(DataError, match="masks and others"):
-        RegionBatches(masks, batch_size=2, steps=1)
+        RegionSampler(tmp_path / "masks.npy", 2, 0)
 
 
 def test_augmentation_moves_colours_and_region_together():
@@ -205,37 +207,17 @@ def test_augmentation_moves_colours_and_region_together():
             assert bright[inside].mean() > bright[~inside].mean() + 40
 
 
-def test_the_loss_falls(regions):
-    _, views = regions
-    keras.utils.set_random_seed(0)
-    model = build_verifier(**SMALL)
-    model.compile(optimizer=keras.optimizers.AdamW(3e-3), loss="binary_crossentropy")
-    batches = RegionBatches(views, batch_size=16, steps=6)
-    losses = model.fit(batches, epochs=8, verbose=0).history["loss"]
-    assert losses[-1] < 0.75 * losses[0]
+def test_regions_are_gathered_anew_for_another_segmenter(tmp_path):
+    toy = TOYS["lite/verifier"](tmp_path / "data")
 
+    def regions_after(segmenter: str) -> set[str]:
+        save_weights(build_unet(**LITE), tmp_path / segmenter)
+        changes = {"segmenter": str(tmp_path / segmenter), "minutes": 0.0, "steps": 1}
+        source = read_recipe("lite/verifier", {**toy.overrides, **changes})
+        task = VerifierTask(source.phase(0, VerifierRecipe), Places(toy.data, tmp_path / "run"))
+        task.prepare()
+        return {p.name for p in (tmp_path / "run").glob("regions-*.npy")}
 
-def test_a_training_goes_on_where_it_was_stopped(data_folder, tmp_path):
-    segmenter = tmp_path / "unet.safetensors"
-    save_weights(build_unet(**LITE), segmenter)
-    config = VerifierTraining(
-        data=data_folder, out=tmp_path / "run", segmenter=segmenter, minutes=1e-4,
-        network=SMALL, scenes=4, batch=8, steps=3, average=0.5, policy="float32",
-    )  # fmt: skip
-    first = load_weights(build_verifier(**SMALL), train(config))
-    assert first["stage"] == "verifier"
-    # The budget is used up: the last state is restored, and one step is made at rate zero.
-    second = load_weights(build_verifier(**SMALL), train(config))
-    assert int(second["steps"]) == int(first["steps"]) + 1
-
-
-def test_a_training_starts_from_given_weights(data_folder, tmp_path):
-    segmenter, init = tmp_path / "unet.safetensors", tmp_path / "first.safetensors"
-    save_weights(build_unet(**LITE), segmenter)
-    save_weights(build_verifier(**SMALL), init)
-    config = VerifierTraining(
-        data=data_folder, out=tmp_path / "run", segmenter=segmenter, init=init, minutes=1e-4,
-        network=SMALL, scenes=4, batch=8, steps=1, rate=1e-9, policy="float32",
-    )  # fmt: skip
-    first, second = (load_arrays(path)[0] for path in (init, train(config)))
-    np.testing.assert_allclose(first["worn/kernel"], second["worn/kernel"], atol=1e-3)
+    first = regions_after("first.safetensors")
+    assert len(first) == 1
+    assert regions_after("second.safetensors") > first

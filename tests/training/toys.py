@@ -85,3 +85,63 @@ def draw_faces(folder: Path, count: int = 6) -> Path:
         landmarks98=np.stack(landmarks),
     )
     return folder
+
+
+def draw_labelled(folder: Path, count: int = 12) -> Path:
+    """Write photos with a blue mask, and beside each a PNG of class numbers."""
+    folder.mkdir(parents=True)
+    for index in range(count):
+        image = np.ascontiguousarray(astronaut()[:256, 96:352])
+        image = np.clip(image * (0.7 + 0.03 * index), 0, 255).astype(np.uint8)
+        label = np.zeros(image.shape[:2], np.uint8)
+        label[115 : 165 + index, 85:165] = 2
+        image[label > 0] = (90, 140, 220)
+        cv2.imwrite(str(folder / f"{index:02d}.jpg"), image[..., ::-1])
+        cv2.imwrite(str(folder / f"{index:02d}.png"), label)
+    return folder
+
+
+def _scenes(folder: Path, **overrides: Any) -> Toy:
+    draw_faces(folder / "faces_wide")
+    draw_labelled(folder / "mask_segmentation")
+    photos = {"photos.masks_labelme": 0.0, "photos.mask_segmentation": 1.0}
+    return Toy([folder], {**photos, "batch_size": 2, **overrides})
+
+
+@toy("lite/segmentation")
+def unet(folder: Path) -> Toy:
+    network = {"widths": [8, 8, 8, 8, 8], "blocks": [1, 1, 1, 1, 1]}
+    return _scenes(
+        folder, **network, **{"photos.pseudo_labels": 0.0}, sides=[64], features="", distillation=0
+    )
+
+
+@toy("lite/mask-teacher")
+def teacher(folder: Path) -> Toy:
+    import keras
+
+    features = folder / "inception.weights.h5"
+    toy = _scenes(folder, sides=[96], features=str(features))
+    keras.utils.set_random_seed(0)
+    keras.applications.InceptionV3(
+        include_top=False, pooling="avg", input_shape=(96, 96, 3), weights=None
+    ).save_weights(features)
+    return toy
+
+
+@toy("lite/verifier")
+def verifier(folder: Path) -> Toy:
+    network = {"widths": [8, 8], "blocks": [0, 1]}
+    regions = {"regions.faces": 4, "regions.scenes": 4, "photos.pseudo_labels": 0.0}
+    return _scenes(folder, **network, **regions)
+
+
+@toy("lite/mask-rcnn")
+def small_mask_rcnn(folder: Path) -> Toy:
+    return _scenes(folder, **{"photos.pseudo_labels": 0.0}, side=64, validation_photos=1)
+
+
+@toy("paper/mask-rcnn")
+def paper_mask_rcnn(folder: Path) -> Toy:
+    # The recipe, with a network that is built in seconds.
+    return _scenes(folder, network="lite", side=64, validation_photos=1)

@@ -35,7 +35,7 @@ def evaluate_segmentation(
 
     from unmask.io import write_text_atomic
     from unmask.paths import check_outputs
-    from unmask.segmentation.comparison import (
+    from unmask.segmentation.evaluate import (
         count_cores,
         load_segmenter,
         markdown_table,

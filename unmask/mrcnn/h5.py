@@ -49,15 +49,17 @@ def load_h5(
         Which layers were loaded, which the file does not have, and which it has in vain.
 
     Raises:
-        WeightsError: The file cannot be read or links to others; it belongs to another backbone;
-            nothing in it fits; a shape differs. Nothing has been assigned then.
+        WeightsError: The file cannot be read or links to others; it is to be complete and belongs
+            to another backbone; nothing in it fits; a shape differs. Nothing has been assigned
+            then.
     """
     layers = {layer.name: layer for layer in layers_with_weights(model)}
     _check_exclude(exclude, path, layers)
     wanted = {name: layer for name, layer in layers.items() if name not in exclude}
     with open_keras_weights(path) as file:
         stored = {name: held for name, held in file.shapes.items() if held and name not in exclude}
-        _check_backbone(path, set(wanted), set(stored))
+        if complete:
+            _check_backbone(path, set(wanted), set(stored))
         found = [name for name in wanted if name in stored]
         if not found:
             raise WeightsError(f"{path}: none of its layers has the name of a layer here")

@@ -366,21 +366,37 @@ class MaskRCNN:
             "epoch %d to %d, learning rate %g, %d layers, checkpoints %s",
             self.epoch + 1, epochs, learning_rate, len(chosen), self.checkpoint_path,
         )  # fmt: skip
-        self.compile(learning_rate, self.config.LEARNING_MOMENTUM)
-        history = self.keras_model.fit(
-            loader,
-            initial_epoch=self.epoch,
-            epochs=epochs,
-            validation_data=validation,
-            callbacks=[
+        history = keras.callbacks.History()
+        if epochs > self.epoch:
+            from unmask.mrcnn.task import DatasetTask
+            from unmask.training.recipe import OptimizerSettings, Recipe
+            from unmask.training.runner import train
+
+            recipe = Recipe(
+                task="mask-rcnn",
+                seed=self._seed,
+                steps=(epochs - self.epoch) * self.config.STEPS_PER_EPOCH,
+                history_steps=self.config.STEPS_PER_EPOCH,
+                validation_rows=1,
+                optimizer=OptimizerSettings(
+                    name="sgd", learning_rate=learning_rate, schedule="constant",
+                    momentum=self.config.LEARNING_MOMENTUM,
+                    clip_norm=self.config.GRADIENT_CLIP_NORM,
+                ),
+            )  # fmt: skip
+            task = DatasetTask(self.keras_model, loader, validation, recipe, Path(self.log_dir))
+            callbacks = [
                 StopOnNaN(),
                 keras.callbacks.TensorBoard(self.log_dir, write_graph=False),
                 SaveCheckpoint(lambda epoch: Path(self.checkpoint_path.format(epoch=epoch))),
                 *(custom_callbacks or ()),
-            ],
-            shuffle=False,
-        )
-        self.epoch = max(self.epoch, epochs)
+                history,
+            ]
+            train(
+                task, workers=0, checkpoint_minutes=None, report=log, callbacks=callbacks,
+                first_row=self.epoch,
+            )  # fmt: skip
+            self.epoch += len(history.epoch)
         return history
 
     # === Detecting ===

@@ -1,115 +1,155 @@
-"""Batches for training."""
+"""What the trainings of this stage learn from: labelled photos, faces, and scenes of both."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import keras
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from unmask.data.faces import FaceRecord, read_face_folder
+from unmask.data.faces import gather_faces
+from unmask.errors import DataError
 from unmask.segmentation.scenes import SceneComposer, SceneMix
-from unmask.segmentation.sources import FacePool, labelme_examples, png_examples
+from unmask.segmentation.sources import Example, FacePool, labelme_examples, png_examples
+from unmask.training.recipe import Recipe
 
-# Side of the scenes and scenes a batch: about the same number of pixels, so of seconds, each.
-DEFAULT_SHAPES = ((160, 32), (192, 24), (256, 13), (320, 8))
+# Larger photos are shrunk to this side when they are read: no scene shows more of them.
+_LARGEST = 1024
 
 
-class MaskDataset(keras.utils.PyDataset):
-    """Endless scenes in batches whose size changes from step to step.
+@dataclass(frozen=True, kw_only=True)
+class SceneRecipe(Recipe):
+    """What all recipes of this stage have in common.
 
-    Small scenes are cheap and many; large ones show what whole photos look like. The batches are a
-    function of the seed and the step alone.
+    Attributes:
+        photos: Folders of labelled photos, by path or by name inside the data folders, and how
+            often a photo of each is shown relative to the others; 0 leaves a folder out.
+        mix: How often each kind of scene appears.
+    """
+
+    photos: Mapping[str, float] = field(default_factory=dict)
+    mix: SceneMix = field(default_factory=SceneMix)
+
+    def __post_init__(self) -> None:
+        """Refuse what no training could use."""
+        super().__post_init__()
+        if min(self.photos.values(), default=0.0) < 0 or not any(self.photos.values()):
+            raise ValueError(
+                "photos must name at least one folder with a weight above 0, and none below. "
+                f"Received: photos={dict(self.photos)}"
+            )
+
+
+@dataclass(frozen=True, eq=False)
+class PhotoSet:
+    """Labelled photos, and how often each is shown.
+
+    Attributes:
+        examples: The photos.
+        weights: (N,) float64, how often each is shown relative to the others, above 0.
+    """
+
+    examples: tuple[Example, ...]
+    weights: NDArray[np.float64]
+
+
+def gather_photos(data: Sequence[Path], folders: Mapping[str, float], split: str) -> PhotoSet:
+    """Read the labelled photos that a recipe asks for.
+
+    Args:
+        data: Folders that hold the folders which are given by name.
+        folders: As `SceneRecipe.photos`.
+        split: "train" or "val".
+
+    Raises:
+        DataError: A folder is missing or holds no labelled photos, or no photo is left.
+    """
+    examples: list[Example] = []
+    weights: list[float] = []
+    for name, weight in folders.items():
+        if weight > 0:
+            found = _read_examples(_find_folder(data, name), split)
+            examples += map(_shrunk, found)
+            weights += [weight] * len(found)
+    if not examples:
+        raise DataError(f"no labelled photos of the split {split!r} in {', '.join(folders)}")
+    return PhotoSet(tuple(examples), np.array(weights))
+
+
+def validation_photos(data: Sequence[Path], folders: Mapping[str, float]) -> tuple[Example, ...]:
+    """Return the validation photos of the first folder that is not left out."""
+    first = next(name for name, weight in folders.items() if weight > 0)
+    return gather_photos(data, {first: 1.0}, "val").examples
+
+
+def compose_scenes(data: Sequence[Path], recipe: SceneRecipe) -> SceneComposer:
+    """Return what makes training scenes of all that a recipe names.
+
+    Raises:
+        DataError: A folder is missing or cannot be used.
+    """
+    photos = gather_photos(data, recipe.photos, "train")
+    faces = None
+    if any(recipe.faces.values()):
+        faces = FacePool(gather_faces(data, recipe.faces, split="train"), recipe.seed)
+    return SceneComposer(photos.examples, photos.weights, faces, recipe.seed, recipe.mix)
+
+
+class SceneSampler:
+    """Batches of scenes whose side changes from batch to batch, with about as many pixels each.
+
+    Small scenes are cheap and many; large ones show what whole photos look like.
 
     Args:
         composer: Makes the scenes.
-        steps: Batches an epoch.
-        shapes: (side, scenes) of the batches, in turn. The first two must differ in both numbers:
-            Keras infers from them which dimensions vary.
-        first_epoch: Epoch to continue with after an interruption.
+        sides: Sides of the scenes in pixels, in turn. Keras infers from the first two batches which
+            dimensions vary, so that the first two sides must differ.
+        batch_size: Scenes of the largest side in a batch.
     """
 
-    def __init__(
-        self,
-        composer: SceneComposer,
-        steps: int,
-        shapes: Sequence[tuple[int, int]] = DEFAULT_SHAPES,
-        first_epoch: int = 0,
-    ) -> None:
-        super().__init__(workers=1, use_multiprocessing=False, max_queue_size=12)
-        if len(shapes) > 1 and (shapes[0][0] == shapes[1][0] or shapes[0][1] == shapes[1][1]):
-            raise ValueError(f"the first two shapes must differ. Received: shapes={shapes}")
-        self._composer, self._steps, self._shapes = composer, steps, tuple(shapes)
-        self._epoch = first_epoch
+    def __init__(self, composer: SceneComposer, sides: Sequence[int], batch_size: int) -> None:
+        self._composer, self._sides = composer, tuple(sides)
+        self._counts = [round(batch_size * (max(sides) / side) ** 2) for side in sides]
 
-    def __len__(self) -> int:
-        return self._steps
-
-    def __getitem__(self, index: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Return images (B, S, S, 3) in [0, 1] and masks (B, S, S, 1)."""
-        step = self._epoch * self._steps + index
-        size, count = self._shapes[step % len(self._shapes)]
-        largest = max(count for _, count in self._shapes)
-        scenes = [self._composer.scene(step * largest + i, size) for i in range(count)]
-        images = np.stack([image for image, _ in scenes]).astype(np.float32) / 255.0
-        masks = np.stack([mask for _, mask in scenes])[..., None].astype(np.float32)
-        return images, masks
-
-    def on_epoch_end(self) -> None:
-        """Go on to the next scenes."""
-        self._epoch += 1
+    def __call__(self, number: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """Return images (B, S, S, 3) uint8 RGB and masks (B, S, S, 1) uint8, 1 where a mask is."""
+        turn, index = divmod(number, len(self._sides))
+        first = turn * sum(self._counts) + sum(self._counts[:index])
+        scenes = [
+            self._composer.scene(first + i, self._sides[index]) for i in range(self._counts[index])
+        ]
+        images, masks = (np.stack(part) for part in zip(*scenes, strict=True))
+        return images, masks[..., None]
 
 
-def read_faces(data: Path, split: str, per_folder: int | None = None) -> list[FaceRecord]:
-    """Read the unmasked faces of all face folders.
-
-    Args:
-        data: Folder with `faces_wide`, `faces_male` and `faces_female` (those that exist).
-        split: "train" or "val".
-        per_folder: Take at most so many from each, evenly spread.
-
-    Returns:
-        The records.
-    """
-    records = []
-    for name in ("faces_wide", "faces_male", "faces_female"):
-        if (data / name).is_dir():
-            found = read_face_folder(data / name, split=split)
-            records += found[:: max(1, -(-len(found) // per_folder))] if per_folder else found
-    return records
+def _read_examples(folder: Path, split: str) -> list[Example]:
+    if (folder / "split.csv").is_file():
+        return labelme_examples(folder, split)
+    return png_examples(folder, split)
 
 
-def build_composer(
-    data: Path,
-    seed: int,
-    per_folder: int = 1100,
-    further: Sequence[Path] = (),
-    mix: SceneMix | None = None,
-) -> SceneComposer:
-    """Read everything that the training split offers.
+def _find_folder(data: Sequence[Path], name: str) -> Path:
+    places = [*(place / name for place in data), Path(name)]
+    found = next((place for place in places if place.is_dir()), None)
+    if found is None:
+        raise DataError(
+            f"no folder {name!r} in {', '.join(map(str, data))}; photos.{name}=0 leaves it out"
+        )
+    return found
 
-    Args:
-        data: Folder with `masks_labelme`, `mask_segmentation` and the face folders.
-        seed: Seed of the scenes.
-        per_folder: Most faces to keep in memory from one folder.
-        further: Folders of NAME.jpg + NAME.png (2 where a mask is) whose photos count like those
-            of `masks_labelme`.
-        mix: How often each kind of scene appears; the default of `SceneMix` when None.
 
-    Returns:
-        A composer of training scenes.
-
-    Raises:
-        DataError: The labelled photos are missing.
-    """
-    pairs = data / "mask_segmentation"
-    photos = labelme_examples(data / "masks_labelme", "train")
-    return SceneComposer(
-        photos=[*photos, *(e for folder in further for e in png_examples(folder, None))],
-        pairs=png_examples(pairs, "train") if pairs.is_dir() else [],
-        faces=FacePool(read_faces(data, "train", per_folder), seed),
-        seed=seed,
-        mix=mix,
-    )
+def _shrunk(example: Example) -> Example:
+    scale = _LARGEST / max(example.mask.shape)
+    if scale >= 1:
+        return example
+    image = cv2.resize(example.image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    height, width = image.shape[:2]
+    mask = cv2.resize(example.mask, (width, height), interpolation=cv2.INTER_NEAREST)
+    x, y, side = (scale * value for value in example.focus)
+    return replace(
+        example, image=np.asarray(image, np.uint8), mask=np.asarray(mask, np.uint8),
+        focus=(x, y, side),
+    )  # fmt: skip

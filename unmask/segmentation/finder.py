@@ -172,11 +172,11 @@ def load_finder(
     """Load what finds masks; the file says which network it is.
 
     Args:
-        path: What `unmask train segmentation` has left, of `--network lite`, `mrcnn` or `paper`.
+        path: What a recipe for segmentation has left: of the U-Net, or of either Mask R-CNN.
             Or a `.h5` file in matterport's layout with a ResNet-50 or ResNet-101 and two classes,
             background and mask; it is used with the paper's settings (256 x 256 pixels).
         verifier: For a U-Net, the file of the network that judges what it finds, as
-            `unmask train segmentation --network verifier` leaves it. A Mask R-CNN judges itself.
+            the recipe `lite/verifier` leaves it. A Mask R-CNN judges itself.
 
     Returns:
         The finder, ready to use.
@@ -185,7 +185,7 @@ def load_finder(
         WeightsError: The file cannot be read, or holds another network.
 
     Example:
-        >>> finder = load_finder("RUN/detector.safetensors")            # doctest: +SKIP
+        >>> finder = load_finder("RUN/segmentation.safetensors")            # doctest: +SKIP
         >>> finder.find(photo, min_score=0.7)                           # doctest: +SKIP
         [MaskRegion(box=(98.0, 141.0, 167.0, 196.0), score=0.99, shape=(320, 256))]
     """

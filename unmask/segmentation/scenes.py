@@ -9,12 +9,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from unmask.segmentation.augment import photometric
 from unmask.segmentation.sources import Example, FacePool
 
-# Times that every face of the pool is dressed and masked anew. Drawing a mask costs more than all
-# the rest of a scene, so that each is shown several times, in other scenes and other light.
-_LOOKS = 2
+# Drawing a mask costs more than all the rest of a scene, so that each face that has been dressed
+# and masked is shown several times, in other scenes and other light: a scene takes one of so many
+# faces, and every so many scenes the oldest makes place for a new one.
+_FACES_AT_HAND = 512
+_SCENES_A_FACE = 4
 
 
 @dataclass(frozen=True)
@@ -39,8 +40,8 @@ class SceneComposer:
 
     Args:
         photos: Labelled photos of people in masks.
-        pairs: Further labelled pictures, drawn a quarter as often as `photos`.
-        faces: Unmasked faces.
+        weights: How often each photo is shown relative to the others.
+        faces: Unmasked faces; without any, all scenes are labelled photos.
         seed: Seed of all choices.
         mix: How often each kind of scene appears.
     """
@@ -48,14 +49,15 @@ class SceneComposer:
     def __init__(
         self,
         photos: Sequence[Example],
-        pairs: Sequence[Example],
-        faces: FacePool,
+        weights: Sequence[float] | NDArray[np.float64],
+        faces: FacePool | None,
         seed: int = 0,
         mix: SceneMix | None = None,
     ) -> None:
-        self._photos, self._pairs, self._faces = list(photos), list(pairs), faces
+        self._photos, self._faces = list(photos), faces
+        self._shares = np.cumsum(weights) / np.sum(weights)
         self._seed, self._mix = seed, mix or SceneMix()
-        self._looks: dict[tuple[int, int], Example] = {}
+        self._at_hand: dict[int, Example] = {}
 
     def scene(self, index: int, size: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         """Compose a scene.
@@ -69,14 +71,14 @@ class SceneComposer:
         """
         rng = np.random.default_rng([self._seed, index])
         mix, draw = self._mix, rng.random()
-        if draw < mix.real:
+        if draw < mix.real or self._faces is None:
             image, mask = self._alone(self._labelled(rng), size, rng)
         elif draw < mix.real + mix.single:
-            image, mask = self._alone(self._face(rng), size, rng)
+            image, mask = self._alone(self._face(index, rng), size, rng)
         else:
             image, mask = self._background(size, rng), np.zeros((size, size), np.uint8)
             if draw < mix.real + mix.single + mix.group:
-                self._paste_group(image, mask, rng)
+                self._paste_group(image, mask, index, rng)
             elif rng.random() < 0.7:
                 for _ in range(rng.integers(1, 4)):
                     _paint_patch(image, mask, rng)
@@ -87,26 +89,30 @@ class SceneComposer:
     # === Faces ===
 
     def _labelled(self, rng: np.random.Generator) -> Example:
-        pool = self._pairs if self._pairs and rng.random() < 0.15 else self._photos
-        example = pool[int(rng.integers(len(pool)))]
+        number = int(np.searchsorted(self._shares, rng.random(), "right"))
+        example = self._photos[min(number, len(self._photos) - 1)]
         return _dyed(example, rng) if rng.random() < 0.4 else example
 
-    def _face(self, rng: np.random.Generator) -> Example:
-        number, look = int(rng.integers(len(self._faces))), int(rng.integers(_LOOKS))
-        if (number, look) not in self._looks:
-            self._looks[number, look] = self._dressed_face(number, look)
-        return self._looks[number, look]
+    def _face(self, index: int, rng: np.random.Generator) -> Example:
+        number = index // _SCENES_A_FACE + int(rng.integers(_FACES_AT_HAND))
+        if number not in self._at_hand:
+            if len(self._at_hand) >= _FACES_AT_HAND:
+                del self._at_hand[min(self._at_hand)]
+            self._at_hand[number] = self._dressed_face(number)
+        return self._at_hand[number]
 
-    def _dressed_face(self, number: int, look: int) -> Example:
-        rng = np.random.default_rng([self._seed, number, look])
-        face, landmarks = self._faces.plain(number)
+    def _dressed_face(self, number: int) -> Example:
+        assert self._faces is not None
+        rng = np.random.default_rng([self._seed, number, 1])
+        chosen = self._faces.draw(rng)
+        face, landmarks = self._faces.plain(chosen)
         image, masked = face.image, rng.random() < self._mix.masked
         if rng.random() < 0.4:
             image = image.copy()
             # No hand under a mask.
             _dress(image, landmarks, int(rng.integers(3 if masked else 4)), rng)
         if masked:
-            return self._faces.masked(number, int(rng.integers(2**31)), image)
+            return self._faces.masked(chosen, int(rng.integers(2**31)), image)
         return Example(image, face.mask, face.focus, face.name)
 
     def _alone(
@@ -133,7 +139,11 @@ class SceneComposer:
         return image, mask
 
     def _paste_group(
-        self, image: NDArray[np.uint8], mask: NDArray[np.uint8], rng: np.random.Generator
+        self,
+        image: NDArray[np.uint8],
+        mask: NDArray[np.uint8],
+        index: int,
+        rng: np.random.Generator,
     ) -> None:
         size = len(mask)
         largest = np.exp(rng.uniform(np.log(0.12), np.log(0.6)))
@@ -141,7 +151,7 @@ class SceneComposer:
         for share in shares:
             # Below about 12 pixels nobody could tell a mask from a beard.
             side = max(share * size, 18.0)
-            example = self._labelled(rng) if rng.random() < 0.2 else self._face(rng)
+            example = self._labelled(rng) if rng.random() < 0.2 else self._face(index, rng)
             matrix = _placement(example, side, rng.uniform(0.08, 0.92, 2) * size, rng)
             _paste(image, mask, example, matrix, side, rng)
             if rng.random() < 0.15:
@@ -151,9 +161,9 @@ class SceneComposer:
         draw = rng.random()
         if draw < 0.15:
             return _gradient(size, rng)
-        if draw < 0.25:
+        if draw < 0.25 or self._faces is None:
             return _texture(size, rng)
-        face, _ = self._faces.plain(int(rng.integers(len(self._faces))))
+        face, _ = self._faces.plain(self._faces.draw(rng))
         if draw < 0.55:
             # A piece of a picture so much enlarged, or blurred, that no face is left in it.
             scale = size / face.focus[2] * rng.uniform(2.0, 5.0)
@@ -384,3 +394,56 @@ def _texture(size: int, rng: np.random.Generator) -> NDArray[np.uint8]:
 
 def _fit(image: NDArray[np.uint8], shape: Sequence[int]) -> NDArray[np.uint8]:
     return np.asarray(cv2.resize(image, (shape[1], shape[0])), np.uint8)
+
+
+# === Cameras, compression and light ===
+
+
+def photometric(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Change colour, contrast, sharpness, noise and compression at random.
+
+    Args:
+        image: (H, W, 3) uint8 RGB; not changed.
+        rng: Source of randomness.
+
+    Returns:
+        A new picture of the same size.
+    """
+    if rng.random() < 0.8:
+        image = _colour(image, rng)
+    if rng.random() < 0.25:
+        image = _lower_resolution(image, rng)
+    if rng.random() < 0.2:
+        image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.4, 1.8))
+    if rng.random() < 0.25:
+        noise = rng.normal(0, rng.uniform(2, 14), image.shape[:2])[..., None]
+        image = np.clip(image + noise, 0, 255).astype(np.uint8)
+    if rng.random() < 0.4:
+        image = _jpeg(image, int(rng.integers(25, 95)))
+    return image
+
+
+def _colour(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Saturation, contrast, brightness and white balance: one affine map of the colours."""
+    grey = np.tile([0.299, 0.587, 0.114], (3, 1))
+    saturation = 0.0 if rng.random() < 0.08 else rng.uniform(0.5, 1.5)
+    contrast = rng.uniform(0.7, 1.3)
+    gain = rng.uniform(0.65, 1.4) * rng.normal(1, 0.08, 3)[:, None]
+    matrix = gain * contrast * (saturation * np.eye(3) + (1 - saturation) * grey)
+    offset = gain * 128 * (1 - contrast) + rng.uniform(-20, 20)
+    return np.asarray(cv2.transform(image, np.hstack([matrix, offset])), np.uint8)
+
+
+def _lower_resolution(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+    height, width = image.shape[:2]
+    scale = rng.uniform(0.2, 0.8)
+    small = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    back = cv2.INTER_NEAREST if rng.random() < 0.15 else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(small, (width, height), interpolation=back), np.uint8)
+
+
+def _jpeg(image: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
+    _, data = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
+    decoded = cv2.imdecode(data, cv2.IMREAD_COLOR)
+    assert decoded is not None  # what was just encoded
+    return np.asarray(decoded[..., ::-1], np.uint8)

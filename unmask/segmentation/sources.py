@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from unmask.data.faces import FaceRecord
+from unmask.data.faces import FaceSet
 from unmask.errors import DataError
 from unmask.image import find_images, load_image, load_mask
 from unmask.io import write_text_atomic
@@ -270,46 +270,32 @@ def focus_of_mask(mask: NDArray[np.bool_]) -> tuple[float, float, float]:
 
 
 class FacePool:
-    """Unmasked faces, kept in memory, that wear a synthetic mask on demand.
+    """Unmasked faces that wear a synthetic mask on demand; they stay on disk until then.
 
     Args:
-        records: The faces.
+        faces: The faces.
         seed: Seed of the masks.
         max_side: Larger pictures are shrunk to this side, in pixels.
     """
 
-    def __init__(self, records: Sequence[FaceRecord], seed: int, max_side: int = 256) -> None:
-        if not records:
-            raise DataError("a face pool needs at least one face. Received: records=[]")
+    def __init__(self, faces: FaceSet, seed: int, max_side: int = 256) -> None:
+        self._records, self._max_side = faces.records, max_side
+        self._shares = np.cumsum(faces.weights) / faces.weights.sum()
         self._synthesizer = MaskSynthesizer(seed)
-        self._faces = [self._load(record, max_side) for record in records]
 
     def __len__(self) -> int:
-        return len(self._faces)
+        return len(self._records)
+
+    def draw(self, rng: np.random.Generator) -> int:
+        """Return the number of a face, drawn by the weights."""
+        return min(int(np.searchsorted(self._shares, rng.random(), "right")), len(self) - 1)
 
     def plain(self, number: int) -> tuple[Example, NDArray[np.float32]]:
         """Return an unmasked face and its landmarks."""
-        example, landmarks = self._faces[number]
-        return example, landmarks
-
-    def masked(self, number: int, index: int, image: NDArray[np.uint8] | None = None) -> Example:
-        """Return a face with a synthetic mask.
-
-        Args:
-            number: The face.
-            index: Chooses the mask.
-            image: A changed picture of the face to use instead of the pool's.
-        """
-        face, landmarks = self._faces[number]
-        worn = self._synthesizer(face.image if image is None else image, landmarks, index)
-        return Example(
-            worn.image, worn.mask.astype(np.uint8), face.focus, f"{face.name}+{worn.kind}"
-        )
-
-    @staticmethod
-    def _load(record: FaceRecord, max_side: int) -> tuple[Example, NDArray[np.float32]]:
-        image, landmarks = load_image(record.path), np.asarray(record.landmarks, np.float32)
-        scale = max_side / max(image.shape[:2])
+        record = self._records[number]
+        image = load_image(record.path) if record.packed is None else record.packed.read()[0]
+        landmarks = np.asarray(record.landmarks, np.float32)
+        scale = self._max_side / max(image.shape[:2])
         if scale < 1:
             image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
             landmarks = (landmarks + 0.5) * scale - 0.5
@@ -318,3 +304,17 @@ class FacePool:
         empty = np.zeros(image.shape[:2], np.uint8)
         focus = float(middle[0]), float(middle[1]), side
         return Example(image, empty, focus, record.path.name), landmarks
+
+    def masked(self, number: int, index: int, image: NDArray[np.uint8] | None = None) -> Example:
+        """Return a face with a synthetic mask.
+
+        Args:
+            number: The face.
+            index: Chooses the mask.
+            image: A changed picture of the face to use instead of its own.
+        """
+        face, landmarks = self.plain(number)
+        worn = self._synthesizer(face.image if image is None else image, landmarks, index)
+        return Example(
+            worn.image, worn.mask.astype(np.uint8), face.focus, f"{face.name}+{worn.kind}"
+        )

@@ -1,13 +1,17 @@
-"""A large segmenter that labels photos for the small one: a decoder on a frozen InceptionV3."""
+"""What a frozen InceptionV3 teaches the U-Net.
+
+A decoder on it labels photos that nobody has labelled; and the U-Net learns to see what it sees.
+"""
 
 from __future__ import annotations
 
 import os
 
 import keras
+from keras import ops
 
 from unmask.inception import build_inception, build_pyramid
-from unmask.segmentation.model import STRIDE
+from unmask.segmentation.model import STRIDE, encoder_maps
 from unmask.segmentation.predict import WORKING_SIDE
 from unmask.weights import load_weights
 
@@ -16,6 +20,10 @@ from unmask.weights import load_weights
 FIRST = (1, 2, 1, 1)
 LACKING = (3, 4, 3, 2)
 CHANNELS = (64, 192, 288, 768)
+
+# Levels whose features are distilled: 1/8 for parts, 1/16 for things. The first two levels see
+# little but edges, which the U-Net learns by itself.
+_DISTILLED = (3, 4)
 
 # Least side whose deepest map still has some positions to look at.
 _LEAST_SIDE = 96
@@ -50,22 +58,14 @@ def build_teacher(
         Szegedy et al., "Rethinking the Inception Architecture for Computer Vision", CVPR 2016;
         Ronneberger et al., "U-Net", MICCAI 2015.
     """
-    check_side(side)
+    _check_side(side)
     encoder = build_pyramid(build_inception(side, weights))
     encoder.trainable = False
     inputs = keras.Input((side, side, 3), name="photo")
     x = keras.layers.Rescaling(2.0, offset=-1.0, name="rescale")(inputs)
     # training=False: frozen batch statistics too, also while the decoder is being trained.
-    outputs = _build_decoder(side)(encoder(x, training=False))
+    outputs = build_decoder(side)(encoder(x, training=False))
     return keras.Model(inputs, outputs, name=name)
-
-
-def check_side(side: int) -> None:
-    """Raise a ValueError for a side of the input at which the maps do not fit together."""
-    if side < _LEAST_SIDE or side % STRIDE:
-        raise ValueError(
-            f"side must be a multiple of {STRIDE} from {_LEAST_SIDE} on. Received: side={side}"
-        )
 
 
 def decoder_of(teacher: keras.Model) -> keras.Model:
@@ -94,7 +94,115 @@ def load_teacher(
     return teacher
 
 
-def _build_decoder(side: int) -> keras.Model:
+def build_distillation(
+    student: keras.Model,
+    weights: str | os.PathLike[str] | None,
+    side: int,
+    weight: float,
+    *,
+    name: str = "distillation",
+) -> keras.Model:
+    """Builds a training network: a U-Net that learns InceptionV3's features beside its own task.
+
+    A few hundred labelled photos do not teach a network what hair, cloth or a wall look like;
+    ImageNet did teach InceptionV3. At two depths, a 1x1 convolution maps the U-Net's features to
+    InceptionV3's, and training lowers the angle between both. Afterwards only the U-Net is kept.
+
+    Args:
+        student: A network of `build_unet`; it shares its variables with the result.
+        weights: Weights of InceptionV3, see `unmask.inception.build_inception`.
+        side: Side of the square input in pixels, a multiple of 32 and at least 96.
+        weight: Factor on the difference in the loss: the mean over both depths of one minus the
+            cosine between the features.
+        name: Name of the model.
+
+    Returns:
+        A model from (B, side, side, 3) in [0, 1] to (B, side, side, 1), the U-Net's answer; the
+        difference is a loss of its own, and the metric "difference".
+
+    Raises:
+        ValueError: `side` is too small or no multiple of 32.
+        WeightsError: The weights are missing, unreadable or of another network.
+
+    Example:
+        >>> from unmask.segmentation.model import LITE, build_unet
+        >>> build_distillation(build_unet(**LITE), None, 96, 0.5).output_shape
+        (None, 96, 96, 1)
+
+    Reference:
+        Romero et al., "FitNets: Hints for Thin Deep Nets", ICLR 2015.
+    """
+    _check_side(side)
+    pyramid = build_pyramid(build_inception(side, weights))
+    pyramid.trainable = False
+    photo = keras.Input((side, side, 3), name="photo")
+    wanted = pyramid(
+        keras.layers.Rescaling(2.0, offset=-1.0, name="rescale")(photo), training=False
+    )
+    levels = encoder_maps(student)
+    taps = [levels[level - 1] for level in _DISTILLED]
+    probability, *features = keras.Model(student.input, [student.output, *taps], name="student")(
+        photo
+    )
+    maps = [
+        x
+        for level, own in zip(_DISTILLED, features, strict=True)
+        for x in _comparable(own, wanted[level - 1], level)
+    ]
+    outputs = FeatureDifference(weight, name="distil")([probability, *maps])
+    return keras.Model(photo, outputs, name=name)
+
+
+class FeatureDifference(keras.layers.Layer):
+    """Returns its first input; the angle between the others, in pairs, becomes a loss.
+
+    Input: anything, and maps of vectors, an even number of (B, H, W, C).
+
+    Args:
+        weight: Factor on the mean of one minus the cosine.
+    """
+
+    def __init__(self, weight: float, *, name: str | None = None) -> None:
+        super().__init__(dtype="float32", name=name)
+        self.weight = weight
+        self.difference = keras.metrics.Mean(name="difference")
+
+    def call(self, inputs: list[keras.KerasTensor]) -> keras.KerasTensor:
+        """Return the first input unchanged."""
+        answer, *maps = inputs
+        distances = [cosine_distance(a, b) for a, b in zip(maps[::2], maps[1::2], strict=True)]
+        difference = sum(distances) / len(distances)
+        self.difference.update_state(difference)
+        self.add_loss(self.weight * difference)
+        return answer
+
+    def compute_output_shape(self, input_shape: list[tuple[int, ...]]) -> tuple[int, ...]:
+        """Return the first shape."""
+        return tuple(input_shape[0])
+
+
+def cosine_distance(a: keras.KerasTensor, b: keras.KerasTensor) -> keras.KerasTensor:
+    """Return one minus the cosine between two maps of vectors, the mean over all positions."""
+    a, b = (ops.normalize(ops.cast(x, "float32"), axis=-1) for x in (a, b))
+    return 1.0 - ops.mean(ops.sum(a * b, axis=-1))
+
+
+def _comparable(
+    x: keras.KerasTensor, wanted: keras.KerasTensor, level: int
+) -> tuple[keras.KerasTensor, keras.KerasTensor]:
+    # InceptionV3 does not pad its first layers: only what both maps cover is compared.
+    first, lacking = FIRST[level - 1], LACKING[level - 1]
+    x = keras.layers.Cropping2D(((first, lacking - first),) * 2, name=f"cover{level}")(x)
+    x = keras.layers.Conv2D(CHANNELS[level - 1], 1, name=f"translate{level}")(x)
+    # Standardised, or the few channels that are always large would decide the angle.
+    wanted = keras.layers.BatchNormalization(
+        momentum=0.97, center=False, scale=False, name=f"standardise{level}"
+    )(wanted)
+    return x, wanted
+
+
+def build_decoder(side: int) -> keras.Model:
+    """Builds the part of a teacher that learns, for a square input of this side."""
     inputs, maps = [], []
     for level, channels in enumerate(CHANNELS, start=1):
         grid, first, lacking = side // 2**level, FIRST[level - 1], LACKING[level - 1]
@@ -120,6 +228,14 @@ def _build_decoder(side: int) -> keras.Model:
     x = keras.layers.Conv2DTranspose(1, 4, strides=2, padding="same", name="logit")(x)
     outputs = keras.layers.Activation("sigmoid", dtype="float32", name="probability")(x)
     return keras.Model(inputs, outputs, name="decoder")
+
+
+def _check_side(side: int) -> None:
+    """Raise a ValueError for a side of the input at which the maps do not fit together."""
+    if side < _LEAST_SIDE or side % STRIDE:
+        raise ValueError(
+            f"side must be a multiple of {STRIDE} from {_LEAST_SIDE} on. Received: side={side}"
+        )
 
 
 def _conv(
