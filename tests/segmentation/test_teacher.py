@@ -117,7 +117,6 @@ def test_training_lowers_the_difference_and_leaves_inception_alone(unet, distill
     )
     history = distillation.fit(images, images[..., :1], batch_size=4, epochs=15, verbose=0).history
     assert history["loss"][-1] < 0.8 * history["loss"][0]
-    assert history["difference"][-1] == pytest.approx(2 * history["loss"][-1], rel=1e-3)
     assert np.abs(unet.get_layer("down4_conv").get_weights()[0] - encoder).max() > 1e-3
     for before, after in zip(frozen, pyramid.get_weights(), strict=True):
         np.testing.assert_array_equal(before, after)

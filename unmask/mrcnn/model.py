@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import logging
+import math
 import os
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -393,7 +394,7 @@ class MaskRCNN:
                 history,
             ]
             train(
-                task, workers=0, checkpoint_minutes=None, report=log, callbacks=callbacks,
+                task, workers=0, checkpoint_minutes=math.inf, report=log, callbacks=callbacks,
                 first_row=self.epoch,
             )  # fmt: skip
             self.epoch += len(history.epoch)

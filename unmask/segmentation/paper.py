@@ -1,4 +1,4 @@
-"""The paper's network: Mask R-CNN with a ResNet-50 and a feature pyramid, 44.7 M parameters."""
+"""The paper's network: Mask R-CNN with a ResNet-50 and a feature pyramid, 44,662,942 parameters."""
 
 from __future__ import annotations
 

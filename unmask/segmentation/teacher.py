@@ -118,7 +118,7 @@ def build_distillation(
 
     Returns:
         A model from (B, side, side, 3) in [0, 1] to (B, side, side, 1), the U-Net's answer; the
-        difference is a loss of its own, and the metric "difference".
+        difference is a loss of its own.
 
     Raises:
         ValueError: `side` is too small or no multiple of 32.
@@ -165,15 +165,12 @@ class FeatureDifference(keras.layers.Layer):
     def __init__(self, weight: float, *, name: str | None = None) -> None:
         super().__init__(dtype="float32", name=name)
         self.weight = weight
-        self.difference = keras.metrics.Mean(name="difference")
 
     def call(self, inputs: list[keras.KerasTensor]) -> keras.KerasTensor:
         """Return the first input unchanged."""
         answer, *maps = inputs
         distances = [cosine_distance(a, b) for a, b in zip(maps[::2], maps[1::2], strict=True)]
-        difference = sum(distances) / len(distances)
-        self.difference.update_state(difference)
-        self.add_loss(self.weight * difference)
+        self.add_loss(self.weight * sum(distances) / len(distances))
         return answer
 
     def compute_output_shape(self, input_shape: list[tuple[int, ...]]) -> tuple[int, ...]:
