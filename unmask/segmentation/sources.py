@@ -276,9 +276,17 @@ class FacePool:
         faces: The faces.
         seed: Seed of the masks.
         max_side: Larger pictures are shrunk to this side, in pixels.
+
+    Raises:
+        DataError: A weight is below 0, or none is above.
     """
 
     def __init__(self, faces: FaceSet, seed: int, max_side: int = 256) -> None:
+        if not (faces.weights.min() >= 0 and faces.weights.max() > 0):
+            raise DataError(
+                "the weights of face folders must be at least 0, and one above. "
+                f"Received: {sorted(set(faces.weights.tolist()))}"
+            )
         self._records, self._max_side = faces.records, max_side
         self._shares = np.cumsum(faces.weights) / faces.weights.sum()
         self._synthesizer = MaskSynthesizer(seed)
