@@ -15,7 +15,6 @@ from unmask.segmentation.evaluate import (
     Segmenter,
     boundary_f,
     evaluate_photos,
-    false_alarms,
     instance_precision,
     load_segmenter,
     markdown_table,
@@ -130,12 +129,6 @@ def test_photos_by_hand():
     assert (scores.missed, scores.false_alarms) == (1, 1)
     assert scores.ap50 == pytest.approx(1 / 3 + 1 / 3 * 2 / 3)
     assert scores.ap75 == pytest.approx(1 / 3)
-
-
-def test_false_alarms_are_listed_by_photo():
-    photos = [np.full((100, 100, 3), number, np.uint8) for number in range(2)]
-    found = false_alarms(lambda photo: [region(*EXACT, 0.9)] * int(photo[0, 0, 0]), photos)
-    assert [len(regions) for regions in found] == [0, 1]
 
 
 # === Side by side ===
