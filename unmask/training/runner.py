@@ -263,7 +263,8 @@ def _averaged(model: keras.Model) -> Iterator[None]:
     averages = optimizer._model_variables_moving_average
     own = [variable.numpy() for variable in model.trainable_variables]
     for variable, average in zip(model.trainable_variables, averages, strict=True):
-        variable.assign(average)
+        # A copy: JAX may reuse a variable's memory, which the average must not lose.
+        variable.assign(average.numpy().copy())
     try:
         yield
     finally:
