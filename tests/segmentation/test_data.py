@@ -17,8 +17,7 @@ from unmask.segmentation.scenes import SceneMix, photometric
 from unmask.segmentation.sources import (
     FacePool,
     focus_of_mask,
-    labelme_examples,
-    png_examples,
+    read_examples,
 )
 
 PHOTOS = {"masks_labelme": 1.0, "mask_segmentation": 0.25}
@@ -44,12 +43,12 @@ def face_pool(data_folder):
 
 def test_splits_are_kept_apart(data_folder):
     folder = data_folder / "masks_labelme"
-    assert [e.name for e in labelme_examples(folder, "train")] == ["b0.json", "b1.json"]
-    assert [e.name for e in labelme_examples(folder, "val")] == ["b2.json"]
+    assert [e.name for e in read_examples(folder, "train")] == ["b0.json", "b1.json"]
+    assert [e.name for e in read_examples(folder, "val")] == ["b2.json"]
     pairs = data_folder / "mask_segmentation"
-    assert [e.name for e in png_examples(pairs, "val")] == ["0.png"]
-    training = [e.name for e in png_examples(pairs, "train")]
-    assert [e.name for e in png_examples(pairs, None)] == ["0.png", *training]
+    assert [e.name for e in read_examples(pairs, "val")] == ["0.png"]
+    training = [e.name for e in read_examples(pairs, "train")]
+    assert [e.name for e in read_examples(pairs, None)] == ["0.png", *training]
 
 
 def test_photos_come_by_name_or_path_and_the_first_folder_validates(data_folder, tmp_path):
@@ -87,15 +86,13 @@ def test_faces_are_drawn_by_their_weights(data_folder):
 
 
 def test_labels_become_masks(data_folder):
-    (photo,) = labelme_examples(data_folder / "masks_labelme", "val")
-    (pair,) = png_examples(data_folder / "mask_segmentation", "val")
+    (photo,) = read_examples(data_folder / "masks_labelme", "val")
+    (pair,) = read_examples(data_folder / "mask_segmentation", "val")
     for example in (photo, pair):
         assert example.mask.dtype == np.uint8
         # A polygon's outline belongs to it: one row and one column more.
         assert int(example.mask.sum()) in (60 * 90, 61 * 91)
         assert example.mask[150, 150] == 1
-
-
 
 
 def test_face_square_from_a_mask():

@@ -8,7 +8,7 @@ from PIL import Image
 from unmask.cli import main
 from unmask.errors import DataError
 from unmask.segmentation.labelling import LabelRules, judge, label_photos, mirrored_probability
-from unmask.segmentation.sources import png_examples
+from unmask.segmentation.sources import read_examples
 
 SIDE = 64
 
@@ -94,7 +94,7 @@ def test_sure_photos_are_written_for_the_training(blue_finder, photos, tmp_path)
     results = list(label_photos(blue_finder, sources, out, side=SIDE))
     assert [r.label and r.label.name for r in results] == ["a.b.png", None, None, "A.b-2.png"]
     assert "broken.jpg" in results[1].error
-    left, right = sorted(png_examples(out, None), key=lambda example: example.focus[0])
+    left, right = sorted(read_examples(out, None), key=lambda example: example.focus[0])
     assert left.mask.shape == (50, 80)
     assert abs(int(left.mask.sum()) - 25 * 30) < 60
     assert left.mask[30, 25] == right.mask[30, 55] == 1

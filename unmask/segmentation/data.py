@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from unmask.data.faces import gather_faces
 from unmask.errors import DataError
 from unmask.segmentation.scenes import SceneComposer, SceneMix
-from unmask.segmentation.sources import Example, FacePool, labelme_examples, png_examples
+from unmask.segmentation.sources import Example, FacePool, read_examples
 from unmask.training.recipe import Recipe
 
 # Larger photos are shrunk to this side when they are read: no scene shows more of them.
@@ -56,13 +56,16 @@ class PhotoSet:
     weights: NDArray[np.float64]
 
 
-def gather_photos(data: Sequence[Path], folders: Mapping[str, float], split: str) -> PhotoSet:
+def gather_photos(
+    data: Sequence[Path], folders: Mapping[str, float], split: str, run: Path | None = None
+) -> PhotoSet:
     """Read the labelled photos that a recipe asks for.
 
     Args:
         data: Folders that hold the folders which are given by name.
         folders: As `SceneRecipe.photos`.
         split: "train" or "val".
+        run: As for `read_examples`.
 
     Raises:
         DataError: A folder is missing or holds no labelled photos, or no photo is left.
@@ -71,7 +74,7 @@ def gather_photos(data: Sequence[Path], folders: Mapping[str, float], split: str
     weights: list[float] = []
     for name, weight in folders.items():
         if weight > 0:
-            found = _read_examples(_find_folder(data, name), split)
+            found = read_examples(_find_folder(data, name), split, run=run)
             examples += map(_shrunk, found)
             weights += [weight] * len(found)
     if not examples:
@@ -79,19 +82,23 @@ def gather_photos(data: Sequence[Path], folders: Mapping[str, float], split: str
     return PhotoSet(tuple(examples), np.array(weights))
 
 
-def validation_photos(data: Sequence[Path], folders: Mapping[str, float]) -> tuple[Example, ...]:
+def validation_photos(
+    data: Sequence[Path], folders: Mapping[str, float], run: Path | None = None
+) -> tuple[Example, ...]:
     """Return the validation photos of the first folder that is not left out."""
     first = next(name for name, weight in folders.items() if weight > 0)
-    return gather_photos(data, {first: 1.0}, "val").examples
+    return gather_photos(data, {first: 1.0}, "val", run).examples
 
 
-def compose_scenes(data: Sequence[Path], recipe: SceneRecipe) -> SceneComposer:
+def compose_scenes(
+    data: Sequence[Path], recipe: SceneRecipe, run: Path | None = None
+) -> SceneComposer:
     """Return what makes training scenes of all that a recipe names.
 
     Raises:
         DataError: A folder is missing or cannot be used.
     """
-    photos = gather_photos(data, recipe.photos, "train")
+    photos = gather_photos(data, recipe.photos, "train", run)
     faces = None
     if any(recipe.faces.values()):
         faces = FacePool(gather_faces(data, recipe.faces, split="train"), recipe.seed)
@@ -123,12 +130,6 @@ class SceneSampler:
         ]
         images, masks = (np.stack(part) for part in zip(*scenes, strict=True))
         return images, masks[..., None]
-
-
-def _read_examples(folder: Path, split: str) -> list[Example]:
-    if (folder / "split.csv").is_file():
-        return labelme_examples(folder, split)
-    return png_examples(folder, split)
 
 
 def _find_folder(data: Sequence[Path], name: str) -> Path:

@@ -82,10 +82,10 @@ class MaskRCNNTask(SegmenterTask):
         recipe, data = self.recipe, self.places.data
         self._instances = InstanceDataset()
         if recipe.scenes:
-            scenes = compose_scenes(data, recipe)
+            scenes = compose_scenes(data, recipe, self.places.out)
             self._instances.add_scenes(scenes, recipe.batch_size, recipe.side)
         else:
-            photos = gather_photos(data, recipe.photos, "train")
+            photos = gather_photos(data, recipe.photos, "train", self.places.out)
             self._instances.add_photos(photos.examples, photos.weights)
 
     def build(self) -> keras.Model:

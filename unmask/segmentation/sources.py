@@ -110,18 +110,6 @@ def read_examples(
     return examples
 
 
-def labelme_examples(
-    folder: str | Path, split: str, labels: Sequence[str] = ("mask",)
-) -> list[Example]:
-    """Read one split of a Labelme folder: `read_examples`."""
-    return read_examples(folder, split, labels=labels)
-
-
-def png_examples(folder: str | Path, split: str | None) -> list[Example]:
-    """Read a folder of photos with a PNG of class numbers beside each: `read_examples`."""
-    return read_examples(folder, split)
-
-
 def read_split(path: Path) -> dict[str, str]:
     """Read a `split.csv` with the columns `file` and `split`.
 

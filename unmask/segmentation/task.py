@@ -55,7 +55,7 @@ class SegmenterTask(Task):
 
     def prepare(self) -> None:
         """Read the validation photos."""
-        self._photos = validation_photos(self.places.data, self.recipe.photos)
+        self._photos = validation_photos(self.places.data, self.recipe.photos, self.places.out)
         count = self.recipe.validation_photos or len(self._photos)
         step = max(1.0, len(self._photos) / count)
         self._some = [self._photos[int(i * step)] for i in range(min(count, len(self._photos)))]
@@ -144,7 +144,7 @@ class SegmentationTask(SegmenterTask):
                 '"imagenet". Received: features=""'
             )
         super().prepare()
-        scenes = compose_scenes(self.places.data, recipe)
+        scenes = compose_scenes(self.places.data, recipe, self.places.out)
         self._sampler = SceneSampler(scenes, recipe.sides, recipe.batch_size)
 
     def build(self) -> keras.Model:

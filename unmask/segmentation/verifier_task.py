@@ -109,7 +109,8 @@ class VerifierTask(Task):
             unet = build_unet(**LITE)
             load_weights(unet, segmenter)
             faces = FacePool(gather_faces(data, recipe.faces, split="train"), recipe.seed)
-            gather_regions(unet, compose_scenes(data, recipe), faces, path, recipe)
+            scenes = compose_scenes(data, recipe, self.places.out)
+            gather_regions(unet, scenes, faces, path, recipe)
         self._sampler = RegionSampler(path, recipe.batch_size, recipe.seed)
 
     def build(self) -> keras.Model:
