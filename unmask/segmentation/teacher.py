@@ -180,8 +180,10 @@ class FeatureDifference(keras.layers.Layer):
 
 def cosine_distance(a: keras.KerasTensor, b: keras.KerasTensor) -> keras.KerasTensor:
     """Return one minus the cosine between two maps of vectors, the mean over all positions."""
-    a, b = (ops.normalize(ops.cast(x, "float32"), axis=-1) for x in (a, b))
-    return 1.0 - ops.mean(ops.sum(a * b, axis=-1))
+    a, b = (ops.cast(x, "float32") for x in (a, b))
+    # Not `ops.normalize`, whose gradient for a vector of zeros is NaN with JAX.
+    squares = [ops.maximum(ops.sum(x * x, axis=-1), 1e-12) for x in (a, b)]
+    return 1.0 - ops.mean(ops.sum(a * b, axis=-1) * ops.rsqrt(squares[0]) * ops.rsqrt(squares[1]))
 
 
 def _comparable(
