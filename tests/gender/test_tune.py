@@ -27,7 +27,7 @@ def config(tmp_path):
         out=tmp_path,
         trials=2,
         executions=1,
-        epochs=3,
+        epochs=6,
         batch_size=32,
         learning_rate=3e-3,
         hidden=16,

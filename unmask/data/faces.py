@@ -212,7 +212,7 @@ def gather_faces(
         inside = {name: _read_place(place / name, split, readers) for name in folders}
         if all(found is None for found in inside.values()):
             raise DataError(
-                f"{place}: neither a face folder nor a folder with {', '.join(folders)}"
+                f"{place}: neither a face folder nor a folder with {', '.join(folders) or 'one'}"
             )
         for name, some in inside.items():
             add(some or (), folders[name])

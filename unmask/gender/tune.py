@@ -154,6 +154,7 @@ def tune(training: Features, validation: Features, config: TuneConfig) -> list[T
     origin = _origin(training, validation, config)
     check_origin(config.out / "search.json", origin, memory.is_file())
     finished = _read_finished(memory)
+    keras.utils.set_random_seed(config.seed + len(finished))
 
     def build(space: Any) -> keras.Model:
         with precision(config.dtype_policy):
