@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import keras
@@ -121,7 +122,7 @@ def _widths(file: KerasWeights, layers: Sequence[str]) -> tuple[int, int]:
         kernels.append(shape)
     *first, units = (shape[1] for shape in kernels[:-2])
     widths = [_FEATURES, *first, units, units, 1]
-    needed = list(zip(widths[:-1], widths[1:], strict=True))
+    needed = list(pairwise(widths))
     if kernels != needed or 0 in widths:
         raise WeightsError(f"{file.path}: the head's kernels must be {needed}. Received: {kernels}")
     return (first[0] if first else 0), units
