@@ -13,9 +13,6 @@ from numpy.typing import NDArray
 
 from unmask.errors import WeightsError
 
-# The top two blocks come after this layer: what fine-tuning changes and caching leaves out.
-TOP_STARTS_AFTER = "mixed8"
-
 # The last layers at strides 2, 4, 8 and 16. The stem is a chain, so that its ReLUs are in order.
 _PYRAMID = ("activation_02", "activation_04", "mixed2", "mixed7")
 
@@ -58,7 +55,7 @@ def assign_folded(model: keras.Model, path: str | os.PathLike[str]) -> None:
 
     The archive has `NN_kernel_int8` (height, width, in, out), `NN_kernel_scale` (out,) and
     `NN_bias` (out,) for convolution NN in the order of `keras.applications.InceptionV3`. A kernel
-    that it lacks becomes zero, and `empty_convolutions` tells which.
+    that it lacks becomes zero: its branch knows nothing until it is trained.
 
     Args:
         model: `keras.applications.InceptionV3(include_top=False)`.
@@ -77,32 +74,6 @@ def assign_folded(model: keras.Model, path: str | os.PathLike[str]) -> None:
         # A batch normalisation that only adds the bias.
         variance = np.full_like(bias, 1.0 - normalisation.epsilon)
         normalisation.set_weights([bias, np.zeros_like(bias), variance])
-
-
-def empty_convolutions(model: keras.Model) -> list[str]:
-    """Return the names of the convolutions whose kernel is zero throughout: they need training."""
-    return [
-        layer.name
-        for layer in model.layers
-        if isinstance(layer, keras.layers.Conv2D) and not np.any(layer.get_weights()[0])
-    ]
-
-
-def split_top(trunk: keras.Model) -> tuple[keras.Model, keras.Model]:
-    """Split the feature network into its lower part and its top two blocks with the pooling.
-
-    Args:
-        trunk: What `build_inception` returned.
-
-    Returns:
-        Two models that share the trunk's variables: from images to the maps of `mixed8`,
-        (B, h, w, 1280), and from those to the features, (B, 2048).
-    """
-    cut = trunk.get_layer(TOP_STARTS_AFTER).output
-    return (
-        keras.Model(trunk.input, cut, name="inception_lower"),
-        keras.Model(cut, trunk.output, name="inception_top"),
-    )
 
 
 def train_after(trunk: keras.Model, name: str) -> None:

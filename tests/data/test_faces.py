@@ -88,6 +88,14 @@ def test_names_of_the_archive_do_not_leave_the_folder(tmp_path: Path, outside: s
     assert repr(outside) in str(caught.value)
 
 
+def test_faces_with_unreliable_points_are_left_out(tmp_path: Path):
+    make_folder(tmp_path, spread=np.array([0.001, 0.02, np.nan]))
+    assert [r.path.name for r in read_face_folder(tmp_path)] == ["a.png"]
+    make_folder(tmp_path, spread=np.zeros(2))
+    with pytest.raises(DataError, match=r"3 files but spread has shape \(2,\)"):
+        read_face_folder(tmp_path)
+
+
 def test_98_points_are_preferred(tmp_path: Path):
     make_folder(tmp_path, 68)
     make_folder(tmp_path, 98)

@@ -116,8 +116,7 @@ def test_the_file_may_stay_as_it_is(tmp_path, head_layers):
     backbone = backbone_tensors(np.random.default_rng(1), 0)
     path = write(tmp_path / "kt.hdf5", {"inception_v3": backbone, **head_layers})
     viewed = load_gender(path, cropped=True)
-    # A stored view with all of its margin is enlarged; nothing is cut off.
-    assert viewed.input_shape == (None, 208, 208, 3)
+    assert viewed.input_shape == (None, 256, 256, 3)  # 256 pixels all the way, as in the paper
     first = in_order_of_creation(viewed.get_layer("inception_v3"), keras.layers.Conv2D)[0]
     np.testing.assert_allclose(first.kernel, backbone["conv2d/kernel:0"], rtol=1e-6)
     kernel = viewed.get_layer("gender_head").get_layer("dense_1").kernel
@@ -153,13 +152,27 @@ def test_a_head_alone_leaves_the_backbone_missing(tmp_path, head_layers):
     )
 
 
+def test_a_head_without_the_hidden_layer_is_told_by_its_layers(tmp_path, head_layers):
+    layers = dict(head_layers)
+    del layers["dense"], layers["batch_normalization_95"]
+    rng = np.random.default_rng(5)
+    layers["dense_1"] = {
+        "dense_1/kernel:0": rng.normal(0, 0.02, (FEATURES, UNITS)), "dense_1/bias:0": np.ones(UNITS)
+    }  # fmt: skip
+    model, report = load_published(write(tmp_path / "h.hdf5", layers), size=SIZE)
+    assert (len(report.loaded), report.unused) == (18, ())
+    head = model.get_layer("gender_head")
+    np.testing.assert_allclose(head.get_layer("dense_1").bias, np.ones(UNITS))
+    assert "dense_hidden" not in [layer.name for layer in head.layers]
+
+
 def test_other_networks_are_refused(tmp_path, head_layers):
     def refused(layers: dict[str, dict[str, np.ndarray]], message: str) -> None:
         with pytest.raises(WeightsError, match=message):
             load_published(write(tmp_path / "x.hdf5", layers), size=SIZE)
 
     fewer = {name: held for name, held in head_layers.items() if name != "dense_3"}
-    refused(fewer, "must have 8 layers")
+    refused(fewer, "must have 8 or 6 layers")
     refused({**head_layers, "dense_1": head_layers["dense_3"]}, r"kernels must be .*Received")
     # A bias or a kernel alone cannot ask for a network that fills the memory.
     wide = {

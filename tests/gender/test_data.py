@@ -2,34 +2,31 @@
 
 from __future__ import annotations
 
+import pickle
+import resource
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from unmask.data.faces import FaceRecord, load_canonical
+from unmask.data.faces import FaceRecord, FaceSet, load_canonical
 from unmask.errors import DataError
 from unmask.face import CROP_SIZE
-from unmask.gender.data import AugmentedViews, Views, age_group, augment, fair_weights, stored_views
+from unmask.gender.augment import augment
+from unmask.gender.data import Views, ViewSampler, age_group, fair_weights, stored_views
+from unmask.gender.framing import FRAMINGS
 from unmask.gender.model import VIEW
 from unmask.gender.sources import read_faces
 
 
 @pytest.fixture(scope="module")
 def records(face_data):
-    return read_faces([face_data / "faces"], "train")
+    return read_faces([face_data], {"faces": 1.0}, "train").records
 
 
 @pytest.fixture(scope="module")
 def views(records, tmp_path_factory):
     return stored_views(records, tmp_path_factory.mktemp("views") / "v.npy", masked=2, seed=5)
-
-
-def plain_views(labels: np.ndarray) -> Views:
-    """Return views whose every pixel is the number of the face."""
-    pixels = np.zeros((len(labels), 1, 208, 208, 3), np.uint8)
-    pixels += np.arange(len(labels), dtype=np.uint8)[:, None, None, None, None]
-    return Views(pixels, labels.astype(np.float32))
 
 
 def test_faces_of_unknown_gender_are_left_out(records):
@@ -39,7 +36,7 @@ def test_faces_of_unknown_gender_are_left_out(records):
 
 def test_no_face_at_all_is_an_error(face_data):
     with pytest.raises(DataError, match="split 'test'"):
-        read_faces([face_data / "faces"], "test")
+        read_faces([face_data / "faces"], {}, "test")
 
 
 def test_bare_window_is_the_canonical_crop_that_the_network_sees(records, views):
@@ -68,41 +65,53 @@ def test_views_are_drawn_once_and_the_same_for_a_seed(records, views, tmp_path):
 def test_stored_views_of_something_else_are_refused(records, views, tmp_path):
     path = tmp_path / "v.npy"
     stored_views(records[:3], path, masked=1, seed=5)
-    with pytest.raises(DataError, match=r"v\.npy: was made with seed=5, wanted is 6"):
+    with pytest.raises(DataError, match=r"v\.json: was made with seed=5, wanted is 6"):
         stored_views(records[:3], path, masked=1, seed=6)
     # As many faces, but others.
     with pytest.raises(DataError, match="was made with faces="):
         stored_views(records[1:4], path, masked=1, seed=5)
+    with pytest.raises(DataError, match="was made with view='48 66 160'"):
+        stored_views(records[:3], path, FRAMINGS["whole"], masked=1, seed=5)
     path.with_suffix(".json").unlink()
-    with pytest.raises(DataError, match="expected uint8"):
-        stored_views(records[:5], path, masked=2, seed=5)
+    with pytest.raises(DataError, match=r"v\.json: cannot be read"):
+        stored_views(records[:3], path, masked=1, seed=5)
 
 
-def test_batches_are_the_same_for_a_seed_and_new_every_epoch(views):
-    first = AugmentedViews(views, batch_size=8, seed=3)
-    second = AugmentedViews(views, batch_size=8, seed=3)
-    np.testing.assert_array_equal(first[1][0], second[1][0])
-    first.on_epoch_end()
-    assert not np.array_equal(first[1][0], second[1][0])
-    resumed = AugmentedViews(views, batch_size=8, seed=3, first_epoch=1)
-    np.testing.assert_array_equal(first[1][0], resumed[1][0])
+def test_a_full_disk_is_an_error_and_what_was_drawn_is_kept(records, tmp_path):
+    path, limits = tmp_path / "v.npy", resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, limits[1]))
+    try:
+        with pytest.raises(DataError, match=r"v\.unfinished: cannot be written"):
+            stored_views(records[:4], path, masked=0)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert not path.exists()
+    assert path.with_suffix(".unfinished").stat().st_size >= 2 * 208 * 208 * 3
+    drawn = stored_views(records[:4], path, masked=0)
+    whole = stored_views(records[:4], tmp_path / "w.npy", masked=0)
+    np.testing.assert_array_equal(drawn.pixels, whole.pixels)
 
 
-def test_batches_have_the_range_and_shapes_of_the_network(views):
-    images, labels = AugmentedViews(views, batch_size=8)[0]
+def test_batches_depend_on_their_number_alone(views):
+    sampler = ViewSampler(views, np.ones(23), batch_size=8, masked_share=0.5, seed=3)
+    images, labels = sampler(4)
     assert images.shape == (8, VIEW[2], VIEW[2], 3)
-    assert images.dtype == np.float32
-    assert 0.0 <= images.min() < images.max() <= 1.0
+    assert images.dtype == np.uint8
     assert labels.shape == (8, 1)
     assert set(np.unique(labels)) <= {0.0, 1.0}
+    pickled = pickle.dumps(sampler)
+    assert len(pickled) < 10_000  # the file's name, and not what is in it
+    np.testing.assert_array_equal(pickle.loads(pickled)(4)[0], images)
+    assert not np.array_equal(sampler(5)[0], images)
 
 
-def test_weights_decide_how_often_a_face_is_shown(monkeypatch):
-    views = plain_views(np.array([0, 1, 0, 1]))
-    monkeypatch.setattr("unmask.gender.data.augment", lambda source, rng: source[:160, :160])
-    batches = AugmentedViews(views, batch_size=50, steps=2, weights=np.array([1, 2, 3, 4]))
-    shown = np.concatenate([batches[i][0][:, 0, 0, 0] for i in range(2)]) * 255
-    np.testing.assert_allclose(np.bincount(shown.round().astype(int)), [10, 20, 30, 40], atol=1)
+def test_weights_decide_how_often_a_face_is_shown():
+    pixels = np.zeros((4, 1, 208, 208, 3), np.uint8)
+    pixels += np.arange(4, dtype=np.uint8)[:, None, None, None, None]
+    views = Views(pixels, np.array([0, 1, 0, 1], np.float32), FRAMINGS["window"])
+    sampler = ViewSampler(views, np.array([0.0, 2, 3, 5]), 400, 0.0, augmentation="none")
+    shown = np.bincount(sampler(0)[0][:, 0, 0, 0], minlength=4)
+    np.testing.assert_allclose(shown, [0, 80, 120, 200], atol=30)
 
 
 def test_augmentation_changes_images_but_not_their_source(views):
@@ -126,7 +135,8 @@ def test_age_and_collection_tell_nothing_about_the_gender():
     records = faces("m", "male", 70, 30) + faces("f", "female", 70, 10)
     records += faces("m", "male", 25, 5) + faces("f", "female", 25, 20)
     records += faces("wide", "male", None, 2) + faces("wide", "female", None, 1)
-    weights = fair_weights(records, {"m": 1.0, "f": 1.0, "wide": 3.0})
+    before = np.array([3.0 if r.path.parent.name == "wide" else 1.0 for r in records])
+    weights = fair_weights(FaceSet(tuple(records), before))
     for part, total in ((slice(0, 40), 40), (slice(40, 65), 25), (slice(65, 68), 9)):
         male = np.array([r.gender == "male" for r in records[part]])
         assert weights[part][male].sum() == pytest.approx(total / 2)
@@ -134,7 +144,8 @@ def test_age_and_collection_tell_nothing_about_the_gender():
 
 
 def test_a_group_of_one_gender_keeps_its_weight():
-    assert fair_weights(faces("a", "male", 5, 4), {"a": 2.0}).tolist() == [2.0] * 4
+    group = FaceSet(tuple(faces("a", "male", 5, 4)), np.full(4, 2.0))
+    assert fair_weights(group).tolist() == [2.0] * 4
 
 
 @pytest.mark.parametrize(

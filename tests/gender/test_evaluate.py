@@ -76,7 +76,7 @@ def test_folded_calibration_is_the_calibrated_output():
     model = build_compact(widths=(8, 8), blocks=(1, 1))
     image = np.random.default_rng(0).uniform(0, 1, (3, 256, 256, 3)).astype(np.float32)
     before = model.predict_on_batch(image)
-    fold_calibration(model, Calibration(2.0, 0.3))
+    fold_calibration(model.get_layer("male"), Calibration(2.0, 0.3))
     np.testing.assert_allclose(
         model.predict_on_batch(image), calibrated(before, Calibration(2.0, 0.3)), atol=1e-5
     )

@@ -20,6 +20,10 @@ def test_head_has_the_published_number_of_trainable_parameters(units, count):
     assert trainable(build_head(units=units)) == count
 
 
+def test_the_head_that_the_notebook_saved_has_its_number():
+    assert trainable(build_head(units=1548, hidden=0)) == 5_581_541
+
+
 def test_head_uses_the_activation_in_its_two_tuned_layers():
     head = build_head(units=8, hidden=16, activation="tanh", features=4)
     names = [layer.activation.__name__ for layer in head.layers if hasattr(layer, "units")]

@@ -7,7 +7,7 @@ import pytest
 
 from unmask.face import canonical_matrix, transform_points, warp
 from unmask.gender.data import stored_views
-from unmask.gender.evaluate import evaluate
+from unmask.gender.evaluate import probabilities, report
 from unmask.gender.model import LITE, build_compact
 from unmask.gender.predict import predict_gender
 from unmask.gender.sources import read_faces
@@ -35,8 +35,9 @@ def test_portrait_of_a_woman_bare_and_masked(weights, portrait):
 def test_validation_split(weights, data_dir, tmp_path):
     model = build_compact(**LITE, cropped=True)
     load_weights(model, weights)
-    records = read_faces([data_dir / "faces_male", data_dir / "faces_female"], "val")[::3]
-    figures = evaluate(model, stored_views(records, tmp_path / "v.npy", masked=1, seed=11))
+    faces = read_faces([data_dir / "faces_male", data_dir / "faces_female"], {}, "val")
+    views = stored_views(faces.records[::3], tmp_path / "v.npy", masked=1, seed=11)
+    figures = report(probabilities(model, views), views.labels)
     assert figures.unmasked.accuracy > 0.90
     assert figures.masked.accuracy > 0.88
     assert figures.masked.ece < 0.08

@@ -10,10 +10,11 @@ import pytest
 
 from unmask.data.faces import read_face_folder
 from unmask.errors import DataError
-from unmask.gender.data import MARGIN, notebook_augmentation, stored_views, views_of_arrays
+from unmask.gender.augment import notebook_augment
+from unmask.gender.data import labels_of, stored_views, views_of_arrays
 from unmask.gender.files import load_gender
 from unmask.gender.naming import name_genders
-from unmask.gender.sources import labels_of, lacks_landmarks, read_faces
+from unmask.gender.sources import read_faces
 from unmask.weights import find
 
 
@@ -33,14 +34,14 @@ def authors(tmp_path):
 
 
 def test_authors_folders(authors):
-    training, validation = read_faces([authors], "train"), read_faces([authors], "val")
+    training, validation = (read_faces([authors], {}, split).records for split in ("train", "val"))
     assert labels_of(training).tolist() == [0, 0, 1, 1]
     assert [record.path.name for record in training] == ["0.png", "1.png"] * 2
     assert labels_of(validation).tolist() == [0, 0, 1]
 
 
 def test_photos_without_landmarks_are_used_as_framed_and_bare(authors, tmp_path):
-    records = read_faces([authors], "train")
+    records = read_faces([authors], {}, "train").records
     views = stored_views(records, tmp_path / "v.npy", masked=0)
     assert views.pixels.shape[:2] == (4, 1)
     assert np.abs(views.window(3, 0).astype(int) - 80).max() <= 1
@@ -52,30 +53,32 @@ def test_a_missing_gender_folder_is_named(authors):
     (authors / "Validation/male/0.png").unlink()
     (authors / "Validation/male").rmdir()
     with pytest.raises(DataError, match="Validation/male"):
-        read_faces([authors], "val")
+        read_faces([authors], {}, "val")
 
 
 def test_table(authors):
     table = authors / "faces.csv"
     table.write_text(
         "file,gender,split\nTraining/male/0.png,male,train\nTraining/male/1.png,,train\n"
-        "Training/female/0.png,female,val\n",
+        "Training/female/0.png,female,val\nTraining/female/1.png,female,train\n",
         encoding="utf-8",
     )
-    assert [r.path for r in read_faces([table], "train")] == [authors / "Training/male/0.png"]
-    assert [r.gender for r in read_faces([table], "val")] == ["female"]
+    found = read_faces([table], {}, "train").records
+    assert [r.path.parent.name for r in found] == ["male", "female"]
+    with pytest.raises(DataError, match="no face of the gender 'male' in the split 'val'"):
+        read_faces([table], {}, "val")
     table.write_text("file,gender\na.png,m\n", encoding="utf-8")
     with pytest.raises(DataError, match="line 2: gender"):
-        read_faces([table], "train")
+        read_faces([table], {}, "train")
     table.write_text("file\na.png\n", encoding="utf-8")
     with pytest.raises(DataError, match="no column 'gender'"):
-        read_faces([table], "train")
+        read_faces([table], {}, "train")
     for outside in ("", "../0.png", str(authors / "Training/male/0.png")):
         table.write_text(f"file,gender\n{outside},male\n", encoding="utf-8")
         with pytest.raises(DataError, match=r"faces\.csv: line 2: file: must be a path inside"):
-            read_faces([table], "train")
-    with pytest.raises(DataError, match=r"none\.csv: cannot be read"):
-        read_faces([authors / "none.csv"], "train")
+            read_faces([table], {}, "train")
+    with pytest.raises(DataError, match=r"none\.csv: neither a face folder"):
+        read_faces([authors / "none.csv"], {}, "train")
 
 
 def test_a_network_names_faces_without_a_label(authors, face_data, tmp_path):
@@ -84,10 +87,10 @@ def test_a_network_names_faces_without_a_label(authors, face_data, tmp_path):
     (folder / "labels.csv").unlink()
     table = authors / "faces.csv"
     table.write_text("file,gender\nTraining/male/0.png,male\nTraining/male/1.png,\n", "utf-8")
-    with pytest.raises(DataError, match="no face with a known gender"):
-        read_faces([folder], "train")
+    with pytest.raises(DataError, match="no face of the gender 'female'"):
+        read_faces([folder], {}, "train")
     weights = find("lite", "gender").path
-    named = read_faces([table, folder], "train", names=weights)
+    named = read_faces([table, folder], {}, "train", pseudo_labels=weights).records
     faces = read_face_folder(folder, split="train")
     sure = name_genders(faces, load_gender(weights), least=0.9)
     wanted = {r.path: r.gender for r in sure if r.gender}
@@ -96,25 +99,20 @@ def test_a_network_names_faces_without_a_label(authors, face_data, tmp_path):
     assert {r.path: r.gender for r in named} == {authors / "Training/male/0.png": "male", **wanted}
 
 
-def test_which_sources_have_no_landmarks(authors, face_data):
-    assert lacks_landmarks(authors)
-    assert lacks_landmarks("faces.csv")
-    assert not lacks_landmarks(face_data)
-
-
 def test_arrays_become_views():
     images = [np.full((50, 40, 3), value, np.uint8) for value in (10, 200)]
     views = views_of_arrays(images, [0, 1])
-    assert views.pixels.shape == (2, 1, 160 + 2 * MARGIN, 160 + 2 * MARGIN, 3)
+    assert views.pixels.shape == (2, 1, 208, 208, 3)
     assert [int(views.window(i, 0).mean()) for i in range(2)] == [10, 200]
     with pytest.raises(ValueError, match="2 and 1"):
         views_of_arrays(images, [0])
 
 
-def test_notebook_augmentation_moves_in_training_only():
-    images = np.random.default_rng(0).uniform(0, 1, (4, 32, 32, 3)).astype(np.float32)
-    augmentation = notebook_augmentation()
-    np.testing.assert_array_equal(augmentation(images, training=False), images)
-    moved = np.asarray(augmentation(images, training=True))
-    assert moved.shape == images.shape
-    assert np.abs(moved - images).mean() > 0.05
+def test_the_notebooks_augmentation_moves_faces_by_seed_alone():
+    image = np.zeros((64, 64, 3), np.uint8)
+    image[24:40, 24:40] = 255
+    moved = [notebook_augment(image, np.random.default_rng(seed)) for seed in range(40)]
+    np.testing.assert_array_equal(moved[0], notebook_augment(image, np.random.default_rng(0)))
+    centres = [np.argwhere(m[..., 0] > 127).mean(0) for m in moved if m.any()]
+    assert len(centres) > 30
+    assert 8 < np.std(centres) < 20  # shifts are uniform up to 0.4 of the side

@@ -11,7 +11,7 @@ import pytest
 
 from unmask.errors import DataError
 from unmask.gender.features import Features
-from unmask.gender.tune import ACTIVATIONS, TuneConfig, read_best, tune
+from unmask.gender.tune import ACTIVATIONS, AUTHORS, TuneConfig, tune
 
 
 def features(seed: int, count: int = 120) -> Features:
@@ -27,7 +27,7 @@ def config(tmp_path):
         out=tmp_path,
         trials=2,
         executions=1,
-        epochs=3,
+        epochs=6,
         batch_size=32,
         learning_rate=3e-3,
         hidden=16,
@@ -58,7 +58,8 @@ def test_search_reports_its_trials_best_first(config, search):
         12 + (7 * 16) + 32 + 17 * units + 2 * units + (units + 1) * units + 2 * units + units + 1
     )
     assert int(rows[0]["parameters"]) == count
-    assert read_best(config.out / "best.json") == results[0].parameters
+    best = json.loads((config.out / "best.json").read_text(encoding="utf-8"))
+    assert best["units"] == units
 
 
 def test_a_search_goes_on(config):
@@ -91,7 +92,52 @@ def test_an_interrupted_search_keeps_its_finished_trials(config, monkeypatch):
     assert int(kept["units"]) in {r.parameters.units for r in results}
 
 
-def test_wrong_arguments_are_refused(config, tmp_path):
+def test_a_folder_remembers_what_its_search_was(config):
+    first = tune(features(0), features(1), config)
+    for changes, name in (
+        ({"min_units": 64}, "min_units"),
+        ({"search": "bayesian"}, "search"),
+        ({"epochs": 4}, "epochs"),
+    ):
+        with pytest.raises(DataError, match=f"was made with {name}="):
+            tune(features(0), features(1), replace(config, **changes))
+    with pytest.raises(DataError, match="was made with training="):
+        tune(features(2), features(1), config)
+    # A finished search called again changes nothing, whatever keras-tuner left half written.
+    trial = config.out / "trials" / "trial_0" / "trial.json"
+    trial.write_bytes(trial.read_bytes()[:40])
+    assert tune(features(0), features(1), config) == first
+    (config.out / "finished.json").write_text("[{", encoding="utf-8")
+    with pytest.raises(DataError, match=r"finished\.json: not the trials of a search"):
+        tune(features(0), features(1), config)
+
+
+@pytest.mark.parametrize("search", ["random", "bayesian"])
+def test_a_search_goes_on_in_a_folder_with_brackets(config, search):
+    config = replace(config, out=config.out / "run[1]", search=search, trials=1, epochs=1)
+    first = tune(features(0), features(1), config)
+    longer = tune(features(0), features(1), replace(config, trials=3))
+    assert first[0] in longer
+    assert len({result.parameters for result in longer}) == 3
+
+
+def test_the_authors_search_validates_on_a_part_of_one_batch(config, monkeypatch):
+    seen = {}
+
+    def spy(tuner, x, y, *, validation_data, **options):
+        seen.update(x=x, held_out=validation_data[0], epochs=options["epochs"])
+
+    monkeypatch.setattr("keras_tuner.RandomSearch.search", spy)
+    settings = {**AUTHORS, "images": 100}
+    tune(features(0), features(1), replace(config, **settings))
+    assert len(seen["x"]) == 80
+    assert len(seen["held_out"]) == 20
+    assert seen["epochs"] == 50
+    known = {tuple(row) for row in features(0).flat()[0].tolist()}
+    assert {tuple(row) for row in seen["held_out"].tolist()} < known
+
+
+def test_wrong_arguments_are_refused(config):
     with pytest.raises(ValueError, match="search must be"):
         replace(config, search="grid")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="trials=0"):
@@ -99,6 +145,3 @@ def test_wrong_arguments_are_refused(config, tmp_path):
     maps = Features(np.zeros((2, 1, 3, 3, 4), np.float16), np.array([0, 1], np.float32))
     with pytest.raises(DataError, match=r"\(2, 1, 3, 3, 4\)"):
         tune(maps, maps, config)
-    (tmp_path / "bad.json").write_text(json.dumps({"units": 3}), encoding="utf-8")
-    with pytest.raises(DataError, match=r"bad\.json"):
-        read_best(tmp_path / "bad.json")

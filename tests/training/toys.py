@@ -145,3 +145,36 @@ def small_mask_rcnn(folder: Path) -> Toy:
 def paper_mask_rcnn(folder: Path) -> Toy:
     # The recipe, with a network that is built in seconds.
     return _scenes(folder, network="lite", side=64, validation_photos=1)
+
+
+@toy("lite/landmarks", "paper/landmarks")
+def landmarks(folder: Path) -> Toy:
+    """One small hourglass on faces that count as photos of WFLW would."""
+    draw_faces(folder / "faces_wide")
+    overrides = {
+        "network.stacks": 2, "network.width": 16, "network.depth": 2, "network.stem": "eighth",
+        "batch_size": 2, "validation_count": 2, "faces.faces_wide": 1.0,
+    }  # fmt: skip
+    return Toy([folder], overrides)
+
+
+@toy("lite/gender")
+def gender(folder: Path) -> Toy:
+    """A tiny compact network."""
+    draw_faces(folder / "faces_wide")
+    overrides = {
+        "compact.widths": [8, 8], "compact.blocks": [1, 1], "batch_size": 2, "masked_views": 1,
+        "pseudo_labels": False,
+    }  # fmt: skip
+    return Toy([folder], overrides)
+
+
+@toy("paper/gender", "paper/gender-notebook", "paper/gender-end-to-end")
+def gender_classifier(folder: Path) -> Toy:
+    """InceptionV3 with random weights on small pictures, and a narrow head."""
+    draw_faces(folder / "faces_wide")
+    overrides = {
+        "classifier.backbone": "random", "classifier.size": 75, "classifier.units": 8,
+        "classifier.hidden": 16, "batch_size": 2, "masked_views": 1,
+    }  # fmt: skip
+    return Toy([folder], overrides)

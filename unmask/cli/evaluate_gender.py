@@ -43,20 +43,20 @@ def evaluate_gender(
 
     from unmask.gender import UNCERTAIN_BELOW
     from unmask.gender.breakdown import evaluate_groups, markdown, reliability_figure
-    from unmask.gender.data import stored_views
+    from unmask.gender.data import has_landmarks, labels_of, stored_views
     from unmask.gender.evaluate import probabilities
-    from unmask.gender.files import load_gender
-    from unmask.gender.sources import has_landmarks, labels_of, read_faces
+    from unmask.gender.files import framing_of, load_gender
+    from unmask.gender.sources import read_faces
     from unmask.io import atomic_path, write_text_atomic
     from unmask.paths import check_outputs
     from unmask.weights import find
 
-    records = read_faces(data, split)
+    records = read_faces(data, {}, split).records
     check_outputs((out / name for name in _RESULTS), (record.path for record in records))
     preset = "paper" if network == "paper" else "lite"
     model = load_gender(weights or find(preset, "gender").path, cropped=True)
     masks = masks if has_landmarks(records) else 0
-    views = stored_views(records, out / "views.npy", masked=masks, seed=seed)
+    views = stored_views(records, out / "views.npy", framing_of(model), masked=masks, seed=seed)
     predicted = probabilities(model, views, mirror=mirror)
     evaluation = evaluate_groups(predicted, records, UNCERTAIN_BELOW)
     write_text_atomic(out / "evaluation.json", json.dumps(asdict(evaluation), indent=2) + "\n")

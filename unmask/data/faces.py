@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,9 @@ from unmask.errors import DataError
 from unmask.face import CROP_SIZE, canonical_matrix, coverage, transform_points, warp
 from unmask.image import load_image
 from unmask.paths import path_inside
+
+MAX_SPREAD = 0.006
+"""Landmarks of a larger spread are unreliable, see `read_face_folder`."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,14 @@ class FaceRecord:
     race: int | None = None
     source: str | None = None
     packed: PackedImage | None = None
+
+    def read(self) -> NDArray[np.uint8]:
+        """Return the image, (H, W, 3) RGB, in whose pixels the landmarks are."""
+        return load_image(self.path) if self.packed is None else self.packed.read()[0]
+
+
+Reader = Callable[[Path, str | None], list[FaceRecord] | None]
+"""From a path and a split to the faces of a layout of its own; None for other layouts."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +98,11 @@ class FaceSet:
         """Return the number of faces."""
         return len(self.records)
 
+    def only(self, chosen: NDArray[np.bool_]) -> FaceSet:
+        """Return the faces where `chosen`, (N,), is true."""
+        records = tuple(r for r, keep in zip(self.records, chosen, strict=True) if keep)
+        return FaceSet(records, self.weights[chosen])
+
 
 @dataclass(frozen=True)
 class CanonicalFace:
@@ -107,8 +123,9 @@ def read_face_folder(folder: str | Path, *, split: str | None = None) -> list[Fa
     """Read a folder of face images with `landmarks98.npz` or `landmarks68.npz`.
 
     The archive holds `files` (N,) and `landmarks98` (N, 98, 2) or `landmarks68` (N, 68, 2), and
-    optionally `split` (N,). A `labels.csv` beside it may give `split`, `gender`, `age`, `race`
-    and `source` by `file`.
+    optionally `split` (N,) and `spread` (N,), how far several predictions of a face's points lie
+    apart: faces with more than `MAX_SPREAD` are left out. A `labels.csv` beside it may give
+    `split`, `gender`, `age`, `race` and `source` by `file`.
 
     Args:
         folder: The folder.
@@ -125,7 +142,7 @@ def read_face_folder(folder: str | Path, *, split: str | None = None) -> list[Fa
     archive = _archive(folder)
     if archive is None:
         raise DataError(f"{folder}: neither landmarks98.npz nor landmarks68.npz found")
-    files, landmarks, splits = _read_archive(archive)
+    files, landmarks, splits, reliable = _read_archive(archive)
     labels = _read_labels(folder / "labels.csv")
     records = [
         _record(
@@ -136,6 +153,7 @@ def read_face_folder(folder: str | Path, *, split: str | None = None) -> list[Fa
             f"{folder / 'labels.csv'}: {name}",
         )
         for i, (name, points) in enumerate(zip(files, landmarks, strict=True))
+        if reliable[i]
     ]
     return [record for record in records if split is None or record.split == split]
 
@@ -152,7 +170,11 @@ def face_folder_files(folder: str | Path) -> list[Path]:
 
 
 def gather_faces(
-    data: Sequence[Path], folders: Mapping[str, float], *, split: str | None = None
+    data: Sequence[Path],
+    folders: Mapping[str, float],
+    *,
+    split: str | None = None,
+    readers: Sequence[Reader] = (),
 ) -> FaceSet:
     """Read the faces that a recipe asks for from wherever they are.
 
@@ -162,6 +184,7 @@ def gather_faces(
             others. A face folder or packed file that is named itself in `data` counts once where
             its collections are not among them.
         split: "train", "val" or "test"; all when None.
+        readers: For collections that are no face folders, such as published data sets.
 
     Raises:
         DataError: A path does not exist or holds no face folder, or no face is left.
@@ -176,22 +199,23 @@ def gather_faces(
         weights.extend([weight] * len(found))
 
     for place in map(Path, data):
+        own = _read_place(place, split, readers)
+        if own is not None:
+            add(own, folders.get(place.name, 1.0))
+            continue
         packs = find_packs(place)
         for pack in packs:
             for name, found in read_pack(pack, split=split).items():
                 add(found, folders.get(name, 1.0))
         if packs:
             continue
-        if _archive(place) is not None:
-            add(read_face_folder(place, split=split), folders.get(place.name, 1.0))
-            continue
-        inside = [name for name in folders if _archive(place / name) is not None]
-        if not inside:
+        inside = {name: _read_place(place / name, split, readers) for name in folders}
+        if all(found is None for found in inside.values()):
             raise DataError(
-                f"{place}: neither a face folder nor a folder with {', '.join(folders)}"
+                f"{place}: neither a face folder nor a folder with {', '.join(folders) or 'one'}"
             )
-        for name in inside:
-            add(read_face_folder(place / name, split=split), folders[name])
+        for name, some in inside.items():
+            add(some or (), folders[name])
     if not records:
         raise DataError(f"no faces of the split {split!r} in {', '.join(map(str, data))}")
     return FaceSet(tuple(records), np.array(weights))
@@ -232,17 +256,28 @@ def load_canonical(
     )
 
 
+def _read_place(
+    place: Path, split: str | None, readers: Sequence[Reader]
+) -> list[FaceRecord] | None:
+    if _archive(place) is not None:
+        return read_face_folder(place, split=split)
+    return next((found for read in readers if (found := read(place, split)) is not None), None)
+
+
 def _archive(folder: Path) -> Path | None:
     archives = [folder / f"landmarks{n}.npz" for n in (98, 68)]
     return next((path for path in archives if path.is_file()), None)
 
 
-def _read_archive(path: Path) -> tuple[list[str], NDArray[np.float32], list[str] | None]:
+def _read_archive(
+    path: Path,
+) -> tuple[list[str], NDArray[np.float32], list[str] | None, NDArray[np.bool_]]:
     try:
         with np.load(path, allow_pickle=False) as content:
             files = [str(name) for name in content["files"]]
             landmarks = content[path.stem].astype(np.float32)
             splits = [str(s) for s in content["split"]] if "split" in content.files else None
+            spread = content["spread"] if "spread" in content.files else np.zeros(len(files))
     except (KeyError, ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
         raise DataError(f"{path}: cannot be read ({error})") from error
     points = int(path.stem.removeprefix("landmarks"))
@@ -252,7 +287,9 @@ def _read_archive(path: Path) -> tuple[list[str], NDArray[np.float32], list[str]
         raise DataError(f"{path}: {len(files)} files but {len(landmarks)} landmark sets")
     if splits is not None and len(splits) != len(files):
         raise DataError(f"{path}: {len(files)} files but {len(splits)} splits")
-    return files, landmarks, splits
+    if spread.shape != (len(files),):
+        raise DataError(f"{path}: {len(files)} files but spread has shape {spread.shape}")
+    return files, landmarks, splits, spread <= MAX_SPREAD
 
 
 def _read_labels(path: Path) -> dict[str, dict[str, str]]:

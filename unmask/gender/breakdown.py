@@ -10,9 +10,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from unmask.data.faces import FaceRecord
-from unmask.gender.data import age_group
+from unmask.gender.data import age_group, labels_of
 from unmask.gender.evaluate import GenderReport, describe_table, report
-from unmask.gender.sources import labels_of
 from unmask.metrics import expected_calibration_error
 
 ETHNICITIES = ("White", "Black", "Asian", "Indian", "Other")

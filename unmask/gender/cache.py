@@ -1,44 +1,108 @@
-"""Whether a cached file is of what is wanted now.
+"""Rows of numbers that cost hours, in a file that a stopped process leaves ready to go on.
 
-Views and features are cached for hours of work and opened again by their names alone. A note beside
-each file says what it was made of, so that other faces, another seed or another backbone are an
-error and not a wrong figure.
+Views and features are opened again by their names alone. A note beside each file says what it was
+made of, so that other faces, another seed or another backbone are an error and not a wrong figure.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
 
 from unmask.errors import DataError
 from unmask.io import write_text_atomic
 
+Origin = Mapping[str, Any]
 
-def check_origin(path: Path, origin: Mapping[str, str | int | bool]) -> None:
-    """Compare a cached file's note with what is wanted, or write the note of a file to come.
 
-    A file without a note is taken as it is.
+class ByName:
+    """Pickles memory-mapped arrays by the names of their files, not with what is in them."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the attributes with a name in place of each memory map."""
+        return {
+            key: Path(value.filename) if _is_mapped(value) else value
+            for key, value in vars(self).items()
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Open the files again."""
+        for key, value in state.items():
+            vars(self)[key] = np.load(value, mmap_mode="r") if isinstance(value, Path) else value
+
+
+def cached_rows(
+    path: Path,
+    shape: tuple[int, ...],
+    dtype: DTypeLike,
+    origin: Origin,
+    make: Callable[[int], Iterator[NDArray[Any]]],
+) -> NDArray[Any]:
+    """Open rows that are in a file, or make them first; what an earlier process made is kept.
 
     Args:
-        path: The cached file, NAME.npy, or NAME.unfinished in its place; the note is NAME.json.
-        origin: What it must have been made of.
+        path: NAME.npy; the note is NAME.json, and the rows so far are NAME.unfinished.
+        shape: Of all rows, their number first.
+        dtype: Of the rows.
+        origin: What they are made of.
+        make: From the number of the first row to arrays of consecutive rows, to the last.
+
+    Returns:
+        The rows, memory-mapped.
 
     Raises:
-        DataError: It was made of something else; the message names the first difference.
+        DataError: The file holds something else, or cannot be written, as on a full disk.
     """
-    note = path.with_suffix(".json")
-    if not path.is_file() and not path.with_suffix(".unfinished").is_file():
+    unfinished = path.with_suffix(".unfinished")
+    check_origin(path.with_suffix(".json"), origin, path.is_file() or unfinished.is_file())
+    if not path.is_file():
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _write(unfinished, shape, np.dtype(dtype), make)
+            unfinished.replace(path)
+        except OSError as error:
+            raise DataError(f"{unfinished}: cannot be written ({error})") from error
+    try:
+        stored: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, OSError, EOFError) as error:
+        raise DataError(f"{path}: cannot be read ({error}); remove it to make it anew") from error
+    if stored.shape != shape or stored.dtype != dtype:
+        raise DataError(f"{path}: holds {stored.dtype} {stored.shape}, expected {dtype} {shape}")
+    return stored
+
+
+def check_origin(note: Path, origin: Origin, exists: bool) -> None:
+    """Compare a note with what is wanted, or write the note of what is still to come.
+
+    Args:
+        note: A JSON file.
+        origin: What its subject must have been made of.
+        exists: Whether the subject is there already.
+
+    Raises:
+        DataError: It was made of something else, the message names the first difference; or the
+            note is missing or unreadable.
+    """
+    if not exists:
         write_text_atomic(note, json.dumps(dict(origin), indent=2) + "\n")
-    elif note.is_file():
-        stored = _read(note)
-        for name, value in origin.items():
-            if stored.get(name) != value:
-                raise DataError(
-                    f"{path}: was made with {name}={stored.get(name)!r}, wanted is {value!r}; take "
-                    "another folder or remove it"
-                )
+        return
+    try:
+        stored = dict(json.loads(note.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise DataError(f"{note}: cannot be read ({error}); take another folder") from error
+    for name in {**stored, **origin}:
+        if stored.get(name) != origin.get(name):
+            raise DataError(
+                f"{note}: was made with {name}={stored.get(name)!r}, wanted is "
+                f"{origin.get(name)!r}; take another folder"
+            )
 
 
 def digest(parts: Iterable[bytes]) -> str:
@@ -54,11 +118,24 @@ def digest(parts: Iterable[bytes]) -> str:
     return total.hexdigest()[:16]
 
 
-def _read(note: Path) -> Mapping[str, object]:
-    try:
-        content = json.loads(note.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{note}: cannot be read ({error})") from error
-    if not isinstance(content, dict):
-        raise DataError(f"{note}: must be a JSON object")
-    return content
+def _write(
+    path: Path,
+    shape: tuple[int, ...],
+    dtype: np.dtype[Any],
+    make: Callable[[int], Iterator[NDArray[Any]]],
+) -> None:
+    # Written like any file and not through a memory map, which a full disk would end with SIGBUS.
+    with path.open("r+b" if path.is_file() else "w+b") as handle:
+        header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False}
+        np.lib.format.write_array_header_1_0(handle, {**header, "shape": shape})
+        start, row = handle.tell(), math.prod(shape[1:]) * dtype.itemsize
+        done = max(0, path.stat().st_size - start) // row
+        handle.truncate(start + done * row)
+        handle.seek(start + done * row)
+        if done < shape[0]:
+            for rows in make(done):
+                handle.write(np.ascontiguousarray(rows, dtype).tobytes())
+
+
+def _is_mapped(value: Any) -> bool:
+    return isinstance(value, np.memmap)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import keras
@@ -64,9 +65,10 @@ def load_published(
     with open_keras_weights(path) as file:
         backbone = _backbone_layer(file)
         layers = [layer for layer, held in file.shapes.items() if held and layer != backbone]
+        named = dict(zip(_head_layers(file, layers), layers, strict=True))
         hidden, units = _widths(file, layers)
         head = build_head(units, hidden, activation, dropout)
-        loaded = _assign(file, _pair_head(file, layers, head))
+        loaded = _assign(file, _pair_head(file, named, head))
         source = None
         if backbone is not None:
             # Keras' own model numbers its layers as the file does; ours has fixed names.
@@ -108,32 +110,40 @@ def _backbone_layer(file: KerasWeights) -> str | None:
 
 
 def _widths(file: KerasWeights, layers: Sequence[str]) -> tuple[int, int]:
-    """Return the widths of the first and of the tuned layers, from the kernels.
+    """Return the widths of the first layer, 0 for none, and of the tuned ones, from the kernels.
 
     All kernels are compared with them: the head that is built next is as large as the file's.
     """
-    if len(layers) != len(_HEAD):
-        raise WeightsError(
-            f"{file.path}: the head must have {len(_HEAD)} layers with weights. "
-            f"Received: {len(layers)} ({', '.join(layers[:10])})"
-        )
     kernels = []
     for layer in layers[1::2]:
         shape = file.shapes[layer].get(_leaves(file, layer).get("kernel", ""), ())
         if len(shape) != 2:
             raise WeightsError(f"{file.path}: {layer}: not a dense layer; its kernel is {shape}")
         kernels.append(shape)
-    hidden, units = kernels[0][1], kernels[1][1]
-    needed = [(_FEATURES, hidden), (hidden, units), (units, units), (units, 1)]
-    if kernels != needed or not hidden * units:
+    *first, units = (shape[1] for shape in kernels[:-2])
+    widths = [_FEATURES, *first, units, units, 1]
+    needed = list(pairwise(widths))
+    if kernels != needed or 0 in widths:
         raise WeightsError(f"{file.path}: the head's kernels must be {needed}. Received: {kernels}")
-    return hidden, units
+    return (first[0] if first else 0), units
 
 
-def _pair_head(file: KerasWeights, layers: Sequence[str], head: keras.Model) -> _Pairs:
+def _head_layers(file: KerasWeights, layers: Sequence[str]) -> list[str]:
+    """Return our names of the head's layers; not every head has the hidden one."""
+    short = [name for name in _HEAD if "hidden" not in name]
+    for names in (list(_HEAD), short):
+        if len(names) == len(layers):
+            return names
+    raise WeightsError(
+        f"{file.path}: the head must have {len(_HEAD)} or {len(short)} layers with weights. "
+        f"Received: {len(layers)} ({', '.join(layers[:10])})"
+    )
+
+
+def _pair_head(file: KerasWeights, layers: Mapping[str, str], head: keras.Model) -> _Pairs:
     return [
         pair
-        for ours, theirs in zip(_HEAD, layers, strict=True)
+        for ours, theirs in layers.items()
         for pair in _pair_layer(
             file,
             theirs,

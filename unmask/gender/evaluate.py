@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import keras
 import numpy as np
@@ -11,7 +11,7 @@ from scipy.optimize import minimize
 from scipy.special import expit, logit
 
 from unmask.gender.data import Views
-from unmask.inference import mean_probability
+from unmask.inference import forward, mean_probability
 from unmask.metrics import accuracy, expected_calibration_error, roc_auc
 
 
@@ -50,37 +50,20 @@ class GenderReport:
     masked: GenderScores | None
 
 
-def evaluate(model: keras.Model, views: Views) -> GenderReport:
-    """Score a network on stored views.
-
-    Args:
-        model: A network for windows, as `build_compact(..., cropped=True)` makes it.
-        views: Faces of the validation split.
-
-    Returns:
-        The figures, bare and masked apart.
-    """
-    return report(probabilities(model, views), views.labels)
-
-
 def probabilities(model: keras.Model, views: Views, *, mirror: bool = False) -> NDArray[np.float32]:
     """Return the probability of "male" of every view, (N, 1 + masked) float32.
 
     Args:
-        model: A network for windows, as `build_compact(..., cropped=True)` makes it, or for views
-            with their margin (`unmask.gender.files.load_gender(..., cropped=True)` makes either).
+        model: A network for such windows, as `build_compact(..., cropped=True)` makes it.
         views: The faces.
         mirror: Take the mean over each view and its mirror image, as `unmask.run` does.
     """
     if mirror:
-        flipped = Views(views.pixels[:, :, :, ::-1], views.labels)
+        flipped = replace(views, pixels=views.pixels[:, :, :, ::-1])
         return mean_probability(np.stack([probabilities(model, v) for v in (views, flipped)]))
-    whole = model.input_shape[1] == views.pixels.shape[2]
     columns = [
-        np.concatenate(
-            [model.predict_on_batch(b)[:, 0] for b in views.batches(variant, whole=whole)]
-        )
-        for variant in range(views.pixels.shape[1])
+        np.concatenate([forward(model, batch)[:, 0] for batch in views.batches(variant)])
+        for variant in range(1 + views.masks)
     ]
     return np.stack(columns, axis=1)
 
@@ -227,14 +210,13 @@ def calibrated(predicted: NDArray[np.floating], calibration: Calibration) -> NDA
     return expit(_logits(predicted) / calibration.temperature + calibration.bias)
 
 
-def fold_calibration(model: keras.Model, calibration: Calibration) -> None:
-    """Change the last layer so that the network's own output is calibrated.
+def fold_calibration(last: keras.layers.Layer, calibration: Calibration) -> None:
+    """Change a network's last layer so that its own output is calibrated.
 
     Args:
-        model: A network of `unmask.gender.model`; changed in place.
+        last: The dense layer "male" of a network of `unmask.gender.model`; changed in place.
         calibration: What `fit_calibration` found.
     """
-    last = model.get_layer("male")
     kernel, bias = last.get_weights()
     last.set_weights(
         [kernel / calibration.temperature, bias / calibration.temperature + calibration.bias]

@@ -8,6 +8,7 @@ is cached several times, each time augmented differently.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,18 +19,18 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 
-from unmask.errors import DataError
-from unmask.gender.cache import check_origin, digest
-from unmask.gender.data import Views, augment
+from unmask.gender.augment import Augmentation, vary
+from unmask.gender.cache import ByName, cached_rows, digest
+from unmask.gender.data import Views
 from unmask.gender.model import Scaling
 
 
 @dataclass(frozen=True)
-class Features:
+class Features(ByName):
     """Cached outputs of a feature network.
 
     Attributes:
-        values: (N, C, ...) float16, memory-mapped: C copies of each face.
+        values: (N, C, features) float16, memory-mapped: C copies of each face.
         labels: (N,) float32, 1 for male and 0 for female.
     """
 
@@ -43,19 +44,50 @@ class Features:
 
 
 @dataclass(frozen=True)
+class FeatureSampler:
+    """Makes batches of features: every copy of every face once an epoch, in random order.
+
+    Attributes:
+        features: The cached features.
+        weights: (N,) weight of each face's loss.
+        batch_size: Features a batch; one may hold the end of an epoch and the start of the next.
+        seed: Seed of the order.
+    """
+
+    features: Features
+    weights: NDArray[np.float64]
+    batch_size: int
+    seed: int = 0
+
+    def __call__(self, number: int) -> tuple[NDArray[np.float32], ...]:
+        """Return features (B, features), labels (B, 1) and weights (B,)."""
+        count, copies = self.features.values.shape[:2]
+        places = np.arange(number * self.batch_size, (number + 1) * self.batch_size)
+        epochs, within = np.divmod(places, count * copies)
+        chosen = np.empty(self.batch_size, np.int64)
+        for epoch in np.unique(epochs):
+            order = np.random.default_rng([self.seed, epoch]).permutation(count * copies)
+            chosen[epochs == epoch] = order[within[epochs == epoch]]
+        faces, copy = np.divmod(chosen, copies)
+        values = self.features.values[faces, copy].astype(np.float32)
+        weights = self.weights[faces] / self.weights.mean()
+        return values, self.features.labels[faces, None], weights.astype(np.float32)
+
+
+@dataclass(frozen=True)
 class Copies:
     """Which copies of a face are cached.
 
     Attributes:
         bare: Copies without a mask.
         masked: Copies with a drawn mask, each with another one as long as there are enough.
-        augmented: Whether every copy is augmented; else it is the plain view.
+        augmentation: How every copy is varied.
         seed: Seed of the augmentation.
     """
 
     bare: int = 1
     masked: int = 1
-    augmented: bool = False
+    augmentation: Augmentation = "none"
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -68,11 +100,9 @@ class Copies:
 
     def image(self, views: Views, face: int, copy: int) -> NDArray[np.uint8]:
         """Return one copy of one face, (side, side, 3) uint8."""
-        masks = views.pixels.shape[1] - 1
-        variant = 0 if copy < self.bare or not masks else 1 + (copy - self.bare) % masks
-        if not self.augmented:
-            return views.window(face, variant)
-        return augment(views.pixels[face, variant], np.random.default_rng([self.seed, face, copy]))
+        variant = 0 if copy < self.bare else 1 + (copy - self.bare) % views.masks
+        rng = np.random.default_rng([self.seed, face, copy])
+        return vary(views.pixels[face, variant], views.framing, rng, self.augmentation)
 
 
 def cached_features(
@@ -87,7 +117,7 @@ def cached_features(
     """Open cached features, or compute them first; an interrupted computation goes on.
 
     Args:
-        network: From (B, size, size, 3) to the features; the windows are enlarged to its size.
+        network: From (B, size, size, 3) to the features; the windows are resized to its size.
         views: The faces.
         copies: Which copies of each face.
         path: A `.npy` file, float16; a note of the same name, `.json`, tells what it was made of.
@@ -98,63 +128,42 @@ def cached_features(
         The features, memory-mapped.
 
     Raises:
-        DataError: The file holds other features.
+        DataError: The file holds other features or cannot be written.
+        ValueError: Masked copies are wanted of faces without masks.
     """
+    if copies.masked and not views.masks:
+        raise ValueError(f"the views have no masks. Received: masked={copies.masked}")
     path = Path(path)
-    shape = (len(views.labels), copies.bare + copies.masked, *network.output_shape[1:])
-    weights = digest(np.ascontiguousarray(value).tobytes() for value in network.get_weights())
-    check_origin(path, {**asdict(copies), "scaling": scaling, "network": weights})
-    if not path.is_file():
-        _compute(_extractor(network, views, scaling), views, copies, path, shape, faces_at_once)
-    return Features(_open(path, shape, "r"), views.labels)
+    count, each = len(views.labels), copies.bare + copies.masked
+
+    def make(first: int) -> Iterator[NDArray[np.float16]]:
+        extractor = _extractor(network, views.framing.side, scaling)
+        console = Console(stderr=True)
+        starts = range(first, count, faces_at_once)
+        for start in track(starts, path.stem, console=console, disable=not console.is_terminal):
+            faces = range(start, min(start + faces_at_once, count))
+            images = [copies.image(views, face, copy) for face in faces for copy in range(each)]
+            outputs: Any = extractor.predict_on_batch(np.stack(images).astype(np.float32) / 255.0)
+            # Large activations must not become infinite.
+            limited = np.clip(outputs, -65504, 65504).astype(np.float16)
+            yield limited.reshape(len(faces), each, *limited.shape[1:])
+
+    origin = {
+        **asdict(copies),
+        "scaling": scaling,
+        "views": digest([np.ascontiguousarray(views.pixels[:: max(1, count // 16)]).tobytes()]),
+        "network": digest(np.ascontiguousarray(v).tobytes() for v in network.get_weights()),
+        "dtype_policy": network.dtype_policy.name,
+    }
+    shape = (count, each, *network.output_shape[1:])
+    return Features(cached_rows(path, shape, np.float16, origin, make), views.labels)
 
 
-def _extractor(network: keras.Model, views: Views, scaling: Scaling) -> keras.Model:
-    side = views.window(0, 0).shape[0]
+def _extractor(network: keras.Model, side: int, scaling: Scaling) -> keras.Model:
     inputs = keras.Input((side, side, 3), name="window")
-    x = keras.layers.Resizing(*network.input_shape[1:3], name="enlarge")(inputs)
+    x = inputs
+    if side != network.input_shape[1]:
+        x = keras.layers.Resizing(*network.input_shape[1:3], name="enlarge")(x)
     if scaling == "inception":
         x = keras.layers.Rescaling(2.0, -1.0, name="scaling")(x)
     return keras.Model(inputs, network(x, training=False), name="features")
-
-
-def _compute(
-    extractor: keras.Model,
-    views: Views,
-    copies: Copies,
-    path: Path,
-    shape: tuple[int, ...],
-    step: int,
-) -> None:
-    # The unfinished file and the number of faces in it stay when the process is stopped.
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished, counter = path.with_suffix(".unfinished"), path.with_suffix(".count")
-    done = 0
-    if unfinished.is_file() and counter.is_file():
-        done = int(counter.read_text(encoding="ascii"))
-        values = _open(unfinished, shape, "r+")
-    else:
-        values = np.lib.format.open_memmap(unfinished, "w+", np.float16, shape)
-    console = Console(stderr=True)
-    starts = range(done, shape[0], step)
-    for start in track(starts, path.stem, console=console, disable=not console.is_terminal):
-        faces = range(start, min(start + step, shape[0]))
-        images = [copies.image(views, face, copy) for face in faces for copy in range(shape[1])]
-        outputs: Any = extractor.predict_on_batch(np.stack(images).astype(np.float32) / 255.0)
-        # Large activations must not become infinite.
-        limited = np.clip(outputs, -65504, 65504).astype(np.float16)
-        values[faces.start : faces.stop] = limited.reshape(len(faces), *shape[1:])
-        counter.write_text(str(faces.stop), encoding="ascii")
-    del values  # writes what is not on the disk yet
-    unfinished.replace(path)
-    counter.unlink()
-
-
-def _open(path: Path, shape: tuple[int, ...], mode: Any) -> NDArray[np.float16]:
-    try:
-        stored = np.load(path, mmap_mode=mode, allow_pickle=False)
-    except (ValueError, OSError) as error:
-        raise DataError(f"{path}: cannot be read ({error})") from error
-    if stored.shape != shape or stored.dtype != np.float16:
-        raise DataError(f"{path}: holds {stored.dtype} {stored.shape}, expected float16 {shape}")
-    return stored

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import cast
 
@@ -10,11 +11,10 @@ import keras
 
 from unmask.errors import WeightsError
 from unmask.face import CROP_SIZE
-from unmask.gender.model import LITE, MARGIN, VIEW, Scaling, build_classifier, build_compact
+from unmask.gender.framing import FRAMINGS, Framing, View
+from unmask.gender.model import LITE, Scaling, build_classifier, build_compact
 from unmask.weights import load_arrays, load_weights
 
-# What a classifier for whole crops gets of a stored view: all of it, with the margin.
-_WHOLE_VIEW = (VIEW[0] - MARGIN, VIEW[1] - MARGIN, VIEW[2] + 2 * MARGIN)
 _WIDTHS = "dense_1/kernel"
 
 
@@ -22,11 +22,11 @@ def load_gender(path: str | os.PathLike[str], *, cropped: bool = False) -> keras
     """Build the network that a file holds, and load it.
 
     Args:
-        path: Weights of the compact network; a classifier that `unmask train gender --network
-            paper` trained; one that `unmask.gender.convert` read and `unmask.weights.save_weights`
+        path: Weights of the compact network; a classifier that `unmask train paper/gender` made;
+            one that `unmask.gender.convert` read and `unmask.weights.save_weights`
             wrote; or the authors' `.hdf5` itself, whose backbone must be in it.
-        cropped: Whether the network is for stored views, see
-            `unmask.gender.evaluate.probabilities`, and not for canonical crops.
+        cropped: Whether the network is for stored views of the framing that `framing_of` tells,
+            and not for canonical crops.
 
     Returns:
         A network from images in [0, 1] to (B, 1), the probability of "male".
@@ -41,7 +41,7 @@ def load_gender(path: str | os.PathLike[str], *, cropped: bool = False) -> keras
     """
     path = Path(path)
     if path.suffix.lower() in (".h5", ".hdf5"):
-        return _load_published(path, cropped)
+        return _load_published(path)
     if _WIDTHS in load_arrays(path)[0]:
         return load_classifier(path, cropped=cropped)
     model = build_compact(**LITE, cropped=cropped)
@@ -72,15 +72,16 @@ def load_classifier(path: str | os.PathLike[str], *, cropped: bool = False) -> k
     if _WIDTHS not in arrays:
         raise WeightsError(f"{path}: {_WIDTHS} is missing: not the paper's gender classifier")
     hidden, units = arrays[_WIDTHS].shape
+    view = _view(metadata)
     try:
         model = build_classifier(
             units=units,
-            hidden=hidden,
+            hidden=hidden if "dense_hidden/kernel" in arrays else 0,
             activation=metadata.get("activation", "relu"),
             scaling=cast(Scaling, metadata.get("scaling", "paper")),
             size=int(metadata.get("size", CROP_SIZE)),
-            view=_view(trained_here="scaling" in metadata, cropped=cropped),
-            cropped=cropped,
+            view=view,
+            cropped=cropped and view is not None,
         )
     except ValueError as error:
         raise WeightsError(f"{path}: metadata: not of a gender classifier ({error})") from error
@@ -88,22 +89,22 @@ def load_classifier(path: str | os.PathLike[str], *, cropped: bool = False) -> k
     return model
 
 
-def _view(*, trained_here: bool, cropped: bool) -> tuple[int, int, int] | None:
-    if trained_here:
-        return VIEW
-    return _WHOLE_VIEW if cropped else None
+def framing_of(model: keras.Model) -> Framing:
+    """Return what views a network of `load_gender(..., cropped=True)` looks at."""
+    window, whole = FRAMINGS["window"], FRAMINGS["whole"]
+    return window if model.input_shape[1] == window.side else whole
 
 
-def _load_published(path: Path, cropped: bool) -> keras.Model:
+def _view(metadata: Mapping[str, str]) -> tuple[int, int, int] | None:
+    if "scaling" not in metadata:  # not trained here
+        return None
+    return FRAMINGS[cast(View, metadata.get("view", "window"))].view
+
+
+def _load_published(path: Path) -> keras.Model:
     from unmask.gender.convert import load_published
 
     model, report = load_published(path)
     if report.missing:
         raise WeightsError(f"{path}: holds the head alone, without its InceptionV3")
-    if not cropped:
-        return model
-    head = model.get_layer("gender_head")
-    hidden, units = head.get_layer("dense_1").kernel.shape
-    viewed = build_classifier(units=units, hidden=hidden, view=_WHOLE_VIEW, cropped=True)
-    viewed.set_weights(model.get_weights())
-    return viewed
+    return model

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from unmask.data.faces import FaceRecord, read_face_folder
+from unmask.data.faces import FaceRecord, FaceSet, gather_faces
 from unmask.errors import DataError
 from unmask.gender.files import load_gender
 from unmask.gender.naming import name_genders
@@ -26,37 +26,39 @@ _NO_LANDMARKS = np.zeros((0, 2), np.float32)
 
 
 def read_faces(
-    sources: Sequence[str | os.PathLike[str]],
+    data: Sequence[Path],
+    folders: Mapping[str, float],
     split: str,
     *,
-    names: str | os.PathLike[str] | None = None,
-) -> list[FaceRecord]:
+    pseudo_labels: Path | None = None,
+) -> FaceSet:
     """Read the faces with a known gender.
 
     Args:
-        sources: Each one of: a folder in the layout of `unmask.data.faces.read_face_folder`;
-            a folder in the layout of the authors' data set (`read_class_folders`); a `.csv` file
-            (`read_table`).
+        data: As for `unmask.data.faces.gather_faces`; also a folder in the layout of the authors'
+            data set (`read_class_folders`), or a `.csv` file (`read_table`).
+        folders: As for `gather_faces`.
         split: "train" or "val".
-        names: File of a gender network for the faces with landmarks but without a label: those
-            whose bare looks it is 90 % sure of count too.
+        pseudo_labels: File of a gender network for the faces with landmarks but without a label:
+            those whose bare looks it is 90 % sure of count too.
 
     Returns:
-        The records, source after source. Those of the authors' layout and of a table have no
-        landmarks: they are used as they are framed, and no mask can be drawn on them.
+        The faces. Those of the authors' layout and of a table have no landmarks: they are used as
+        they are framed, and no mask can be drawn on them.
 
     Raises:
-        DataError: No source has a face with a known gender in this split, or one is unreadable.
-        WeightsError: `names` is missing or no gender network.
+        DataError: Nothing has a face of either gender in this split, or something is unreadable.
+        WeightsError: `pseudo_labels` is missing or no gender network.
     """
-    found = [record for source in sources for record in _read(Path(source), split)]
-    if names is not None:
-        found = _named(found, names)
-    records = [record for record in found if record.gender in GENDERS]
-    if not records:
-        names = ", ".join(str(source) for source in sources)
-        raise DataError(f"no face with a known gender in split {split!r} of {names}")
-    return records
+    faces = gather_faces(data, folders, split=split, readers=(_authors_layout, _table))
+    if pseudo_labels is not None:
+        faces = replace(faces, records=tuple(_named(faces.records, pseudo_labels)))
+    faces = faces.only(np.array([record.gender in GENDERS for record in faces.records]))
+    for gender in GENDERS:
+        if all(record.gender != gender for record in faces.records):
+            places = ", ".join(map(str, data))
+            raise DataError(f"no face of the gender {gender!r} in the split {split!r} of {places}")
+    return faces
 
 
 def read_class_folders(folder: str | os.PathLike[str], split: str) -> list[FaceRecord]:
@@ -121,31 +123,18 @@ def read_table(path: str | os.PathLike[str], split: str) -> list[FaceRecord]:
     ]
 
 
-def lacks_landmarks(source: str | os.PathLike[str]) -> bool:
-    """Tell whether a source is a table or has the authors' layout: no masks can be drawn there."""
-    path = Path(source)
-    return path.suffix.lower() == ".csv" or (path / _AUTHORS_SPLITS["train"]).is_dir()
-
-
-def has_landmarks(records: Sequence[FaceRecord]) -> bool:
-    """Tell whether masks can be drawn on all of these faces."""
-    return all(len(record.landmarks) for record in records)
-
-
-def labels_of(records: Sequence[FaceRecord]) -> NDArray[np.float32]:
-    """Return 1 for male and 0 for female, (N,) float32, as the paper counts them."""
-    return np.array([record.gender == "male" for record in records], np.float32)
-
-
 def _named(records: Sequence[FaceRecord], weights: str | os.PathLike[str]) -> list[FaceRecord]:
     alignable = [record for record in records if len(record.landmarks)]
     named = iter(name_genders(alignable, load_gender(weights), least=_SURE))
     return [next(named) if len(record.landmarks) else record for record in records]
 
 
-def _read(source: Path, split: str) -> list[FaceRecord]:
-    if source.suffix.lower() == ".csv":
-        return read_table(source, split)
-    if (source / _AUTHORS_SPLITS["train"]).is_dir():
-        return read_class_folders(source, split)
-    return read_face_folder(source, split=split)
+def _authors_layout(place: Path, split: str | None) -> list[FaceRecord] | None:
+    if not (place / _AUTHORS_SPLITS["train"]).is_dir():
+        return None
+    return read_class_folders(place, split) if split in _AUTHORS_SPLITS else []
+
+
+def _table(place: Path, split: str | None) -> list[FaceRecord] | None:
+    is_table = place.suffix.lower() == ".csv" and place.is_file()
+    return read_table(place, split or "train") if is_table else None

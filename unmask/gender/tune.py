@@ -9,14 +9,17 @@ from __future__ import annotations
 import csv
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import keras
 import keras_tuner
+import numpy as np
 
 from unmask.errors import DataError
+from unmask.gender.cache import check_origin, digest
 from unmask.gender.features import Features
 from unmask.gender.model import build_head
 from unmask.io import atomic_path, write_text_atomic
@@ -24,26 +27,42 @@ from unmask.training.precision import precision
 
 ACTIVATIONS = ("relu", "tanh", "sigmoid")
 
+AUTHORS: dict[str, Any] = {
+    "unit_step": 2,
+    "images": 512,
+    "validation_split": 0.2,
+    "executions": 10,
+    "epochs": 50,
+    "patience": 50,
+    "learning_rate": 1e-3,
+    "dtype_policy": "float32",
+}
+"""Values of `TuneConfig` for the search of the authors' notebook: on one batch of images."""
+
 _STEPS_A_CALL = 8
+_MEMORY = "finished.json"
+_SEEDS_A_TRIAL = 1000
 
 
 @dataclass(frozen=True)
 class TuneConfig:
-    """How the head's hyper-parameters are searched. The defaults are the notebook's, if it has any.
+    """How the head's hyper-parameters are searched; the notebook's own values are in `AUTHORS`.
 
     Attributes:
         out: Folder of the search; a search in the same folder goes on where it was stopped.
         search: "random" or "bayesian".
         trials: Number of settings to try.
-        executions: Trainings of each setting, whose results are averaged. The notebook's 10 cost
-            five times as much.
+        executions: Trainings of each setting, whose results are averaged.
         epochs: At most so many epochs a training.
         patience: Epochs without a better validation accuracy after which a training ends.
         batch_size: Features a step.
         learning_rate: Adam's.
-        hidden: Width of the first layer, which is not tuned.
+        hidden: Width of the first layer, which is not tuned; 0 for none.
         min_units: Smallest width of the two tuned layers.
         max_units: Largest width.
+        unit_step: Distance of two widths.
+        images: Number of training features that are used; 0 for all.
+        validation_split: Share of these that validates; 0 to validate with other faces.
         dtype_policy: Keras policy of the heads.
         seed: Seed of the search.
     """
@@ -59,6 +78,9 @@ class TuneConfig:
     hidden: int = 2048
     min_units: int = 32
     max_units: int = 2048
+    unit_step: int = 32
+    images: int = 0
+    validation_split: float = 0.0
     dtype_policy: str = "mixed_bfloat16"
     seed: int = 0
 
@@ -70,6 +92,10 @@ class TuneConfig:
             raise ValueError(
                 "trials, executions and epochs must be at least 1. Received: "
                 f"trials={self.trials}, executions={self.executions}, epochs={self.epochs}"
+            )
+        if not 0 <= self.validation_split < 1:
+            raise ValueError(
+                f"validation_split must be in [0, 1). Received: {self.validation_split}"
             )
 
 
@@ -104,8 +130,8 @@ class TrialResult:
 def tune(training: Features, validation: Features, config: TuneConfig) -> list[TrialResult]:
     """Search the head's hyper-parameters.
 
-    Writes to `config.out`, after every trial: `leaderboard.csv` and `best.json`; the folder
-    `trials` is what a later call goes on from.
+    Writes to `config.out`, after every trial: `leaderboard.csv`, `best.json`, and `finished.json`,
+    from which a later call with more trials goes on. `search.json` notes the settings.
 
     Args:
         training: Cached features to train on, pooled: (N, C, features).
@@ -116,7 +142,7 @@ def tune(training: Features, validation: Features, config: TuneConfig) -> list[T
         The finished trials, best first.
 
     Raises:
-        DataError: The features are not pooled.
+        DataError: The features are not pooled, or the folder holds another search.
     """
     if training.values.ndim != 3 or training.values.shape[2:] != validation.values.shape[2:]:
         raise DataError(
@@ -124,11 +150,16 @@ def tune(training: Features, validation: Features, config: TuneConfig) -> list[T
             f"{training.values.shape} and {validation.values.shape}"
         )
     width = training.values.shape[2]
+    memory = config.out / _MEMORY
+    origin = _origin(training, validation, config)
+    check_origin(config.out / "search.json", origin, memory.is_file())
+    finished = _read_finished(memory)
+    keras.utils.set_random_seed(config.seed + len(finished))
 
     def build(space: Any) -> keras.Model:
         with precision(config.dtype_policy):
             head = build_head(
-                units=space.Int("units", config.min_units, config.max_units, step=32),
+                units=space.Int("units", config.min_units, config.max_units, step=config.unit_step),
                 hidden=config.hidden,
                 activation=space.Choice("activation", list(ACTIVATIONS)),
                 dropout=space.Float("dropout", 0.0, 0.1, step=0.01),
@@ -150,37 +181,30 @@ def tune(training: Features, validation: Features, config: TuneConfig) -> list[T
         objective="val_accuracy",
         max_trials=config.trials,
         executions_per_trial=config.executions,
-        seed=config.seed,
+        # keras-tuner would draw again what is finished.
+        seed=config.seed + _SEEDS_A_TRIAL * len(finished),
         directory=str(config.out),
         project_name="trials",
+        # Its own memory breaks where a folder's name has brackets, or a file was half written.
+        overwrite=True,
     )
     tuner.leaderboard = Leaderboard(config.out, config.hidden, width)
+    _remember(tuner.oracle, finished)
+    x, y = training.flat()
+    if config.images:
+        chosen = np.random.default_rng(config.seed).permutation(len(x))[: config.images]
+        x, y = x[chosen], y[chosen]
+    held_out = round(config.validation_split * len(x))
     tuner.search(
-        *training.flat(),
-        validation_data=validation.flat(),
+        x[held_out:],
+        y[held_out:],
+        validation_data=(x[:held_out], y[:held_out]) if held_out else validation.flat(),
         epochs=config.epochs,
         batch_size=config.batch_size,
         callbacks=[keras.callbacks.EarlyStopping("val_accuracy", patience=config.patience)],
         verbose=0,
     )
     return tuner.leaderboard.write(tuner.oracle)
-
-
-def read_best(path: str | Path) -> HeadParameters:
-    """Read the `best.json` of a search.
-
-    Raises:
-        DataError: The file is missing or is none.
-    """
-    try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
-        return HeadParameters(
-            units=int(content["units"]),
-            activation=str(content["activation"]),
-            dropout=float(content["dropout"]),
-        )
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{path}: not the best.json of a search ({error!r})") from error
 
 
 @dataclass(frozen=True)
@@ -208,6 +232,7 @@ class Leaderboard:
             return []
         best = {**asdict(results[0].parameters), "val_accuracy": results[0].val_accuracy}
         write_text_atomic(self.folder / "best.json", json.dumps(best, indent=2) + "\n")
+        write_text_atomic(self.folder / _MEMORY, json.dumps([asdict(r) for r in results]) + "\n")
         with (
             atomic_path(self.folder / "leaderboard.csv") as temporary,
             temporary.open("w", newline="", encoding="utf-8") as handle,
@@ -229,6 +254,42 @@ class Leaderboard:
             setting.units, self.hidden, setting.activation, setting.dropout, features=self.features
         )
         return sum(math.prod(variable.shape) for variable in head.trainable_variables)
+
+
+def _origin(training: Features, validation: Features, config: TuneConfig) -> dict[str, Any]:
+    """Return what a search is, but for how long it goes on."""
+    settings = {k: v for k, v in asdict(config).items() if k not in ("out", "trials")}
+    for name, features in (("training", training), ("validation", validation)):
+        parts = (np.ascontiguousarray(a).tobytes() for a in (features.values, features.labels))
+        settings[name] = digest(parts)
+    return settings
+
+
+def _read_finished(path: Path) -> list[TrialResult]:
+    if not path.is_file():
+        return []
+    try:
+        return [
+            TrialResult(HeadParameters(**entry["parameters"]), float(entry["val_accuracy"]))
+            for entry in json.loads(path.read_text(encoding="utf-8"))
+        ]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path}: not the trials of a search ({error!r})") from error
+
+
+def _remember(oracle: keras_tuner.Oracle, finished: Sequence[TrialResult]) -> None:
+    """Let a search know the trials of earlier calls."""
+    for number, result in enumerate(finished):
+        # The name that keras-tuner gives to its trial of this number.
+        name = f"{number:0{len(str(oracle.max_trials))}d}"
+        values = oracle.get_space()
+        values.values = asdict(result.parameters)
+        trial = keras_tuner.engine.trial.Trial(values, name, "COMPLETED")
+        trial.score = result.val_accuracy
+        oracle.trials[name] = trial
+        oracle.start_order.append(name)
+        oracle.end_order.append(name)
+        oracle._record_values(trial)
 
 
 class _Reporting:

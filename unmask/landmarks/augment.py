@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
 
 import cv2
 import numpy as np
@@ -10,6 +12,8 @@ from numpy.typing import NDArray
 
 from unmask.face import CROP_SIZE, compose
 from unmask.landmarks.occlusion import add_blocks, add_hand
+
+Degradation: TypeAlias = Literal["blur", "resolution", "noise", "jpeg"]
 
 
 @dataclass(frozen=True)
@@ -30,8 +34,10 @@ class Augmentation:
         masked: Share of faces that wear a synthetic mask.
         blocked: Share of faces with opaque blocks over them.
         hands: Share of faces with a drawn hand before them.
-        degraded: Share of faces with each of blur, low resolution, noise and JPEG artefacts.
-        grey: Share of faces without colour.
+        degraded: Share of faces with each of `degradations`.
+        degradations: What spoils the pixels.
+        recoloured: Share of faces with another gamma, contrast, brightness and colour cast.
+        grey: Share of the recoloured faces without colour.
     """
 
     steady: float = 0.5
@@ -45,6 +51,8 @@ class Augmentation:
     blocked: float = 0.2
     hands: float = 0.08
     degraded: float = 0.2
+    degradations: tuple[Degradation, ...] = ("blur", "resolution", "noise", "jpeg")
+    recoloured: float = 1.0
     grey: float = 0.05
 
 
@@ -105,10 +113,11 @@ def vary_pixels(
         image = add_blocks(image, rng)
     if rng.random() < settings.hands:
         image = add_hand(image, rng)
-    image = _recolour(image, rng, grey=rng.random() < settings.grey)
-    for degrade in (_blur, _coarsen, _add_noise, _compress):
+    if rng.random() < settings.recoloured:
+        image = _recolour(image, rng, grey=rng.random() < settings.grey)
+    for name in settings.degradations:
         if rng.random() < settings.degraded:
-            image = degrade(image, rng)
+            image = _DEGRADE[name](image, rng)
     return image
 
 
@@ -148,3 +157,11 @@ def _compress(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.
     quality = int(rng.integers(20, 80))
     _, encoded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
     return np.asarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR), np.uint8)
+
+
+_DEGRADE: dict[Degradation, Callable[[NDArray[np.uint8], np.random.Generator], Any]] = {
+    "blur": _blur,
+    "resolution": _coarsen,
+    "noise": _add_noise,
+    "jpeg": _compress,
+}

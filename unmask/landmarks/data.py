@@ -2,58 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import cv2
-import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from unmask.data.faces import FaceRecord, read_face_folder
+from unmask.data.faces import FaceRecord, FaceSet, gather_faces
 from unmask.data.pose import is_turned
 from unmask.errors import DataError
 from unmask.face import CROP_SIZE, canonical_matrix, compose, transform_points, warp
-from unmask.image import load_image
 from unmask.landmark_layout import POINTS_98_TO_68, flip_landmarks
 from unmask.landmarks.augment import Augmentation, jitter_matrix, mirror_matrix, vary_pixels
-from unmask.landmarks.heatmaps import STRIDE, draw_boundary, draw_heatmaps, to_heatmap
-from unmask.landmarks.losses import IGNORED
+from unmask.landmarks.heatmaps import IGNORED, STRIDE, draw_boundary, draw_heatmaps, to_heatmap
 from unmask.landmarks.readers import read_300w, read_wflw
 from unmask.synthesis import MaskSynthesizer
 
-GROUPS: tuple[tuple[tuple[str, ...], float], ...] = (
-    (("faces_male", "faces_female"), 0.35),
-    (("faces_wide",), 0.2),
-    (("landmarks_300w",), 0.45),
-)
-"""Folders of the training data and the share of the training faces that each group gets."""
-
-_WFLW_FOLDER, _WFLW_SHARE = "WFLW", 0.4
-_300W_FOLDER, _300W_SHARE = "300w", 0.3
-_WFLW_LISTS = Path("WFLW_annotations", "list_98pt_rect_attr_train_test")
-_KEPT_BYTES = 200_000  # larger image files are read again each time
-
 EXCLUDED_SOURCES = frozenset({"300w-helen"})
-"""Photos of this source may be among the test photos of ``landmarks_300w``: never trained on."""
+"""Photos of this source may be among the test photos of `landmarks_300w`: never trained on."""
+
+_WFLW_LISTS = Path("WFLW_annotations", "list_98pt_rect_attr_train_test")
+_HELD_OUT = 20
 
 # Tight files would otherwise always show mirrored eyes above the face, which photos do not.
 _BORDERS = (cv2.BORDER_REFLECT_101, cv2.BORDER_REPLICATE, cv2.BORDER_CONSTANT)
-
-
-@dataclass(frozen=True)
-class FaceGroup:
-    """Faces that are drawn equally often.
-
-    Attributes:
-        records: The faces.
-        share: Share of the training faces that come from this group.
-    """
-
-    records: tuple[FaceRecord, ...]
-    share: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,43 +43,33 @@ class Faces:
     points: NDArray[np.float32]
 
 
-def read_groups(data: Path, split: str) -> list[FaceGroup]:
-    """Read the folders of :data:`GROUPS` that exist, and WFLW and 300-W where they are unpacked.
+def gather_landmarks(
+    data: Sequence[Path], folders: Mapping[str, float]
+) -> tuple[FaceSet, list[FaceRecord]]:
+    """Read the faces to train on and those to validate with.
 
     Args:
-        data: Folder that holds the face folders. Of the published data sets, ``WFLW`` holds
-            ``WFLW_images`` and ``WFLW_annotations`` and ``300w`` images beside ``.pts`` files; both
-            have the splits "train" and "test".
-        split: "train", "val" or "test".
+        data: As for `unmask.data.faces.gather_faces`. Of the published data sets, `WFLW` holds
+            `WFLW_images` and `WFLW_annotations`, and `300w` images beside `.pts` files.
+        folders: As for `gather_faces`.
 
     Returns:
-        The groups that have faces, without photos of :data:`EXCLUDED_SOURCES`.
+        The training faces, without photos of `EXCLUDED_SOURCES`; and the faces of the split "val",
+        or, where no collection has one, every twentieth training face, which is then held out.
 
     Raises:
-        DataError: No folder with faces was found.
+        DataError: There are no faces to train on.
     """
-    groups = []
-    for folders, share in GROUPS:
-        records = [
-            record
-            for folder in folders
-            if (data / folder).is_dir()
-            for record in read_face_folder(data / folder, split=split)
-            if record.source not in EXCLUDED_SOURCES
-        ]
-        if records:
-            groups.append(FaceGroup(tuple(records), share))
-    wflw = data / _WFLW_FOLDER / _WFLW_LISTS / f"list_98pt_rect_attr_{split}.txt"
-    if wflw.is_file():
-        faces = read_wflw(wflw, data / _WFLW_FOLDER / "WFLW_images", split=split)
-        groups.append(FaceGroup(tuple(face.record for face in faces), _WFLW_SHARE))
-    if (data / _300W_FOLDER).is_dir():
-        records = read_300w(data / _300W_FOLDER, split=split)
-        groups += [FaceGroup(tuple(records), _300W_SHARE)] if records else []
-    if not groups:
-        names = ", ".join(name for folders, _ in GROUPS for name in folders)
-        raise DataError(f"{data}: none of {names} has faces of the split {split!r}")
-    return groups
+    faces = gather_faces(data, folders, readers=(_read_wflw, _read_300w))
+    allowed = np.array([record.source not in EXCLUDED_SOURCES for record in faces.records])
+    splits = np.array([record.split for record in faces.records])
+    training, held_out = allowed & (splits == "train"), allowed & (splits == "val")
+    if not training.any():
+        raise DataError(f"no faces of the split 'train' in {', '.join(map(str, data))}")
+    if not held_out.any():
+        held_out[np.flatnonzero(training)[::_HELD_OUT]] = True
+        training &= ~held_out
+    return faces.only(training), list(faces.only(held_out).records)
 
 
 def make_targets(points: NDArray[np.floating], size: int = CROP_SIZE) -> NDArray[np.float32]:
@@ -136,80 +100,49 @@ def make_targets(points: NDArray[np.floating], size: int = CROP_SIZE) -> NDArray
     return targets
 
 
-class LandmarkDataset(keras.utils.PyDataset):
-    """Varied training crops and their target heatmaps, without end.
+@dataclass(frozen=True, eq=False)
+class LandmarkSampler:
+    """Makes batches of varied training crops and their target heatmaps.
 
-    Small image files are kept in memory as they are and decoded when needed. Every face depends
-    on the seed, the epoch and its place in it alone.
+    Every face depends on the seed and on its number alone.
 
-    Args:
-        groups: Where the faces come from.
+    Attributes:
+        faces: Where the faces come from.
         batch_size: Faces a batch.
-        steps: Batches an epoch.
-        stacks: Outputs of the network; the targets are repeated for each.
         augmentation: How strongly faces vary.
-        turned: How often a turned head is shown for each time a frontal one is.
+        stacks: Outputs of the network; each has the same targets.
+        profile_oversampling: How often a turned head is shown, for each time that it would be.
         seed: Seed of everything random.
-        first_epoch: Epoch to begin with, where a training goes on after an interruption.
-        **kwargs: Passed to :class:`keras.utils.PyDataset`.
     """
 
-    def __init__(
-        self,
-        groups: Sequence[FaceGroup],
-        *,
-        batch_size: int,
-        steps: int,
-        stacks: int = 1,
-        augmentation: Augmentation | None = None,
-        turned: int = 1,
-        seed: int = 0,
-        first_epoch: int = 0,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        if turned < 1:
-            raise ValueError(f"turned must be at least 1. Received: turned={turned}")
-        self._groups = [_repeat_turned(group, turned) for group in groups]
-        shares = np.array([group.share for group in groups])
-        self._shares = shares / shares.sum()
-        self._batch_size, self._steps, self._stacks = batch_size, steps, stacks
-        self._augmentation = augmentation or Augmentation()
-        self._seed, self._epoch = seed, first_epoch
-        self._synthesizer = MaskSynthesizer(seed)
-        paths = {record.path for group in groups for record in group.records}
-        self._files = {p: p.read_bytes() for p in paths if p.stat().st_size <= _KEPT_BYTES}
+    faces: FaceSet
+    batch_size: int
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    stacks: int = 1
+    profile_oversampling: float = 1.0
+    seed: int = 0
+    _until: NDArray[np.float64] = field(init=False, repr=False)
+    _synthesizer: MaskSynthesizer = field(init=False, repr=False)
 
-    def __len__(self) -> int:
-        """Batches an epoch."""
-        return self._steps
+    def __post_init__(self) -> None:
+        """Prepare what all batches share."""
+        turned = np.array([is_turned(record.landmarks) for record in self.faces.records])
+        shown = self.faces.weights * np.where(turned, self.profile_oversampling, 1.0)
+        object.__setattr__(self, "_until", np.cumsum(shown)[:-1] / shown.sum())
+        object.__setattr__(self, "_synthesizer", MaskSynthesizer(self.seed))
 
-    def __getitem__(
-        self, index: int
-    ) -> tuple[NDArray[np.float32], tuple[NDArray[np.float32], ...]]:
-        """Images (B, 256, 256, 3) in [0, 1] and the targets (B, 64, 64, 99) of every stack."""
-        images = np.empty((self._batch_size, CROP_SIZE, CROP_SIZE, 3), np.float32)
-        side = CROP_SIZE // STRIDE
-        targets = np.empty((self._batch_size, side, side, 99), np.float32)
-        first = (self._epoch * self._steps + index) * self._batch_size
-        for i in range(self._batch_size):
-            image, points = self.face(first + i)
-            np.multiply(image, np.float32(1 / 255), out=images[i])
-            targets[i] = make_targets(points)
-        return images, (targets,) * self._stacks
-
-    def on_epoch_end(self) -> None:
-        """Go on to new variations."""
-        self._epoch += 1
+    def __call__(self, number: int) -> tuple[NDArray[np.uint8], tuple[NDArray[np.float32], ...]]:
+        """Return images (B, 256, 256, 3) and the targets (B, 64, 64, 99) of every stack."""
+        first = number * self.batch_size
+        faces = [self.face(first + i) for i in range(self.batch_size)]
+        targets = np.stack([make_targets(points) for _, points in faces])
+        return np.stack([image for image, _ in faces]), (targets,) * self.stacks
 
     def face(self, index: int) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
         """One varied face: its crop (256, 256, 3) and its landmarks in crop pixels."""
-        rng = np.random.default_rng([self._seed, index])
-        group = self._groups[rng.choice(len(self._groups), p=self._shares)]
-        record = group.records[rng.integers(len(group.records))]
-        image = load_image(self._files.get(record.path, record.path))
-        points = record.landmarks
-        settings = self._augmentation
+        rng = np.random.default_rng([self.seed, index])
+        record = self.faces.records[int(np.searchsorted(self._until, rng.random(), "right"))]
+        image, points, settings = record.read(), record.landmarks, self.augmentation
         if rng.random() < settings.masked:
             image = self._synthesizer(image, points, index).image
         matrix = compose(jitter_matrix(rng, settings), canonical_matrix(points))
@@ -221,48 +154,46 @@ class LandmarkDataset(keras.utils.PyDataset):
         return vary_pixels(crop, rng, settings), np.asarray(moved, np.float32)
 
 
-def _repeat_turned(group: FaceGroup, times: int) -> FaceGroup:
-    repeated = [
-        record
-        for record in group.records
-        for _ in range(times if times > 1 and is_turned(record.landmarks) else 1)
-    ]
-    return FaceGroup(tuple(repeated), group.share)
-
-
 def validation_faces(
-    records: Sequence[FaceRecord],
-    *,
-    masked: bool,
-    count: int | None = None,
-    seed: int = 0,
-    jitter: Augmentation | None = None,
+    records: Sequence[FaceRecord], *, masked: bool, count: int, seed: int = 0
 ) -> Faces:
     """Crops for measuring: always the same for the same arguments.
 
     Args:
-        records: Faces with the same number of landmarks.
+        records: Faces; where some have 98 points, those with 68 are left out.
         masked: Whether each face wears a synthetic mask.
-        count: Number of faces, evenly spread over the records; all when None.
-        seed: Seed of the masks and of the jitter.
-        jitter: Geometric variation of the crop; the exact canonical crop when None.
+        count: Number of faces, evenly spread over the records.
+        seed: Seed of the masks.
 
     Returns:
-        The crops; landmarks are those of the face without its mask.
+        The canonical crops; landmarks are those of the face without its mask.
     """
-    chosen = range(len(records))
-    if count is not None and count < len(records):
-        chosen = np.linspace(0, len(records) - 1, count).astype(int).tolist()
+    most = max(len(record.landmarks) for record in records)
+    alike = [record for record in records if len(record.landmarks) == most]
     synthesizer = MaskSynthesizer(seed + 1)  # other masks than the training's
     images, points = [], []
-    for i in chosen:
-        record = records[i]
-        image = load_image(record.path)
+    for i in np.unique(np.linspace(0, len(alike) - 1, count).astype(int)).tolist():
+        image, landmarks = alike[i].read(), alike[i].landmarks
         if masked:
-            image = synthesizer(image, record.landmarks, i).image
-        matrix = canonical_matrix(record.landmarks)
-        if jitter is not None:
-            matrix = compose(jitter_matrix(np.random.default_rng([seed, i]), jitter), matrix)
+            image = synthesizer(image, landmarks, i).image
+        matrix = canonical_matrix(landmarks)
         images.append(np.asarray(warp(image, matrix, CROP_SIZE), np.uint8))
-        points.append(transform_points(record.landmarks, matrix))
+        points.append(transform_points(landmarks, matrix))
     return Faces(np.stack(images), np.stack(points))
+
+
+def _read_wflw(place: Path, split: str | None) -> list[FaceRecord] | None:
+    if not (place / _WFLW_LISTS).is_dir():
+        return None
+    return [
+        face.record
+        for own in ("train", "test")
+        if split in (None, own)
+        for face in read_wflw(
+            place / _WFLW_LISTS / f"list_98pt_rect_attr_{own}.txt", place / "WFLW_images", split=own
+        )
+    ]
+
+
+def _read_300w(place: Path, split: str | None) -> list[FaceRecord] | None:
+    return read_300w(place, split=split) if place.name == "300w" and place.is_dir() else None

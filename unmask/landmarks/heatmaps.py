@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 STRIDE = 4
 SIGMA = 1.0
+IGNORED = -1.0
+"""A target channel filled with this value is not supervised."""
 _REACH = 3  # heatmap pixels: everything beyond 3 sigma is exactly zero
 
 BOUNDARIES_98: tuple[tuple[int, ...], ...] = (

@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-IGNORED = -1.0
-"""A target channel filled with this value is not supervised."""
+from unmask.landmarks.heatmaps import IGNORED
 
 
 def adaptive_wing(
@@ -170,3 +169,20 @@ def coordinate_loss(target: Any, prediction: Any) -> Any:
     # The small constant keeps the square root's gradient finite where a point is exactly right.
     distance = ops.sqrt(ops.sum(ops.square(offset), axis=-1) + 1e-6) * supervised
     return ops.sum(distance, axis=-1) / ops.maximum(ops.sum(supervised, axis=-1), 1.0)
+
+
+def landmark_loss(target: Any, prediction: Any, *, coordinate_weight: float) -> Any:
+    """Weighted Adaptive Wing loss plus the coordinate loss; arguments as for these.
+
+    Args:
+        target: Target heatmaps (B, H, W, K).
+        prediction: Predicted heatmaps (B, H, W, K).
+        coordinate_weight: Weight of the coordinate loss; 0 leaves the published loss.
+
+    Returns:
+        One loss an image, (B,).
+    """
+    loss = weighted_adaptive_wing(target, prediction)
+    if coordinate_weight:
+        loss = loss + coordinate_weight * coordinate_loss(target, prediction)
+    return loss

@@ -14,6 +14,8 @@ def make_optimizer(settings: OptimizerSettings) -> keras.optimizers.Optimizer:
     common = _common(settings)
     if settings.name == "sgd":
         return keras.optimizers.SGD(momentum=settings.momentum, **common)
+    if settings.name == "rmsprop":
+        return keras.optimizers.RMSprop(rho=settings.beta_2, momentum=settings.momentum, **common)
     common |= {"beta_1": settings.beta_1, "beta_2": settings.beta_2}
     if settings.name == "adam":
         return keras.optimizers.Adam(**common)

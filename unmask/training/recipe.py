@@ -38,12 +38,14 @@ class OptimizerSettings:
         name: Keras' optimiser.
         learning_rate: The highest rate.
         schedule: "cosine": a linear rise over `warmup`, then half a cosine down to `floor`, over
-            the budget, be it steps or minutes; "constant": `learning_rate` throughout.
+            the budget, be it steps or minutes; "constant": `learning_rate` throughout; "steps":
+            a tenth of the rate before from each of `drops` on.
         warmup: Share of the budget with a linear rise.
         floor: Share of the learning rate that is left at the end of the cosine.
+        drops: Shares of the budget at which the schedule "steps" lowers the rate.
         beta_1: Adam's decay of the first moment.
-        beta_2: Adam's decay of the second moment.
-        momentum: SGD's.
+        beta_2: Decay of the second moment, Adam's and RMSprop's.
+        momentum: SGD's and RMSprop's.
         weight_decay: Decoupled weight decay of AdamW.
         clip_norm: Bound of each gradient's norm; 0 for none.
         global_clip_norm: Bound of all gradients' common norm; 0 for none.
@@ -51,11 +53,12 @@ class OptimizerSettings:
             and kept; 0 for no average.
     """
 
-    name: Literal["adam", "adamw", "sgd"] = "adamw"
+    name: Literal["adam", "adamw", "rmsprop", "sgd"] = "adamw"
     learning_rate: float = 1e-3
-    schedule: Literal["cosine", "constant"] = "cosine"
+    schedule: Literal["cosine", "constant", "steps"] = "cosine"
     warmup: float = 0.02
     floor: float = 0.0
+    drops: tuple[float, ...] = ()
     beta_1: float = 0.9
     beta_2: float = 0.999
     momentum: float = 0.9
@@ -70,9 +73,13 @@ class OptimizerSettings:
         Example:
             >>> OptimizerSettings(learning_rate=0.5, warmup=0.0, floor=0.1).rate(1.0)
             0.05
+            >>> OptimizerSettings(learning_rate=0.5, schedule="steps", drops=(0.3, 0.6)).rate(0.4)
+            0.05
         """
         if self.schedule == "constant":
             return self.learning_rate
+        if self.schedule == "steps":
+            return self.learning_rate / 10 ** sum(share >= drop for drop in self.drops)
         if share < self.warmup:
             return self.learning_rate * share / self.warmup
         progress = min(1.0, (share - self.warmup) / (1.0 - self.warmup))

@@ -90,6 +90,7 @@ def train(
         return kept
     prepare_folder(out)
     keras.utils.set_random_seed(recipe.seed)
+    task.init = init
     task.prepare()
     if task.closed_form:
         task.keep(kept, {**(metadata or {}), "settings": json.dumps(settings)})

@@ -52,6 +52,7 @@ class Task:
         loss: As for `keras.Model.compile`.
         metrics: As for `keras.Model.compile`.
         network: What is kept; set by `build`.
+        init: The kept file that the training starts from, if any; set by the runner.
     """
 
     recipe_type: ClassVar[type[Recipe]] = Recipe
@@ -62,6 +63,7 @@ class Task:
     loss: Any = None
     metrics: Any = None
     network: keras.Model
+    init: Path | None = None
 
     def __init__(self, recipe: Any, places: Places) -> None:
         self.recipe, self.places = recipe, places
@@ -111,3 +113,22 @@ class Task:
     def frozen(self) -> Sequence[keras.Variable]:
         """Return variables of the trained model that never change and need no checkpoint."""
         return ()
+
+
+def on_bytes(network: keras.Model) -> keras.Model:
+    """Put a network behind images as they are stored: uint8 becomes float on the device.
+
+    Args:
+        network: A network of one image (B, H, W, C) in [0, 1].
+
+    Returns:
+        The same network, with the same variables, of an image (B, H, W, C) uint8.
+
+    Example:
+        >>> x = keras.Input((2, 2, 3))
+        >>> model = on_bytes(keras.Model(x, keras.layers.Flatten()(x)))
+        >>> float(model(np.full((1, 2, 2, 3), 51, np.uint8))[0, 0])
+        0.20000000298023224
+    """
+    image = keras.Input(network.input_shape[1:], dtype="uint8", name="bytes")
+    return keras.Model(image, network(keras.ops.cast(image, "float32") / 255.0))

@@ -1,0 +1,149 @@
+"""What is trained for the landmarks: hourglasses, on varied faces, towards the least error."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import keras
+
+from unmask.errors import WeightsError
+from unmask.landmarks.augment import Augmentation
+from unmask.landmarks.data import Faces, LandmarkSampler, gather_landmarks, validation_faces
+from unmask.landmarks.losses import landmark_loss
+from unmask.landmarks.model import Stem, build_fan
+from unmask.landmarks.predict import predict_landmarks
+from unmask.metrics import nme
+from unmask.training.recipe import Recipe
+from unmask.training.task import Task, on_bytes
+from unmask.weights import load_weights, save_weights
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hourglasses:
+    """The network, see `unmask.landmarks.model.build_fan`; the defaults are the shipped one.
+
+    Attributes:
+        stacks: Number of hourglasses.
+        width: Channels of the feature maps.
+        depth: Halvings inside an hourglass.
+        stem: What comes before the first hourglass.
+    """
+
+    stacks: int = 1
+    width: int = 128
+    depth: int = 3
+    stem: Stem = "eighth"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LandmarkRecipe(Recipe):
+    """How a landmark network is trained.
+
+    Attributes:
+        network: The network.
+        augmentation: How strongly training faces vary.
+        coordinate_weight: Weight of the coordinate loss beside the Adaptive Wing loss.
+        profile_oversampling: How often a turned head is shown, for each time that it would be.
+        validation_count: Validation faces, each measured with and without a mask.
+    """
+
+    network: Hourglasses = field(default_factory=Hourglasses)
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    coordinate_weight: float = 1.0
+    profile_oversampling: float = 1.0
+    validation_count: int = 120
+
+
+class LandmarkTask(Task):
+    """Trains hourglasses; keeps the weights with the lowest mean of bare and masked error."""
+
+    recipe_type = LandmarkRecipe
+    stage = "landmarks"
+    monitor = "val_error"
+    mode: ClassVar[Literal["min", "max"]] = "min"
+    recipe: LandmarkRecipe
+    _validation: tuple[Faces, Faces]
+
+    @classmethod
+    def parameters(cls, recipe: LandmarkRecipe) -> int:
+        """Count the network's parameters."""
+        return int(build_fan(**asdict(recipe.network)).count_params())
+
+    def prepare(self) -> None:
+        """Read the faces, and cut those to validate with."""
+        recipe = self.recipe
+        self._faces, held_out = gather_landmarks(self.places.data, recipe.faces)
+        bare, masked = (
+            validation_faces(
+                held_out, masked=masked, count=recipe.validation_count, seed=recipe.seed
+            )
+            for masked in (False, True)
+        )
+        self._validation = bare, masked
+
+    def build(self) -> keras.Model:
+        """Build the network, with a loss for each hourglass."""
+        self.network = build_fan(**asdict(self.recipe.network))
+        loss = partial(landmark_loss, coordinate_weight=self.recipe.coordinate_weight)
+        self.loss = [loss] * len(self.network.outputs)
+        return on_bytes(self.network)
+
+    def sampler(self) -> LandmarkSampler:
+        """Make batches of varied faces."""
+        recipe = self.recipe
+        return LandmarkSampler(
+            faces=self._faces,
+            batch_size=recipe.batch_size,
+            augmentation=recipe.augmentation,
+            stacks=recipe.network.stacks,
+            profile_oversampling=recipe.profile_oversampling,
+            seed=recipe.seed,
+        )
+
+    def validate(self) -> dict[str, float]:
+        """Measure the inter-ocular errors in percent, bare, masked, and their mean."""
+        bare, masked = (_error(self.network, faces) for faces in self._validation)
+        return {"val_nme": bare, "val_nme_masked": masked, "val_error": (bare + masked) / 2}
+
+    def keep(self, path: Path, metadata: Mapping[str, str]) -> None:
+        """Write the network in float32."""
+        # Statistics of the residual sums can exceed what float16 holds while it is trained.
+        save_weights(self.network, path, {"stage": self.stage, **metadata}, dtype="float32")
+
+    def finish(self, path: Path) -> None:
+        """Store the kept network compactly."""
+        store_compactly(path, self.recipe.network)
+
+
+def store_compactly(path: Path, network: Hourglasses) -> None:
+    """Rewrite a weight file in float16 without changing what the network computes.
+
+    The convolution before the last batch normalisation has no scale of its own, and training lets
+    it grow until the variance does not fit; dividing both by the same power of two is exact.
+
+    Args:
+        path: The safetensors file; it stays as it is if float16 cannot hold another value.
+        network: The network in it.
+    """
+    model = build_fan(**asdict(network))
+    metadata = load_weights(model, path)
+    for i in range(len(model.outputs)):
+        convolution, norm = model.get_layer(f"conv_last{i}"), model.get_layer(f"bn_end{i}")
+        largest = float(keras.ops.max(norm.moving_variance))
+        scale = 2.0 ** -max(0, math.ceil(math.log2(largest) / 2))
+        for variable in (convolution.kernel, convolution.bias, norm.moving_mean):
+            variable.assign(variable * scale)
+        norm.moving_variance.assign(norm.moving_variance * scale**2)
+    with contextlib.suppress(WeightsError):
+        save_weights(model, path, metadata)
+
+
+def _error(network: keras.Model, faces: Faces) -> float:
+    found = predict_landmarks(network, faces.images).points
+    return 100 * float(nme(found, faces.points).mean())
