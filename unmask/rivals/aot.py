@@ -1,18 +1,44 @@
-"""The plain AOT-GAN networks: a baseline that knows nothing of landmarks."""
+"""AOT-GAN: aggregated contextual transformations; it knows nothing of landmarks.
+
+It can be trained here, too, so that its layers' names are ours and the converter has a table.
+"""
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 from keras import layers
+from numpy.typing import NDArray
 
-from unmask.inpainting.blocks import aot_block, convolve, shrink
+from unmask.errors import WeightsError
+from unmask.inference import forward
+from unmask.inpainting.blocks import AOT_RATES, aot_block, convolve, shrink
 from unmask.inpainting.discriminator import patch_layer
 from unmask.inpainting.layers import AlignedUpSampling2D
+from unmask.rivals.completion import Complete, fill_square
+from unmask.rivals.published import Loaded, Tensors, assign_published, read_published
 
 # As published: 15,200,835 parameters.
 AOT: dict[str, Any] = {"width": 64, "depth": 8}
+
+# Layer of ours -> published module.
+_MODULES = {
+    **{f"encoder{i}": f"encoder.{2 * i - 1}" for i in (1, 2, 3)},
+    "decoder1": "decoder.0.conv",
+    "decoder2": "decoder.2.conv",
+    "decoder3": "decoder.4",
+    **{f"conv{i}": f"conv.{2 * i - 2}" for i in range(1, 6)},
+}
+_BLOCK_PARTS = {
+    **{f"branch{rate}": f"block0{i}.1" for i, rate in enumerate(AOT_RATES)},
+    "fuse": "fuse.1",
+    "gate": "gate.1",
+}
+_LEAVES = {"kernel": "weight", "bias": "bias", "left": "weight_u", "right": "weight_v"}
 
 
 def build_aot_generator(width: int = 64, depth: int = 8) -> keras.Model:
@@ -82,6 +108,79 @@ def build_aot_discriminator(width: int = 64) -> keras.Model:
     x = layers.ZeroPadding2D(1, name="conv5_pad")(x)
     x = layers.Conv2D(1, 4, kernel_initializer=_initializer(), dtype="float32", name="conv5")(x)
     return keras.Model([image, landmark_map], x, name="aot_discriminator")
+
+
+def load_published(path: str | os.PathLike[str]) -> Loaded:
+    """Build the network that a published checkpoint belongs to and load it.
+
+    Args:
+        path: AOT-GAN's `G*.pt` or `D*.pt`.
+
+    Returns:
+        The float32 network, and what was loaded.
+
+    Raises:
+        ImportError: PyTorch is not installed.
+        WeightsError: The file is missing, unreadable or of another network, or it lacks a tensor
+            or holds one of another shape.
+
+    Example:
+        >>> model, report = load_published("G0000000.pt")  # doctest: +SKIP
+        >>> str(report)  # doctest: +SKIP
+        '108 loaded, 0 missing, 0 unused'
+    """
+    tensors = read_published(Path(path), ("generator", "discriminator"))
+    return convert_tensors(tensors, source=str(path))
+
+
+def convert_tensors(tensors: Tensors, *, source: str = "state dict") -> Loaded:
+    """Build the network that published tensors belong to and load it.
+
+    Args:
+        tensors: Arrays by PyTorch name and in PyTorch's layout.
+        source: What error messages call the tensors' origin.
+
+    Raises:
+        WeightsError: As `load_published`.
+    """
+    depth = sum(name.endswith("fuse.1.weight") for name in tensors)
+    if "encoder.1.weight" in tensors and depth:
+        model = build_aot_generator(len(tensors["encoder.1.weight"]), depth)
+    elif "conv.0.weight_orig" in tensors:
+        model = build_aot_discriminator(len(tensors["conv.0.weight_orig"]))
+    else:
+        raise WeightsError(
+            f"{source}: neither AOT-GAN's generator (encoder.1.weight and middle.*.fuse.1.weight)"
+            " nor its discriminator (conv.0.weight_orig)"
+        )
+    return model, assign_published(model, tensors, _published_name, source=source)
+
+
+def load(folder: Path) -> Complete:
+    """Load the published files of a folder and return what completes images with them."""
+    model, _ = load_published(sorted(folder.glob("G*.pt"))[-1])
+
+    def complete(
+        image: NDArray[np.uint8],
+        hole: NDArray[np.bool_],
+        landmarks: NDArray[np.floating] | None = None,
+        *,
+        seed: int = 0,
+    ) -> NDArray[np.uint8]:
+        return fill_square(lambda x, m: forward(model, x, m, np.zeros_like(m)), image, hole)
+
+    return complete
+
+
+def _published_name(variable: Any, tensors: Tensors) -> str:
+    layer, leaf = variable.path.split("/")
+    if layer.startswith("middle"):
+        block, part = layer.split("_")
+        module = f"middle.{block.removeprefix('middle')}.{_BLOCK_PARTS[part]}"
+    else:
+        module = _MODULES[layer]
+    name = f"{module}.{_LEAVES[leaf]}"
+    return f"{name}_orig" if leaf == "kernel" and f"{name}_orig" in tensors else name
 
 
 def _relu(x: Any, name: str) -> Any:
