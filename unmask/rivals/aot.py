@@ -12,14 +12,13 @@ from typing import Any
 import keras
 import numpy as np
 from keras import layers
-from numpy.typing import NDArray
 
 from unmask.errors import WeightsError
 from unmask.inference import forward
 from unmask.inpainting.blocks import AOT_RATES, aot_block, convolve, shrink
 from unmask.inpainting.discriminator import patch_layer
 from unmask.inpainting.layers import AlignedUpSampling2D
-from unmask.rivals.completion import Complete, fill_square
+from unmask.rivals.completion import Complete, completer
 from unmask.rivals.published import Loaded, Tensors, assign_published, read_published
 
 # As published: 15,200,835 parameters.
@@ -159,17 +158,8 @@ def convert_tensors(tensors: Tensors, *, source: str = "state dict") -> Loaded:
 def load(folder: Path) -> Complete:
     """Load the published files of a folder and return what completes images with them."""
     model, _ = load_published(sorted(folder.glob("G*.pt"))[-1])
-
-    def complete(
-        image: NDArray[np.uint8],
-        hole: NDArray[np.bool_],
-        landmarks: NDArray[np.floating] | None = None,
-        *,
-        seed: int = 0,
-    ) -> NDArray[np.uint8]:
-        return fill_square(lambda x, m: forward(model, x, m, np.zeros_like(m)), image, hole)
-
-    return complete
+    # The third input is the landmark map, which the network ignores.
+    return completer(lambda image, mask, seed: forward(model, image, mask, np.zeros_like(mask)))
 
 
 def _published_name(variable: Any, tensors: Tensors) -> str:

@@ -5,12 +5,12 @@ Read the table of layers from top to bottom; their names are those of the publis
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
-
 import os
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
+from typing import Any
+
 import keras
 import numpy as np
 from keras import layers, ops
@@ -19,14 +19,9 @@ from numpy.typing import NDArray
 from unmask.errors import WeightsError
 from unmask.inference import forward
 from unmask.inpainting.layers import SpectralConv2D
-from unmask.rivals.completion import Complete, fill_square
+from unmask.rivals.completion import Complete, completer
 from unmask.rivals.contextual_attention import ContextualAttention
 from unmask.rivals.published import Loaded, Tensors, assign_published, read_published
-
-_PREFIXES = {
-    "deepfill2_generator": "inpaint_net/",
-    "deepfill2_discriminator": "discriminator/sn_patch_gan/",
-}
 
 
 def build_generator(width: int = 24) -> keras.Model:
@@ -97,6 +92,9 @@ def build_discriminator(width: int = 64) -> keras.Model:
     return keras.Model([image, mask], x, name="deepfill2_discriminator")
 
 
+_PREFIXES = {build_generator: "inpaint_net/", build_discriminator: "discriminator/sn_patch_gan/"}
+
+
 def load_published(path: str | os.PathLike[str], *, discriminator: bool = False) -> Loaded:
     """Build the generator, or the discriminator, of a published checkpoint and load it.
 
@@ -145,22 +143,20 @@ def convert_tensors(
             "take the published one (states_tf_*, or the TensorFlow checkpoint)"
         )
     build = build_discriminator if discriminator else build_generator
-    prefix = _PREFIXES[f"deepfill2_{'discriminator' if discriminator else 'generator'}"]
-    from_tensorflow = any(name.startswith(tuple(_PREFIXES.values())) for name in tensors)
-    if from_tensorflow:
+    prefix = _PREFIXES[build]
+    if any(name.startswith(tuple(_PREFIXES.values())) for name in tensors):
         tensors = {
             name: value.transpose(3, 2, 0, 1) if value.ndim == 4 else value
             for name, value in tensors.items()
             if name.startswith(prefix) and "/Adam" not in name
         }
-        name_of = partial(_tensorflow_name, prefix)
+        name_of, first = partial(_tensorflow_name, prefix), f"{prefix}conv1/bias"
     else:
-        name_of = partial(_torch_name, ".conv_sn" if discriminator else ".conv")
-    first = tensors.get(f"{prefix}conv1/bias" if from_tensorflow else "conv1.conv.bias")
-    if discriminator or first is None:
-        model = build()
-    else:
-        model = build(len(first) // 2)
+        module = ".conv_sn" if discriminator else ".conv"
+        name_of, first = partial(_torch_name, module), f"conv1{module}.bias"
+    if first not in tensors:
+        raise WeightsError(f"{source}: not DeepFill v2's {build.__name__[6:]}; it has no {first}")
+    model = build(len(tensors[first]) // (1 if discriminator else 2))
     report = assign_published(model, _with_right(tensors), name_of, source=source)
     loaded = tuple(name for name in report.loaded if name in tensors)
     return model, replace(report, loaded=loaded)
@@ -172,17 +168,7 @@ def load(folder: Path) -> Complete:
     path = folder if checkpoint else next(iter(sorted(folder.glob("states_tf_*.pth"))), folder)
     model, _ = load_published(path)
     refined = keras.Model(model.inputs, model.outputs[0])
-
-    def complete(
-        image: NDArray[np.uint8],
-        hole: NDArray[np.bool_],
-        landmarks: NDArray[np.floating] | None = None,
-        *,
-        seed: int = 0,
-    ) -> NDArray[np.uint8]:
-        return fill_square(partial(forward, refined), image, hole)
-
-    return complete
+    return completer(lambda image, mask, seed: forward(refined, image, mask))
 
 
 # === Layers ===
@@ -249,20 +235,23 @@ def _torch_name(module: str, variable: Any, tensors: Tensors) -> str:
 
 
 def _with_right(tensors: Tensors) -> dict[str, NDArray[np.generic]]:
-    """Add the vectors that the published code computes by a power iteration at each call."""
+    """Add the right singular vectors: the published code makes them of the left ones at each call."""
     result = dict(tensors)
-    for name, stored in tensors.items():
-        for end, kernel, right in (("weight_u", "weight", "weight_v"),
-                                   ("kernel_sn/u", "kernel", "kernel_sn/v")):  # fmt: skip
-            weight = tensors.get(name.removesuffix(end) + kernel)
-            if name.endswith(end) and weight is not None:
-                matrix = weight.reshape(len(weight), -1)
-                vector = matrix.T @ stored.reshape(-1)
-                vector /= np.linalg.norm(vector)
-                left = matrix @ vector
-                result[name] = left / np.linalg.norm(left)
-                result[name.removesuffix(end) + right] = vector
+    for end, kernel, right in (
+        ("weight_u", "weight", "weight_v"),
+        ("kernel_sn/u", "kernel", "kernel_sn/v"),
+    ):
+        for name in [name for name in tensors if name.endswith(end)]:
+            stem = name.removesuffix(end)
+            weight = np.asarray(tensors[stem + kernel], np.float32)
+            matrix = weight.reshape(len(weight), -1)
+            vector = _unit(matrix.T @ np.asarray(tensors[name], np.float32).reshape(-1))
+            result |= {name: _unit(matrix @ vector), stem + right: vector}
     return result
+
+
+def _unit(vector: NDArray[np.float32]) -> NDArray[np.float32]:
+    return vector / np.linalg.norm(vector)
 
 
 def _read_checkpoint(path: Path) -> dict[str, NDArray[np.generic]]:

@@ -17,7 +17,7 @@ from unmask.inpainting.blocks import normalise
 from unmask.inpainting.discriminator import patch_layer
 from unmask.inpainting.layers import ReflectionPadding2D, SpectralConv2D, SpectralConv2DTranspose
 from unmask.inpainting.normalisation import InstanceNormalization
-from unmask.rivals.completion import Complete, fill_square
+from unmask.rivals.completion import Complete, completer
 from unmask.rivals.published import Loaded, Tensors, assign_published, read_published
 
 EDGE_FILE, INPAINT_FILE = "EdgeModel_gen.pth", "InpaintingModel_gen.pth"
@@ -162,21 +162,14 @@ def load(folder: Path) -> Complete:
         load_published(folder / name)[0] for name in (EDGE_FILE, INPAINT_FILE)
     )
 
-    def paint(image: NDArray[np.float32], mask: NDArray[np.float32]) -> NDArray[np.float32]:
+    def paint(
+        image: NDArray[np.float32], mask: NDArray[np.float32], seed: int
+    ) -> NDArray[np.float32]:
         gray, edges = find_edges(image[0], mask[0, ..., 0] > 0)
         drawn = forward(edge_generator, gray[None, ..., None], edges[None, ..., None], mask)
         return forward(inpaint_generator, image, drawn, mask)
 
-    def complete(
-        image: NDArray[np.uint8],
-        hole: NDArray[np.bool_],
-        landmarks: NDArray[np.floating] | None = None,
-        *,
-        seed: int = 0,
-    ) -> NDArray[np.uint8]:
-        return fill_square(paint, image, hole)
-
-    return complete
+    return completer(paint)
 
 
 def find_edges(
@@ -203,7 +196,10 @@ def _trunk(x: Any, width: int, depth: int, channels: int, *, spectral: bool) -> 
     """Down to a quarter of the size, residual blocks, up again; before the last activation."""
     convolution = SpectralConv2D if spectral else layers.Conv2D
     transposed = SpectralConv2DTranspose if spectral else layers.Conv2DTranspose
-    half = {"strides": 2, "padding": "same"}  # at even sides one zero on each, as in PyTorch
+    half: dict[str, Any] = {
+        "strides": 2,
+        "padding": "same",
+    }  # at even sides one zero on each, as in PyTorch
 
     x = ReflectionPadding2D(3, name="encoder.0")(x)
     x = normalise(convolution(width, 7, name="encoder.1")(x), "encoder.1")

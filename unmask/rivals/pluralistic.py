@@ -20,7 +20,7 @@ from unmask.inpainting.layers import (
     SpectralConv2D,
     SpectralConv2DTranspose,
 )
-from unmask.rivals.completion import SIDE, Complete, fill_square
+from unmask.rivals.completion import SIDE, Complete, completer
 from unmask.rivals.published import Loaded, Tensors, assign_published, read_published
 
 ENCODER_FILE, GENERATOR_FILE = "latest_net_E.pth", "latest_net_G.pth"
@@ -182,17 +182,13 @@ def load(folder: Path) -> Complete:
     sampler = join(encoder, generator)
     shape = (1, SIDE // 32, SIDE // 32, sampler.inputs[2].shape[-1])
 
-    def complete(
-        image: NDArray[np.uint8],
-        hole: NDArray[np.bool_],
-        landmarks: NDArray[np.floating] | None = None,
-        *,
-        seed: int = 0,
-    ) -> NDArray[np.uint8]:
+    def paint(
+        image: NDArray[np.float32], mask: NDArray[np.float32], seed: int
+    ) -> NDArray[np.float32]:
         noise = np.random.default_rng(seed).standard_normal(shape, np.float32)
-        return fill_square(lambda x, mask: forward(sampler, x, mask, noise), image, hole)
+        return forward(sampler, image, mask, noise)
 
-    return complete
+    return completer(paint)
 
 
 def join(encoder: keras.Model, generator: keras.Model) -> keras.Model:
