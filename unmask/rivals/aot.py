@@ -19,7 +19,7 @@ from unmask.inpainting.blocks import AOT_RATES, aot_block, convolve, shrink
 from unmask.inpainting.discriminator import patch_layer
 from unmask.inpainting.layers import AlignedUpSampling2D
 from unmask.rivals.completion import Complete, completer
-from unmask.rivals.published import Loaded, Tensors, assign_published, read_published
+from unmask.rivals.published import Loaded, Tensors, assign_published, channels, read_published
 
 # As published: 15,200,835 parameters.
 AOT: dict[str, Any] = {"width": 64, "depth": 8}
@@ -144,9 +144,9 @@ def convert_tensors(tensors: Tensors, *, source: str = "state dict") -> Loaded:
     """
     depth = sum(name.endswith("fuse.1.weight") for name in tensors)
     if "encoder.1.weight" in tensors and depth:
-        model = build_aot_generator(len(tensors["encoder.1.weight"]), depth)
+        model = build_aot_generator(channels(tensors, "encoder.1.weight", source=source), depth)
     elif "conv.0.weight_orig" in tensors:
-        model = build_aot_discriminator(len(tensors["conv.0.weight_orig"]))
+        model = build_aot_discriminator(channels(tensors, "conv.0.weight_orig", source=source))
     else:
         raise WeightsError(
             f"{source}: neither AOT-GAN's generator (encoder.1.weight and middle.*.fuse.1.weight)"

@@ -21,7 +21,7 @@ from unmask.inference import forward
 from unmask.inpainting.layers import SpectralConv2D
 from unmask.rivals.completion import Complete, completer
 from unmask.rivals.contextual_attention import ContextualAttention
-from unmask.rivals.published import Loaded, Tensors, assign_published, read_published
+from unmask.rivals.published import Loaded, Tensors, assign_published, channels, read_published
 
 
 def build_generator(width: int = 24) -> keras.Model:
@@ -156,7 +156,7 @@ def convert_tensors(
         name_of, first = partial(_torch_name, module), f"conv1{module}.bias"
     if first not in tensors:
         raise WeightsError(f"{source}: not DeepFill v2's {build.__name__[6:]}; it has no {first}")
-    model = build(len(tensors[first]) // (1 if discriminator else 2))
+    model = build(max(channels(tensors, first, source=source) // (1 if discriminator else 2), 2))
     report = assign_published(model, _with_right(tensors), name_of, source=source)
     loaded = tuple(name for name in report.loaded if name in tensors)
     return model, replace(report, loaded=loaded)
@@ -235,7 +235,7 @@ def _torch_name(module: str, variable: Any, tensors: Tensors) -> str:
 
 
 def _with_right(tensors: Tensors) -> dict[str, NDArray[np.generic]]:
-    """Add the right singular vectors: the published code makes them of the left ones at each call."""
+    """Add the right singular vectors, which the published code makes at each call."""
     result = dict(tensors)
     for end, kernel, right in (
         ("weight_u", "weight", "weight_v"),
@@ -243,6 +243,8 @@ def _with_right(tensors: Tensors) -> dict[str, NDArray[np.generic]]:
     ):
         for name in [name for name in tensors if name.endswith(end)]:
             stem = name.removesuffix(end)
+            if stem + kernel not in tensors:
+                continue
             weight = np.asarray(tensors[stem + kernel], np.float32)
             matrix = weight.reshape(len(weight), -1)
             vector = _unit(matrix.T @ np.asarray(tensors[name], np.float32).reshape(-1))

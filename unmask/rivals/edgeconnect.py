@@ -18,7 +18,7 @@ from unmask.inpainting.discriminator import patch_layer
 from unmask.inpainting.layers import ReflectionPadding2D, SpectralConv2D, SpectralConv2DTranspose
 from unmask.inpainting.normalisation import InstanceNormalization
 from unmask.rivals.completion import Complete, completer
-from unmask.rivals.published import Loaded, Tensors, assign_published, read_published
+from unmask.rivals.published import Loaded, Tensors, assign_published, channels, read_published
 
 EDGE_FILE, INPAINT_FILE = "EdgeModel_gen.pth", "InpaintingModel_gen.pth"
 # The published configuration's width of the Gaussian before Canny's detector, in pixels.
@@ -142,12 +142,16 @@ def convert_tensors(tensors: Tensors, *, source: str = "state dict") -> Loaded:
     depth = sum(name.endswith(("conv_block.1.weight", "conv_block.1.weight_orig"))
                 for name in tensors)  # fmt: skip
     if "encoder.1.weight_orig" in tensors:
-        model = build_edge_generator(len(tensors["encoder.1.weight_orig"]), depth)
+        width = channels(tensors, "encoder.1.weight_orig", source=source)
+        model = build_edge_generator(width, depth)
     elif "encoder.1.weight" in tensors and depth:
-        model = build_inpaint_generator(len(tensors["encoder.1.weight"]), depth)
+        width = channels(tensors, "encoder.1.weight", source=source)
+        model = build_inpaint_generator(width, depth)
     elif "conv1.0.weight_orig" in tensors and "auto_attn.gamma" not in tensors:
-        width, channels = tensors["conv1.0.weight_orig"].shape[:2]
-        model = build_discriminator(channels, width)
+        width, inputs = (
+            channels(tensors, "conv1.0.weight_orig", axis=axis, source=source) for axis in (0, 1)
+        )
+        model = build_discriminator(inputs, width)
     else:
         raise WeightsError(
             f"{source}: none of EdgeConnect's networks; files of LaFIn and of AOT-GAN have the same"
@@ -196,10 +200,8 @@ def _trunk(x: Any, width: int, depth: int, channels: int, *, spectral: bool) -> 
     """Down to a quarter of the size, residual blocks, up again; before the last activation."""
     convolution = SpectralConv2D if spectral else layers.Conv2D
     transposed = SpectralConv2DTranspose if spectral else layers.Conv2DTranspose
-    half: dict[str, Any] = {
-        "strides": 2,
-        "padding": "same",
-    }  # at even sides one zero on each, as in PyTorch
+    # At even sides "same" is one zero on each, as in PyTorch.
+    half: dict[str, Any] = {"strides": 2, "padding": "same"}
 
     x = ReflectionPadding2D(3, name="encoder.0")(x)
     x = normalise(convolution(width, 7, name="encoder.1")(x), "encoder.1")

@@ -21,7 +21,7 @@ from unmask.inpainting.layers import (
     SpectralConv2DTranspose,
 )
 from unmask.rivals.completion import SIDE, Complete, completer
-from unmask.rivals.published import Loaded, Tensors, assign_published, read_published
+from unmask.rivals.published import Loaded, Tensors, assign_published, channels, read_published
 
 ENCODER_FILE, GENERATOR_FILE = "latest_net_E.pth", "latest_net_G.pth"
 # Instance normalisation's, as in PyTorch.
@@ -169,7 +169,7 @@ def convert_tensors(tensors: Tensors, *, source: str = "state dict") -> Loaded:
         ("attn2.query_conv.weight", build_discriminator, 1),
     ):
         if name in tensors:
-            model = build(len(tensors[name]) // times)
+            model = build(max(channels(tensors, name, source=source) // times, 1))
             return model, assign_published(model, tensors, source=source)
     raise WeightsError(f"{source}: none of Pluralistic's networks (no prior, generator or attn2)")
 
@@ -179,6 +179,11 @@ def load(folder: Path) -> Complete:
     encoder, generator = (
         load_published(folder / name)[0] for name in (ENCODER_FILE, GENERATOR_FILE)
     )
+    return completer_of(encoder, generator)
+
+
+def completer_of(encoder: keras.Model, generator: keras.Model) -> Complete:
+    """Return what completes images by one sample a seed."""
     sampler = join(encoder, generator)
     shape = (1, SIDE // 32, SIDE // 32, sampler.inputs[2].shape[-1])
 

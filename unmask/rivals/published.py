@@ -14,6 +14,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from unmask.errors import WeightsError
 from unmask.torch_checkpoint import assign_tensors, read_state_dict
 from unmask.weights import LoadReport
 
@@ -66,6 +67,18 @@ def assign_published(
     report = assign_tensors(model, tensors, lambda v: name_of(v, tensors), source=source)
     unused = (name for name in report.unused if not _is_second(name, report.loaded, tensors))
     return replace(report, unused=tuple(unused))
+
+
+def channels(tensors: Tensors, name: str, *, axis: int = 0, source: str) -> int:
+    """Return how many channels a tensor has along one axis.
+
+    Raises:
+        WeightsError: It has no such axis, or none there.
+    """
+    shape = np.shape(tensors[name])
+    if len(shape) <= axis or not shape[axis]:
+        raise WeightsError(f"{source}: {name} has the shape {shape}")
+    return shape[axis]
 
 
 def _name_of(variable: Any, tensors: Tensors) -> str:
