@@ -44,7 +44,7 @@ image = np.random.Generator(np.random.PCG64(1001)).uniform(0, 1, (1, 3, 256, 256
 image = last(image.astype(np.float32))
 swapped = image[..., ::-1]  # DeepFill's recorded channels are in the network's own order
 
-stored = {k: v for k, v in np.load(FOLDER / "outputs" / "deepfill2_attention-seed1.npz").items()}
+stored = np.load(FOLDER / "outputs" / "deepfill2_attention-seed1.npz")
 features, hole = last(stored["input_features"]), last(stored["input_mask"])
 for kind, scale in (("sharp", 1.0), ("soft", np.float32(0.004))):
     output = ContextualAttention()([features * scale, hole])
@@ -96,4 +96,4 @@ note("aot_generator", output, stored["output"])
 model, stored = load(aot.convert_tensors, "aot_discriminator")
 note("aot_discriminator", model([image, nothing]), stored["output"])
 
-print(json.dumps({"errors": ERRORS, "parameters": PARAMETERS}))
+sys.stdout.write(json.dumps({"errors": ERRORS, "parameters": PARAMETERS}) + "\n")

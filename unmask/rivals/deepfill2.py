@@ -269,5 +269,6 @@ def _read_checkpoint(path: Path) -> dict[str, NDArray[np.generic]]:
             path = next((path / n for n in names if (path / f"{n}.index").is_file()), path)
         reader = tf.train.load_checkpoint(str(path))
         return {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
-    except (tf.errors.OpError, ValueError, OSError) as error:
+    # TensorFlow passes on what its C++ reader makes of broken bytes.
+    except (tf.errors.OpError, ValueError, OSError, IndexError, RuntimeError) as error:
         raise WeightsError(f"{path}: not a readable TensorFlow checkpoint ({error})") from error
