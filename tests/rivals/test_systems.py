@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from unmask.errors import DataError, WeightsError
+from unmask.errors import DataError, SettingError, WeightsError
 from unmask.evaluation.comparison import MaskedFace, compare
 from unmask.rivals import SYSTEMS, edgeconnect, load_system, pluralistic
 from unmask.rivals.completion import SIDE, completer
@@ -102,7 +102,7 @@ def test_missing_weights_are_named_with_their_source(tmp_path):
                 load_system(name, weights)
             assert system.source in str(caught.value)
             assert system.files[0][0] in str(caught.value)
-    with pytest.raises(WeightsError, match=r"deepfill2.*Received: system='deepfill3'"):
+    with pytest.raises(SettingError, match=r"deepfill2.*Received: system='deepfill3'"):
         load_system("deepfill3")
 
 

@@ -155,7 +155,7 @@ def compare(
 
     Raises:
         DataError: There are no faces, or no system could be loaded.
-        WeightsError: A system is unknown.
+        SettingError: A system is unknown.
 
     Example:
         >>> scene = load_scene(record, MaskSynthesizer(1))  # doctest: +SKIP
@@ -169,7 +169,7 @@ def compare(
     for system in [get_system(name) for name in dict.fromkeys(systems)]:
         try:
             complete = load_system(system.name, weights)
-        except (UnmaskError, ImportError) as error:
+        except UnmaskError as error:
             missing[system.name] = str(error)
             continue
         first, seconds = _run(complete, faces, seed)

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from unmask.errors import WeightsError
+from unmask.errors import SettingError, WeightsError
 
 if TYPE_CHECKING:
     from unmask.rivals.completion import Complete
@@ -89,14 +89,14 @@ def get_system(name: str) -> System:
     """Return a system by its name.
 
     Raises:
-        WeightsError: There is none of that name.
+        SettingError: There is none of that name.
 
     Example:
         >>> get_system("deepfill2").title
         'DeepFill v2'
     """
     if name not in SYSTEMS:
-        raise WeightsError(
+        raise SettingError(
             f"unknown system; the known ones are {', '.join(SYSTEMS)}. Received: system={name!r}"
         )
     return SYSTEMS[name]
@@ -115,9 +115,10 @@ def load_system(name: str, weights: str | Path | None = None) -> Complete:
         image and an (H, W) bool hole to the completed image; known pixels stay as they are.
 
     Raises:
-        ImportError: A file is a PyTorch file, and PyTorch is not installed.
-        WeightsError: The name is unknown, or the files are missing or cannot be used; the message
-            says where they come from.
+        MissingPackageError: A file is a PyTorch file, and PyTorch is not installed.
+        SettingError: The name is unknown.
+        WeightsError: The files are missing or cannot be used; the message says where they come
+            from.
 
     Example:
         >>> import numpy as np

@@ -108,7 +108,7 @@ def load_published(path: str | os.PathLike[str], *, discriminator: bool = False)
         and counters are not reported.
 
     Raises:
-        ImportError: The file is a `.pth`, and PyTorch is not installed.
+        MissingPackageError: The file is a `.pth`, and PyTorch is not installed.
         WeightsError: The file is missing, unreadable or of another network, or it lacks a tensor
             or holds one of another shape.
 

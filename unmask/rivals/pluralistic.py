@@ -141,7 +141,7 @@ def load_published(path: str | os.PathLike[str]) -> Loaded:
         The float32 network, and what was loaded.
 
     Raises:
-        ImportError: PyTorch is not installed.
+        MissingPackageError: PyTorch is not installed.
         WeightsError: The file is missing, unreadable or of another network, or it lacks a tensor
             or holds one of another shape.
 
