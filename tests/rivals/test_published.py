@@ -143,8 +143,14 @@ def test_missing_misshapen_and_foreign_tensors_are_named():
         edgeconnect.convert_tensors(lacking, source="mine")
     with pytest.raises(WeightsError, match=r"encoder\.4\.weight has the shape \(8, 4, 3, 3\)"):
         edgeconnect.convert_tensors(tensors | {"encoder.4.weight": np.zeros((8, 4, 3, 3))})
-    with pytest.raises(WeightsError, match=r"encoder\.1\.weight has the shape \(\)"):
+    with pytest.raises(WeightsError, match=r"encoder\.1\.weight must have 4 axes"):
         edgeconnect.convert_tensors(tensors | {"encoder.1.weight": np.zeros(())})
+    huge = np.broadcast_to(np.float32(0), (1 << 20, 4, 1, 1))
+    with pytest.raises(WeightsError, match="not a complete network"):
+        edgeconnect.convert_tensors(tensors | {"encoder.1.weight": huge})
+    blocks = {f"middle.{i}.conv_block.1.weight": np.zeros(1) for i in range(99)}
+    with pytest.raises(WeightsError, match="more than 64 blocks"):
+        edgeconnect.convert_tensors(tensors | blocks)
     for convert, foreign in (
         (aot.convert_tensors, tensors),
         (pluralistic.convert_tensors, tensors),
@@ -153,6 +159,9 @@ def test_missing_misshapen_and_foreign_tensors_are_named():
     ):
         with pytest.raises(WeightsError, match=r"none of|neither|not DeepFill"):
             convert(foreign)
+    judge = published(deepfill2.build_discriminator(4)) | {"conv2.conv_sn.weight_u": np.ones(3)}
+    with pytest.raises(WeightsError, match="conv2.conv_sn.weight_u does not fit its kernel"):
+        deepfill2.convert_tensors(judge, discriminator=True)
     with pytest.raises(WeightsError, match="fine-tuned PyTorch network"):
         deepfill2.convert_tensors({"stage1.conv1.weight": np.zeros(3)})
 

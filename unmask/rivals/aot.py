@@ -19,11 +19,21 @@ from unmask.inpainting.blocks import AOT_RATES, aot_block, convolve, shrink
 from unmask.inpainting.discriminator import patch_layer
 from unmask.inpainting.layers import AlignedUpSampling2D
 from unmask.rivals.completion import Complete, completer
-from unmask.rivals.published import Loaded, Tensors, assign_published, channels, read_published
+from unmask.rivals.published import (
+    Loaded,
+    Tensors,
+    assign_published,
+    depth_of,
+    read_published,
+    width_of,
+)
 
 # As published: 15,200,835 parameters.
 AOT: dict[str, Any] = {"width": 64, "depth": 8}
 
+# Both networks have more than this times the square of their width, and in each block.
+_OUTER_WEIGHTS = 200
+_BLOCK_WEIGHTS = 256
 # Layer of ours -> published module.
 _MODULES = {
     **{f"encoder{i}": f"encoder.{2 * i - 1}" for i in (1, 2, 3)},
@@ -142,11 +152,16 @@ def convert_tensors(tensors: Tensors, *, source: str = "state dict") -> Loaded:
     Raises:
         WeightsError: As `load_published`.
     """
-    depth = sum(name.endswith("fuse.1.weight") for name in tensors)
+    depth = depth_of(tensors, ("fuse.1.weight",), source)
     if "encoder.1.weight" in tensors and depth:
-        model = build_aot_generator(channels(tensors, "encoder.1.weight", source=source), depth)
+        model = build_aot_generator(
+            width_of(tensors, "encoder.1.weight", _OUTER_WEIGHTS + _BLOCK_WEIGHTS * depth, source),
+            depth,
+        )
     elif "conv.0.weight_orig" in tensors:
-        model = build_aot_discriminator(channels(tensors, "conv.0.weight_orig", source=source))
+        model = build_aot_discriminator(
+            width_of(tensors, "conv.0.weight_orig", _OUTER_WEIGHTS, source)
+        )
     else:
         raise WeightsError(
             f"{source}: neither AOT-GAN's generator (encoder.1.weight and middle.*.fuse.1.weight)"

@@ -21,7 +21,7 @@ from unmask.inference import forward
 from unmask.inpainting.layers import SpectralConv2D
 from unmask.rivals.completion import Complete, completer
 from unmask.rivals.contextual_attention import ContextualAttention
-from unmask.rivals.published import Loaded, Tensors, assign_published, channels, read_published
+from unmask.rivals.published import Loaded, Tensors, assign_published, read_published, width_of
 
 
 def build_generator(width: int = 24) -> keras.Model:
@@ -92,6 +92,8 @@ def build_discriminator(width: int = 64) -> keras.Model:
     return keras.Model([image, mask], x, name="deepfill2_discriminator")
 
 
+# Both networks have more than this times the square of their first bias' length.
+_LEAST_WEIGHTS = 1400
 _PREFIXES = {build_generator: "inpaint_net/", build_discriminator: "discriminator/sn_patch_gan/"}
 
 
@@ -156,8 +158,9 @@ def convert_tensors(
         name_of, first = partial(_torch_name, module), f"conv1{module}.bias"
     if first not in tensors:
         raise WeightsError(f"{source}: not DeepFill v2's {build.__name__[6:]}; it has no {first}")
-    model = build(max(channels(tensors, first, source=source) // (1 if discriminator else 2), 2))
-    report = assign_published(model, _with_right(tensors), name_of, source=source)
+    width = width_of(tensors, first, _LEAST_WEIGHTS, source, axes=1)
+    model = build(width if discriminator else max(width // 2, 2))
+    report = assign_published(model, _with_right(tensors, source), name_of, source=source)
     loaded = tuple(name for name in report.loaded if name in tensors)
     return model, replace(report, loaded=loaded)
 
@@ -234,7 +237,7 @@ def _torch_name(module: str, variable: Any, tensors: Tensors) -> str:
     return f"{layer}{module}{inner}.{leaf}"
 
 
-def _with_right(tensors: Tensors) -> dict[str, NDArray[np.generic]]:
+def _with_right(tensors: Tensors, source: str) -> dict[str, NDArray[np.generic]]:
     """Add the right singular vectors, which the published code makes at each call."""
     result = dict(tensors)
     for end, kernel, right in (
@@ -243,9 +246,9 @@ def _with_right(tensors: Tensors) -> dict[str, NDArray[np.generic]]:
     ):
         for name in [name for name in tensors if name.endswith(end)]:
             stem = name.removesuffix(end)
-            if stem + kernel not in tensors:
-                continue
-            weight = np.asarray(tensors[stem + kernel], np.float32)
+            weight = np.asarray(tensors.get(stem + kernel, ()), np.float32)
+            if weight.ndim != 4 or np.size(tensors[name]) != len(weight):
+                raise WeightsError(f"{source}: {name} does not fit its kernel {stem}{kernel}")
             matrix = weight.reshape(len(weight), -1)
             vector = _unit(matrix.T @ np.asarray(tensors[name], np.float32).reshape(-1))
             result |= {name: _unit(matrix @ vector), stem + right: vector}

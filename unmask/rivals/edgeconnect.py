@@ -18,11 +18,21 @@ from unmask.inpainting.discriminator import patch_layer
 from unmask.inpainting.layers import ReflectionPadding2D, SpectralConv2D, SpectralConv2DTranspose
 from unmask.inpainting.normalisation import InstanceNormalization
 from unmask.rivals.completion import Complete, completer
-from unmask.rivals.published import Loaded, Tensors, assign_published, channels, read_published
+from unmask.rivals.published import (
+    Loaded,
+    Tensors,
+    assign_published,
+    depth_of,
+    read_published,
+    width_of,
+)
 
 EDGE_FILE, INPAINT_FILE = "EdgeModel_gen.pth", "InpaintingModel_gen.pth"
 # The published configuration's width of the Gaussian before Canny's detector, in pixels.
 _SIGMA = 2.0
+# All networks have more than this times the square of their width, and in each block.
+_OUTER_WEIGHTS = 300
+_BLOCK_WEIGHTS = 256
 
 
 def build_edge_generator(width: int = 64, depth: int = 8) -> keras.Model:
@@ -139,19 +149,18 @@ def convert_tensors(tensors: Tensors, *, source: str = "state dict") -> Loaded:
     Raises:
         WeightsError: As `load_published`.
     """
-    depth = sum(name.endswith(("conv_block.1.weight", "conv_block.1.weight_orig"))
-                for name in tensors)  # fmt: skip
+    ends = ("conv_block.1.weight", "conv_block.1.weight_orig")
+    depth = depth_of(tensors, ends, source)
+    weights = _OUTER_WEIGHTS + _BLOCK_WEIGHTS * depth
     if "encoder.1.weight_orig" in tensors:
-        width = channels(tensors, "encoder.1.weight_orig", source=source)
+        width = width_of(tensors, "encoder.1.weight_orig", weights, source)
         model = build_edge_generator(width, depth)
     elif "encoder.1.weight" in tensors and depth:
-        width = channels(tensors, "encoder.1.weight", source=source)
+        width = width_of(tensors, "encoder.1.weight", weights, source)
         model = build_inpaint_generator(width, depth)
     elif "conv1.0.weight_orig" in tensors and "auto_attn.gamma" not in tensors:
-        width, inputs = (
-            channels(tensors, "conv1.0.weight_orig", axis=axis, source=source) for axis in (0, 1)
-        )
-        model = build_discriminator(inputs, width)
+        width = width_of(tensors, "conv1.0.weight_orig", weights, source)
+        model = build_discriminator(tensors["conv1.0.weight_orig"].shape[1], width)
     else:
         raise WeightsError(
             f"{source}: none of EdgeConnect's networks; files of LaFIn and of AOT-GAN have the same"

@@ -21,7 +21,7 @@ from unmask.inpainting.layers import (
     SpectralConv2DTranspose,
 )
 from unmask.rivals.completion import SIDE, Complete, completer
-from unmask.rivals.published import Loaded, Tensors, assign_published, channels, read_published
+from unmask.rivals.published import Loaded, Tensors, assign_published, read_published, width_of
 
 ENCODER_FILE, GENERATOR_FILE = "latest_net_E.pth", "latest_net_G.pth"
 # Instance normalisation's, as in PyTorch.
@@ -163,13 +163,14 @@ def convert_tensors(tensors: Tensors, *, source: str = "state dict") -> Loaded:
     Raises:
         WeightsError: As `load_published`.
     """
-    for name, build, times in (
-        ("prior.conv1.module.weight_bar", build_encoder, 4),
-        ("generator.conv1.module.weight_bar", build_generator, 4),
-        ("attn2.query_conv.weight", build_discriminator, 1),
+    # The last column: how often the square of that tensor's length the network has weights.
+    for name, build, times, weights in (
+        ("prior.conv1.module.weight_bar", build_encoder, 4, 200),
+        ("generator.conv1.module.weight_bar", build_generator, 4, 100),
+        ("attn2.query_conv.weight", build_discriminator, 1, 1000),
     ):
         if name in tensors:
-            model = build(max(channels(tensors, name, source=source) // times, 1))
+            model = build(max(width_of(tensors, name, weights, source) // times, 1))
             return model, assign_published(model, tensors, source=source)
     raise WeightsError(f"{source}: none of Pluralistic's networks (no prior, generator or attn2)")
 

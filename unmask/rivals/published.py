@@ -15,12 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unmask.errors import WeightsError
-from unmask.torch_checkpoint import assign_tensors, read_state_dict
+from unmask.torch_checkpoint import assign_tensors, check_enough, read_state_dict, shape_of
 from unmask.weights import LoadReport
 
 Tensors: TypeAlias = Mapping[str, NDArray[np.generic]]
 Loaded: TypeAlias = "tuple[keras.Model, LoadReport]"
 
+_MAX_BLOCKS = 64
 # Leaf of a variable's path -> of the tensor's name; the first one that the file has.
 _LEAVES = {
     "kernel": ("weight_orig", "weight_bar", "weight"),
@@ -69,16 +70,34 @@ def assign_published(
     return replace(report, unused=tuple(unused))
 
 
-def channels(tensors: Tensors, name: str, *, axis: int = 0, source: str) -> int:
-    """Return how many channels a tensor has along one axis.
+def width_of(tensors: Tensors, name: str, weights: int, source: str, *, axes: int = 4) -> int:
+    """Return the length of a tensor's first axis, from which the network's size follows.
+
+    Args:
+        tensors: Arrays by published name.
+        name: The tensor.
+        weights: The network has more than this times the square of that length.
+        source: What error messages call the tensors' origin.
+        axes: The number of the tensor's axes.
 
     Raises:
-        WeightsError: It has no such axis, or none there.
+        WeightsError: It has another number of axes, or the tensors cannot fill such a network.
     """
-    shape = np.shape(tensors[name])
-    if len(shape) <= axis or not shape[axis]:
-        raise WeightsError(f"{source}: {name} has the shape {shape}")
-    return shape[axis]
+    width = shape_of(tensors, name, axes, source)[0]
+    check_enough(tensors, weights * width**2, source)
+    return width
+
+
+def depth_of(tensors: Tensors, ends: tuple[str, ...], source: str) -> int:
+    """Return the number of blocks: of names that end like this.
+
+    Raises:
+        WeightsError: There are more than any of these networks has.
+    """
+    depth = sum(name.endswith(ends) for name in tensors)
+    if depth > _MAX_BLOCKS:
+        raise WeightsError(f"{source}: more than {_MAX_BLOCKS} blocks. Received: {depth}")
+    return depth
 
 
 def _name_of(variable: Any, tensors: Tensors) -> str:
