@@ -143,11 +143,6 @@ def test_missing_misshapen_and_foreign_tensors_are_named():
         edgeconnect.convert_tensors(lacking, source="mine")
     with pytest.raises(WeightsError, match=r"encoder\.4\.weight has the shape \(8, 4, 3, 3\)"):
         edgeconnect.convert_tensors(tensors | {"encoder.4.weight": np.zeros((8, 4, 3, 3))})
-    with pytest.raises(WeightsError, match=r"encoder\.1\.weight must have 4 axes"):
-        edgeconnect.convert_tensors(tensors | {"encoder.1.weight": np.zeros(())})
-    huge = np.broadcast_to(np.float32(0), (1 << 20, 4, 1, 1))
-    with pytest.raises(WeightsError, match="not a complete network"):
-        edgeconnect.convert_tensors(tensors | {"encoder.1.weight": huge})
     blocks = {f"middle.{i}.conv_block.1.weight": np.zeros(1) for i in range(99)}
     with pytest.raises(WeightsError, match="more than 64 blocks"):
         edgeconnect.convert_tensors(tensors | blocks)
@@ -160,10 +155,30 @@ def test_missing_misshapen_and_foreign_tensors_are_named():
         with pytest.raises(WeightsError, match=r"none of|neither|not DeepFill"):
             convert(foreign)
     judge = published(deepfill2.build_discriminator(4)) | {"conv2.conv_sn.weight_u": np.ones(3)}
-    with pytest.raises(WeightsError, match="conv2.conv_sn.weight_u does not fit its kernel"):
+    with pytest.raises(WeightsError, match="weight_u does not fit its kernel"):
         deepfill2.convert_tensors(judge, discriminator=True)
     with pytest.raises(WeightsError, match="fine-tuned PyTorch network"):
         deepfill2.convert_tensors({"stage1.conv1.weight": np.zeros(3)})
+
+
+@pytest.mark.parametrize(
+    ("convert", "first", "axes"),
+    [
+        (aot.convert_tensors, "conv.0.weight_orig", 4),
+        (edgeconnect.convert_tensors, "encoder.1.weight_orig", 4),
+        (edgeconnect.convert_tensors, "conv1.0.weight_orig", 4),
+        (pluralistic.convert_tensors, "attn2.query_conv.weight", 4),
+        (pluralistic.convert_tensors, "prior.conv1.module.weight_bar", 4),
+        (deepfill2.convert_tensors, "conv1.conv.bias", 1),
+        (deepfill2.convert_tensors, "inpaint_net/conv1/bias", 1),
+    ],
+)
+def test_a_width_that_the_tensors_do_not_fill_is_refused_before_building(convert, first, axes):
+    for shape in ((), (0, 4, 7, 7)[:axes], (8, 8)):
+        with pytest.raises(WeightsError, match=f"must have {axes} axes"):
+            convert({first: np.zeros(shape)})
+    with pytest.raises(WeightsError, match="Received: 20,000"):
+        convert({first: np.zeros((20_000, 1, 1, 1)[:axes])})
 
 
 def test_tensorflow_checkpoints_load_as_the_converted_file_does(tmp_path):
