@@ -19,7 +19,8 @@ HEAVY = (
     "matplotlib", "PIL", "numpy",
 )  # fmt: skip
 COMMANDS = (
-    "run", "demo", "train", "evaluate pipeline", "evaluate segmentation", "evaluate landmarks",
+    "run", "demo", "train", "compare", "evaluate pipeline", "evaluate segmentation",
+    "evaluate landmarks",
     "evaluate gender", "evaluate inpainting", "tune gender", "synthesize", "label", "labelme",
     "weights", "info",
 )  # fmt: skip
@@ -43,6 +44,8 @@ REFUSED = (
     "tune gender . --precision float31",
     "evaluate pipeline --data gone --out o", "evaluate pipeline --data . --out o --count -1",
     "evaluate pipeline --data . gone --out o", "evaluate pipeline --data --out o",
+    "compare", "compare .", "compare gone --out o", "compare . --out o --systems fly",
+    "compare . --out o --weights gone", "compare . --out o --count 0",
     "evaluate segmentation --data . --weights gone --out o",
     "evaluate landmarks", "evaluate landmarks --data gone", "evaluate landmarks --data . --count 0",
     "evaluate landmarks --data . --passes -1", "evaluate gender --data . --masks -1 --out o",

@@ -76,45 +76,6 @@ def discriminator_state(width=8):
     return dict(state)
 
 
-def aot_generator_state(width=8, blocks=2):
-    state, w = StateDict(), width
-    state.plain("encoder.1", w, 4, 7, 7, bias=w)
-    state.plain("encoder.3", 2 * w, w, 4, 4, bias=2 * w)
-    state.plain("encoder.5", 4 * w, 2 * w, 4, 4, bias=4 * w)
-    for i in range(blocks):
-        for branch in range(4):
-            state.plain(f"middle.{i}.block0{branch}.1", w, 4 * w, 3, 3, bias=w)
-        for part in ("fuse", "gate"):
-            state.plain(f"middle.{i}.{part}.1", 4 * w, 4 * w, 3, 3, bias=4 * w)
-    state.plain("decoder.0.conv", 2 * w, 4 * w, 3, 3, bias=2 * w)
-    state.plain("decoder.2.conv", w, 2 * w, 3, 3, bias=w)
-    state.plain("decoder.4", 3, w, 3, 3, bias=3)
-    return dict(state)
-
-
-def aot_discriminator_state(width=8):
-    state, sizes = StateDict(), (3, width, 2 * width, 4 * width, 8 * width)
-    for i in range(4):
-        state.spectral(f"conv.{2 * i}", sizes[i + 1], sizes[i], 4, 4)
-    state.plain("conv.8", 1, 8 * width, 4, 4, bias=1)
-    return dict(state)
-
-
-def test_aot_tensors_find_their_variables():
-    state = aot_generator_state()
-    model, report = convert_state_dict(state)
-    assert (model.name, report.missing, report.unused) == ("aot_generator", (), ())
-    kernel = ops.convert_to_numpy(model.get_layer("middle1_branch4").kernel)
-    expected = state["middle.1.block02.1.weight"].transpose(2, 3, 1, 0)
-    np.testing.assert_allclose(kernel, expected, rtol=1e-6)
-    assert model.get_layer("middle1_branch4").dilation_rate == (4, 4)
-    state = aot_discriminator_state()
-    model, report = convert_state_dict(state)
-    assert (model.name, report.missing, report.unused) == ("aot_discriminator", (), ())
-    bias = ops.convert_to_numpy(model.get_layer("conv5").bias)
-    np.testing.assert_allclose(bias, state["conv.8.bias"], rtol=1e-6)
-
-
 def test_every_generator_tensor_finds_its_variable():
     state = generator_state()
     model, report = convert_state_dict(state)
@@ -158,9 +119,7 @@ def test_missing_and_misshapen_tensors_are_named_and_nothing_is_assigned():
         convert_state_dict({"features.weight": np.zeros((4, 3, 3, 3))})
 
 
-@pytest.mark.parametrize(
-    "first", ["encoder1.1.weight", "conv1.0.weight_orig", "encoder.1.weight", "conv.0.weight_orig"]
-)
+@pytest.mark.parametrize("first", ["encoder1.1.weight", "conv1.0.weight_orig"])
 def test_a_width_that_the_tensors_do_not_fill_is_refused_before_building(first):
     for shape in ((), (8,), (0, 4, 7, 7)):
         with pytest.raises(WeightsError, match=r"weight(_orig)? must have 4 axes"):
@@ -174,7 +133,6 @@ def test_pth_files_load_with_either_wrapping(tmp_path):
     cases = (
         ("generator", "generator", generator_state()),
         ("discriminator", "discriminator", discriminator_state()),
-        ("generator", "aot_generator", aot_generator_state()),
     )
     for key, network, state in cases:
         tensors = {name: torch.from_numpy(np.asarray(v)) for name, v in state.items()}
@@ -204,7 +162,7 @@ from unmask.inpainting.convert import convert_state_dict
 channels_last = lambda a: a.transpose(0, 2, 3, 1)
 image = np.random.Generator(np.random.PCG64(1001)).uniform(0, 1, (1, 3, 256, 256)).astype("float32")
 errors = {}
-names = ("lafin_generator", "lafin_discriminator", "aot_generator", "aot_discriminator")
+names = ("lafin_generator", "lafin_discriminator")
 for name in names:
     stored = np.load(f"{sys.argv[1]}/outputs/{name}-seed1.npz")
     model, report = convert_state_dict(make_state_dict(name, 1))
@@ -214,8 +172,6 @@ for name in names:
               for k in ("mask", "landmark_map")} | {"image": image}
     output = model([channels_last(values[x.name]) for x in model.inputs], training=False)
     ours, theirs = np.asarray(output), channels_last(stored["output"])
-    if name == "aot_generator":  # the published one's range is [-1, 1]
-        ours = 2 * ours - 1
     errors[name] = float(np.linalg.norm(ours - theirs) / np.linalg.norm(theirs))
 print(json.dumps(errors))
 """
@@ -232,5 +188,5 @@ def test_parity_with_the_published_networks(parity_dir, backend):
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
     errors = json.loads(done.stdout.splitlines()[-1])
-    assert len(errors) == 4
+    assert len(errors) == 2
     assert max(errors.values()) < 1e-3, errors

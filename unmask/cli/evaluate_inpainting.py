@@ -150,12 +150,13 @@ def _methods(
 
 
 def _load(path: Path, network: str) -> keras.Model:
-    from unmask.inpainting.convert import load_published
+    from unmask.inpainting import convert
     from unmask.inpainting.networks import NETWORKS
+    from unmask.rivals import aot
     from unmask.weights import load_weights
 
     if path.suffix in (".pt", ".pth"):
-        return load_published(path)[0]
+        return (aot if network == "aot-gan" else convert).load_published(path)[0]
     model = NETWORKS[network].generator()
     load_weights(model, path)
     return model

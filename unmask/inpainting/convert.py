@@ -1,4 +1,4 @@
-"""Reading the published PyTorch weights of LaFIn's inpainting model and of AOT-GAN."""
+"""Reading the published PyTorch weights of LaFIn's inpainting model."""
 
 from __future__ import annotations
 
@@ -12,15 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unmask.errors import WeightsError
-from unmask.inpainting.aot import build_aot_discriminator, build_aot_generator
-from unmask.inpainting.blocks import AOT_RATES
 from unmask.inpainting.discriminator import build_discriminator
 from unmask.inpainting.generator import build_generator
 from unmask.torch_checkpoint import assign_tensors, check_enough, read_state_dict, shape_of
 from unmask.weights import LoadReport
 
 # Layer of ours -> module of LaFIn's networks ("fushion" is its spelling).
-_LAFIN_MODULES = {
+_MODULES = {
     "encoder1": "encoder1.1",
     "encoder2": "encoder2.0",
     "encoder3": "encoder3.0",
@@ -35,20 +33,9 @@ _LAFIN_MODULES = {
     "attention_shortcut": "auto_attn.model.bypass",
     **{f"conv{i}": f"conv{i}.0" for i in range(1, 6)},
 }
-# The same for AOT-GAN's.
-_AOT_MODULES = {
-    **{f"encoder{i}": f"encoder.{2 * i - 1}" for i in (1, 2, 3)},
-    "decoder1": "decoder.0.conv",
-    "decoder2": "decoder.2.conv",
-    "decoder3": "decoder.4",
-    **{f"conv{i}": f"conv.{2 * i - 2}" for i in range(1, 6)},
-}
 _BLOCK_PARTS = {
     "conv1": "conv_block.1",
     "conv2": "conv_block.5",
-    **{f"branch{rate}": f"block0{i}.1" for i, rate in enumerate(AOT_RATES)},
-    "fuse": "fuse.1",
-    "gate": "gate.1",
 }
 _LEAVES = {"kernel": "weight", "bias": "bias", "left": "weight_u", "right": "weight_v"}
 _MAX_BLOCKS = 64
@@ -68,8 +55,8 @@ def load_published(path: str | os.PathLike[str]) -> tuple[keras.Model, LoadRepor
     """Build the network that a published inpainting checkpoint belongs to and load it.
 
     Args:
-        path: LaFIn's `InpaintingModel_gen.pth` or `InpaintingModel_dis.pth`, AOT-GAN's `G*.pt` or
-            `D*.pt`: a state dict, bare or under `generator` or `discriminator`.
+        path: LaFIn's `InpaintingModel_gen.pth` or `InpaintingModel_dis.pth`: a state dict, bare or
+            under `generator` or `discriminator`.
 
     Returns:
         The float32 generator or discriminator, and what was loaded. The tensors of a LaFIn
@@ -112,8 +99,7 @@ def convert_state_dict(
     if model is None:
         raise WeightsError(
             f"{source}: neither LaFIn's generator (encoder1.1.weight is missing) nor its "
-            "discriminator (conv1.0.weight_orig is missing), and neither AOT-GAN's "
-            "(encoder.1.weight, conv.0.weight_orig)"
+            "discriminator (conv1.0.weight_orig is missing)"
         )
     return model, assign_published(model, state, source=source)
 
@@ -127,12 +113,6 @@ def _build(state: Mapping[str, NDArray[np.generic]], source: str) -> keras.Model
         attention = "auto_attn.query_conv.weight" in state
         width, _ = _sizes(state, "conv1.0.weight_orig", None, source)
         return build_discriminator(width, attention=attention)
-    if "encoder.1.weight" in state:
-        width, depth = _sizes(state, "encoder.1.weight", "fuse.1.weight", source)
-        return build_aot_generator(width=width, depth=depth)
-    if "conv.0.weight_orig" in state:
-        width, _ = _sizes(state, "conv.0.weight_orig", None, source)
-        return build_aot_discriminator(width)
     return None
 
 
@@ -164,16 +144,15 @@ def assign_published(
     Raises:
         WeightsError: A tensor is missing or has another shape. Nothing has been assigned then.
     """
-    modules = _AOT_MODULES if model.name.startswith("aot_") else _LAFIN_MODULES
     report = assign_tensors(
-        model, state, lambda variable: _published_name(variable, modules, state), source=source
+        model, state, lambda variable: _published_name(variable, state), source=source
     )
     loaded = set(report.loaded)
     unused = tuple(name for name in report.unused if _main_name(name) not in loaded)
     return replace(report, unused=unused)
 
 
-def _published_name(variable: Any, modules: Mapping[str, str], state: Mapping[str, Any]) -> str:
+def _published_name(variable: Any, state: Mapping[str, Any]) -> str:
     layer, *inner, leaf = variable.path.split("/")
     if leaf in ("gamma", "alpha"):
         return f"auto_attn.{leaf}"
@@ -183,7 +162,7 @@ def _published_name(variable: Any, modules: Mapping[str, str], state: Mapping[st
         block, part = layer.removeprefix("middle").split("_")
         module = f"middle.{block}.{_BLOCK_PARTS[part]}"
     else:
-        module = modules[layer]
+        module = _MODULES[layer]
     name = f"{module}.{_LEAVES[leaf]}"
     # PyTorch's spectral norm keeps the kernel that is trained under another name.
     return f"{name}_orig" if leaf == "kernel" and f"{name}_orig" in state else name

@@ -100,43 +100,28 @@ class NarrowConv2D(keras.layers.Conv2D):
 # === Spectral normalisation ===
 
 
-@keras.saving.register_keras_serializable(package="unmask")
-class SpectralConv2D(keras.layers.Conv2D):
-    """A convolution whose kernel is divided by its largest singular value.
+class _Spectral(keras.layers.Layer):
+    """What convolutions divided by their kernel's largest singular value have in common."""
 
-    PyTorch's `spectral_norm`: the kernel is seen as an (out, in * height * width) matrix, the
-    leading singular vectors are stored, one power iteration updates them at each training step,
-    and evaluation uses the stored ones.
-
-    Args:
-        filters: Output channels.
-        kernel_size: Side of the kernel.
-        **kwargs: As for `keras.layers.Conv2D`.
-
-    Reference:
-        Miyato et al., Spectral Normalization for GANs, 2018.
-    """
+    # Axes of the kernel in PyTorch's order: that of the matrix' rows, then those of its columns.
+    _axes = (3, 2, 0, 1)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Create the kernel and the two stored vectors."""
         super().build(input_shape)
-        height, width, channels, filters = self.kernel.shape
-        normal = keras.initializers.RandomNormal(seed=filters)
-        self.left = self.add_weight(
-            name="left", shape=(filters,), initializer=normal, trainable=False, dtype="float32"
-        )
-        self.right = self.add_weight(
-            name="right",
-            shape=(channels * height * width,),
-            initializer=normal,
-            trainable=False,
-            dtype="float32",
+        rows, columns = self._matrix(self.kernel).shape
+        normal = keras.initializers.RandomNormal(seed=self.filters)
+        self.left, self.right = (
+            self.add_weight(
+                name=name, shape=(size,), initializer=normal, trainable=False, dtype="float32"
+            )
+            for name, size in (("left", rows), ("right", columns))
         )
         self._iterate(ops.cast(self.kernel, "float32"))
 
     def _matrix(self, kernel: Any) -> Any:
-        # PyTorch's order of the columns: input channel, row, column.
-        return ops.reshape(ops.transpose(kernel, (3, 2, 0, 1)), (self.filters, -1))
+        kernel = ops.transpose(kernel, self._axes)
+        return ops.reshape(kernel, (kernel.shape[0], -1))
 
     def _iterate(self, kernel: Any) -> None:
         matrix = ops.stop_gradient(self._matrix(kernel))
@@ -157,6 +142,60 @@ class SpectralConv2D(keras.layers.Conv2D):
         if self.use_bias:
             outputs = outputs + ops.cast(self.bias, outputs.dtype)
         return outputs
+
+
+@keras.saving.register_keras_serializable(package="unmask")
+class SpectralConv2D(_Spectral, keras.layers.Conv2D):
+    """A convolution whose kernel is divided by its largest singular value.
+
+    PyTorch's `spectral_norm`: the kernel is seen as an (out, in * height * width) matrix, the
+    leading singular vectors are stored, one power iteration updates them at each training step,
+    and evaluation uses the stored ones.
+
+    Args:
+        filters: Output channels.
+        kernel_size: Side of the kernel.
+        **kwargs: As for `keras.layers.Conv2D`.
+
+    Reference:
+        Miyato et al., Spectral Normalization for GANs, 2018.
+    """
+
+
+@keras.saving.register_keras_serializable(package="unmask")
+class SpectralConv2DTranspose(_Spectral, keras.layers.Conv2DTranspose):
+    """A transposed convolution whose kernel is divided by its largest singular value.
+
+    Args:
+        filters: Output channels.
+        kernel_size: Side of the kernel.
+        rows: Which channels are the matrix' rows: "output" as in PyTorch's `spectral_norm`, or
+            "input" as in codes that unroll the kernel as PyTorch stores it.
+        **kwargs: As for `keras.layers.Conv2DTranspose`; without output padding and dilation.
+
+    Example:
+        >>> layer = SpectralConv2DTranspose(3, 4, strides=2, padding="same")
+        >>> layer(ops.ones((1, 5, 5, 2))).shape, layer.left.shape, layer.right.shape
+        (TensorShape([1, 10, 10, 3]), (3,), (32,))
+    """
+
+    def __init__(
+        self, filters: int, kernel_size: int, *, rows: str = "output", **kwargs: Any
+    ) -> None:
+        super().__init__(filters, kernel_size, **kwargs)
+        if rows not in ("output", "input"):
+            raise ValueError(f"rows must be 'output' or 'input'. Received: rows={rows!r}")
+        self.rows = rows
+        # Keras keeps (height, width, out, in).
+        self._axes = (2, 3, 0, 1) if rows == "output" else (3, 2, 0, 1)
+
+    def convolution_op(self, inputs: Any, kernel: Any) -> Any:
+        """Convolve (B, H, W, C) without the bias."""
+        return ops.conv_transpose(inputs, kernel, strides=self.strides, padding=self.padding)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments."""
+        return {**super().get_config(), "rows": self.rows}
 
 
 # === Gates ===

@@ -1,0 +1,207 @@
+"""AOT-GAN: aggregated contextual transformations; it knows nothing of landmarks.
+
+It can be trained here, too, so that its layers' names are ours and the converter has a table.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from keras import layers
+
+from unmask.errors import WeightsError
+from unmask.inference import forward
+from unmask.inpainting.blocks import AOT_RATES, aot_block, convolve, shrink
+from unmask.inpainting.discriminator import patch_layer
+from unmask.inpainting.layers import AlignedUpSampling2D
+from unmask.rivals.completion import Complete, completer
+from unmask.rivals.published import (
+    Loaded,
+    Tensors,
+    assign_published,
+    depth_of,
+    read_published,
+    width_of,
+)
+
+# As published: 15,200,835 parameters.
+AOT: dict[str, Any] = {"width": 64, "depth": 8}
+
+# Both networks have more than this times the square of their width, and in each block.
+_OUTER_WEIGHTS = 200
+_BLOCK_WEIGHTS = 256
+# Layer of ours -> published module.
+_MODULES = {
+    **{f"encoder{i}": f"encoder.{2 * i - 1}" for i in (1, 2, 3)},
+    "decoder1": "decoder.0.conv",
+    "decoder2": "decoder.2.conv",
+    "decoder3": "decoder.4",
+    **{f"conv{i}": f"conv.{2 * i - 2}" for i in range(1, 6)},
+}
+_BLOCK_PARTS = {
+    **{f"branch{rate}": f"block0{i}.1" for i, rate in enumerate(AOT_RATES)},
+    "fuse": "fuse.1",
+    "gate": "gate.1",
+}
+_LEAVES = {"kernel": "weight", "bias": "bias", "left": "weight_u", "right": "weight_v"}
+
+
+def build_aot_generator(width: int = 64, depth: int = 8) -> keras.Model:
+    """Build AOT-GAN's generator.
+
+    Args:
+        width: Channels of the first layer; 64 as published (15,200,835 parameters).
+        depth: Number of AOT blocks; 8 as published.
+
+    Returns:
+        A model from `[image (B, H, W, 3) in [0, 1], mask (B, H, W, 1) with 1 in the hole,
+        landmark_map (B, H, W, 1)]`, the map being ignored, to the completed image (B, H, W, 3)
+        in [0, 1], float32. The published network's range is [-1, 1]; the change is made inside.
+        H and W are multiples of 4 and at least 36.
+
+    Example:
+        >>> import numpy as np
+        >>> model = build_aot_generator(width=8, depth=1)
+        >>> image, mask = np.zeros((1, 40, 40, 3)), np.zeros((1, 40, 40, 1))
+        >>> model([image, mask, mask]).shape
+        TensorShape([1, 40, 40, 3])
+
+    Reference:
+        Zeng et al., Aggregated Contextual Transformations for High-Resolution Image Inpainting,
+        2021, and the published code.
+    """
+    image = keras.Input((None, None, 3), name="image")
+    mask = keras.Input((None, None, 1), name="mask")
+    landmark_map = keras.Input((None, None, 1), name="landmark_map")
+    painted = (image * 2.0 - 1.0) * (1.0 - mask) + mask
+    x = layers.Concatenate(name="joined")([painted, mask])
+    x = _relu(convolve(x, width, 7, "encoder1", pad=3), "encoder1")
+    x = _relu(shrink(x, 2 * width, "encoder2"), "encoder2")
+    x = _relu(shrink(x, 4 * width, "encoder3"), "encoder3")
+    for index in range(depth):
+        x = aot_block(x, f"middle{index}")
+    x = _relu(_enlarge(x, 2 * width, "decoder1"), "decoder1")
+    x = _relu(_enlarge(x, width, "decoder2"), "decoder2")
+    x = _conv(x, 3, "decoder3")
+    x = layers.Activation("tanh", dtype="float32", name="decoder3_tanh")(x)
+    return keras.Model([image, mask, landmark_map], (x + 1.0) / 2.0, name="aot_generator")
+
+
+def build_aot_discriminator(width: int = 64) -> keras.Model:
+    """Build AOT-GAN's discriminator: a 70x70 PatchGAN without attention and without sigmoid.
+
+    Args:
+        width: Channels of the first layer; 64 as published (2,763,777 parameters).
+
+    Returns:
+        A model from `[image (B, H, W, 3) in [0, 1], landmark_map (B, H, W, 1)]`, the map being
+        ignored, to one unbounded score a patch, (B, H / 8 - 2, W / 8 - 2, 1), float32.
+
+    Example:
+        >>> build_aot_discriminator(width=8).output_shape
+        (None, None, None, 1)
+
+    Reference:
+        Zeng et al., 2021, discriminator as published: spectral norm on all but the last layer.
+    """
+    image = keras.Input((None, None, 3), name="image")
+    landmark_map = keras.Input((None, None, 1), name="landmark_map")
+    x = patch_layer(image * 2.0 - 1.0, width, 2, "conv1")
+    x = patch_layer(x, 2 * width, 2, "conv2")
+    x = patch_layer(x, 4 * width, 2, "conv3")
+    x = patch_layer(x, 8 * width, 1, "conv4")
+    x = layers.ZeroPadding2D(1, name="conv5_pad")(x)
+    x = layers.Conv2D(1, 4, kernel_initializer=_initializer(), dtype="float32", name="conv5")(x)
+    return keras.Model([image, landmark_map], x, name="aot_discriminator")
+
+
+def load_published(path: str | os.PathLike[str]) -> Loaded:
+    """Build the network that a published checkpoint belongs to and load it.
+
+    Args:
+        path: AOT-GAN's `G*.pt` or `D*.pt`.
+
+    Returns:
+        The float32 network, and what was loaded.
+
+    Raises:
+        MissingPackageError: PyTorch is not installed.
+        WeightsError: The file is missing, unreadable or of another network, or it lacks a tensor
+            or holds one of another shape.
+
+    Example:
+        >>> model, report = load_published("G0000000.pt")  # doctest: +SKIP
+        >>> str(report)  # doctest: +SKIP
+        '108 loaded, 0 missing, 0 unused'
+    """
+    tensors = read_published(Path(path), ("generator", "discriminator"))
+    return convert_tensors(tensors, source=str(path))
+
+
+def convert_tensors(tensors: Tensors, *, source: str = "state dict") -> Loaded:
+    """Build the network that published tensors belong to and load it.
+
+    Args:
+        tensors: Arrays by PyTorch name and in PyTorch's layout.
+        source: What error messages call the tensors' origin.
+
+    Raises:
+        WeightsError: As `load_published`.
+    """
+    depth = depth_of(tensors, ("fuse.1.weight",), source)
+    if "encoder.1.weight" in tensors and depth:
+        model = build_aot_generator(
+            width_of(tensors, "encoder.1.weight", _OUTER_WEIGHTS + _BLOCK_WEIGHTS * depth, source),
+            depth,
+        )
+    elif "conv.0.weight_orig" in tensors:
+        model = build_aot_discriminator(
+            width_of(tensors, "conv.0.weight_orig", _OUTER_WEIGHTS, source)
+        )
+    else:
+        raise WeightsError(
+            f"{source}: neither AOT-GAN's generator (encoder.1.weight and middle.*.fuse.1.weight)"
+            " nor its discriminator (conv.0.weight_orig)"
+        )
+    return model, assign_published(model, tensors, _published_name, source=source)
+
+
+def load(folder: Path) -> Complete:
+    """Load the published files of a folder and return what completes images with them."""
+    model, _ = load_published(sorted(folder.glob("G*.pt"))[-1])
+    # The third input is the landmark map, which the network ignores.
+    return completer(lambda image, mask, seed: forward(model, image, mask, np.zeros_like(mask)))
+
+
+def _published_name(variable: Any, tensors: Tensors) -> str:
+    layer, leaf = variable.path.split("/")
+    if layer.startswith("middle"):
+        block, part = layer.split("_")
+        module = f"middle.{block.removeprefix('middle')}.{_BLOCK_PARTS[part]}"
+    else:
+        module = _MODULES[layer]
+    name = f"{module}.{_LEAVES[leaf]}"
+    return f"{name}_orig" if leaf == "kernel" and f"{name}_orig" in tensors else name
+
+
+def _relu(x: Any, name: str) -> Any:
+    return layers.ReLU(name=f"{name}_relu")(x)
+
+
+def _enlarge(x: Any, filters: int, name: str) -> Any:
+    return _conv(AlignedUpSampling2D(name=f"{name}_up")(x), filters, name)
+
+
+def _conv(x: Any, filters: int, name: str) -> Any:
+    """A 3x3 convolution with zeros beyond the border, unlike the encoder's."""
+    return layers.Conv2D(filters, 3, padding="same", kernel_initializer=_initializer(), name=name)(
+        x
+    )
+
+
+def _initializer() -> keras.initializers.Initializer:
+    return keras.initializers.RandomNormal(stddev=0.02)
