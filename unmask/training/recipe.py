@@ -37,8 +37,9 @@ class OptimizerSettings:
     Attributes:
         name: Keras' optimiser.
         learning_rate: The highest rate.
-        schedule: "cosine": a linear rise over `warmup`, then half a cosine down to `floor`, over
-            the budget, be it steps or minutes; "constant": `learning_rate` throughout.
+        schedule: "cosine": a linear rise from a tenth over `warmup`, then half a cosine down to
+            `floor`, over the budget, be it steps or minutes; "constant": `learning_rate`
+            throughout.
         warmup: Share of the budget with a linear rise.
         floor: Share of the learning rate that is left at the end of the cosine.
         beta_1: Adam's decay of the first moment.
@@ -74,7 +75,8 @@ class OptimizerSettings:
         if self.schedule == "constant":
             return self.learning_rate
         if share < self.warmup:
-            return self.learning_rate * share / self.warmup
+            # From a tenth: the rate stays within a row, and the first row shall not be wasted.
+            return self.learning_rate * (0.1 + 0.9 * share / self.warmup)
         progress = min(1.0, (share - self.warmup) / (1.0 - self.warmup))
         factor = self.floor + (1.0 - self.floor) * 0.5 * (1.0 + math.cos(math.pi * progress))
         return self.learning_rate * factor
