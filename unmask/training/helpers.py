@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import functools
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,16 +65,11 @@ class LandmarkPredictor:
 
     def __call__(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return the (B, 98, 2) landmarks of (B, 256, 256, 3) canonical crops."""
-        from unmask.landmarks.predict import predict_landmarks
-
-        return predict_landmarks(_landmarks(self.weights), crops).points
+        return _landmarks(self.weights)(crops)
 
 
 @functools.lru_cache(maxsize=1)
-def _landmarks(weights: Path | None) -> Any:
-    from unmask.landmarks.model import LITE, build_fan
-    from unmask.weights import load_weights
+def _landmarks(weights: Path | None) -> Callable[[NDArray[np.uint8]], NDArray[np.float32]]:
+    from unmask.landmarks.predict import landmark_predictor
 
-    model = build_fan(**LITE)
-    load_weights(model, weights or find("lite", "landmarks").path)
-    return model
+    return landmark_predictor(weights or find("lite", "landmarks").path)
