@@ -61,7 +61,7 @@ setup(
     packages=[*find_packages(include=["unmask", "unmask.*"]), "unmask._weights"],
     package_dir={"unmask._weights": "weights"},
     package_data={
-        "unmask": ["py.typed"],
+        "unmask": ["py.typed", "recipes/*/*.toml"],
         "unmask._weights": ["manifest.toml", "*/*.safetensors", "*/*.md"],
     },
     entry_points={"console_scripts": ["unmask = unmask.cli:main"]},

@@ -16,7 +16,7 @@ from typing import Annotated, Literal, get_args
 import numpy as np
 from cyclopts import Parameter, run
 
-Name = Literal["lite", "lite-aot", "paper", "paper-aot", "aot-gan"]
+Name = Literal["lite", "paper", "paper-aot", "aot-gan"]
 
 
 def main(
@@ -49,9 +49,9 @@ def main(
 
 def _measure(name: str, side: int, repeats: int) -> tuple[int, list[float]]:
     from unmask.inference import forward
-    from unmask.inpainting.networks import NETWORKS
+    from unmask.inpainting.networks import GENERATORS
 
-    model = NETWORKS[name].generator()
+    model = GENERATORS[name]()
     rng = np.random.default_rng(0)
     channels = (3, 1, 1, 3)[: len(model.inputs)]
     inputs = [rng.uniform(size=(1, side, side, c)).astype(np.float32) for c in channels]

@@ -79,9 +79,9 @@ def _inputs(side: int) -> list[np.ndarray]:
 
 def _ours(name: str, side: int) -> Callable[[], object]:
     from unmask.inference import forward
-    from unmask.inpainting.networks import NETWORKS as OURS
+    from unmask.inpainting.networks import GENERATORS
 
-    model = OURS[name].generator()
+    model = GENERATORS[name]()
     inputs = _inputs(side)[: len(model.inputs)]
     return lambda: forward(model, *inputs)
 

@@ -1,9 +1,6 @@
 """The network that corrects the linear first guess: its model, its samples and its training."""
 
-import csv
 import shutil
-from dataclasses import replace
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -17,11 +14,20 @@ from unmask.inpainting.coarse import (
     gender_code,
     load_first_guess,
 )
-from unmask.inpainting.coarse_data import CoarseBatches, draw_samples, read_samples
-from unmask.inpainting.coarse_train import CoarseTraining, HoleError, hole_psnr, train
-from unmask.inpainting.data import Variety
+from unmask.inpainting.coarse_data import (
+    CoarseSampler,
+    SampleFile,
+    as_inputs,
+    draw_samples,
+    read_samples,
+)
+from unmask.inpainting.coarse_task import CoarseTask, HoleError, hole_psnr, trained_model
+from unmask.inpainting.data import InpaintingSampler, SampleSettings
 from unmask.inpainting.prior import LinearPrior
-from unmask.weights import find, load_arrays, load_weights
+from unmask.training.recipe import read_recipe
+from unmask.training.runner import train
+from unmask.training.task import Places
+from unmask.weights import load_metadata, load_weights
 
 SMALL = {"width": 8, "blocks": (1, 1, 1)}
 
@@ -178,146 +184,164 @@ def test_outside_is_filled_by_the_linear_model(prior, image, hole):
 
 
 def test_hole_error_by_hand():
-    truth = np.zeros((2, 64, 64, 4), np.float32)
-    truth[0, :8, :8, 3] = 1.0  # only these count
-    truth[1, :8, :8, 3] = 0.5
-    guess = np.zeros((2, 64, 64, 3), np.float32)
-    guess[0, :8, :8] = 0.1
-    guess[0, 8:] = 9.0
-    guess[1, :4, :8] = 0.2
+    weight = np.zeros((2, 64, 64, 1), np.uint8)
+    weight[0, :8, :8] = 255  # only these count
+    weight[1, :8, :8] = 51
+    error = np.zeros((2, 64, 64, 3), np.float32)
+    error[0, :8, :8] = 0.1
+    error[0, 8:] = 9.0
+    error[1, :4, :8] = 0.2
     errors = np.array([0.1, np.sqrt(0.02)])
-    loss = HoleError(name="e")
-    np.testing.assert_allclose(loss.call(truth, guess), errors, rtol=2e-4)
-    np.testing.assert_allclose(hole_psnr(truth, guess), -20 * np.log10(errors), rtol=2e-4)
-
-
-def draw(records, prior, folder, count=10):
-    variety = Variety(predicted=0.0)
-    return list(draw_samples(records, prior, folder, count, seed=5, variety=variety))
-
-
-def test_samples_are_kept_and_repeatable(records, prior, tmp_path):
-    files = draw(records, prior, tmp_path / "a")
-    samples = read_samples(files)
-    assert len(samples["gender"]) == 10
-    assert np.bincount(samples["gender"]).tolist() == [0, 5, 5]
-    inside = samples["hole"] == 255
-    assert 0.05 < inside.mean() < 0.6
-    outside = samples["hole"] == 0
-    seen = outside & (samples["valid"] == 255)
-    # Ear loops and shadows apart, the guess keeps what is known.
-    assert np.median(np.abs(samples["guess"].astype(int) - samples["truth"])[seen]) == 0
-    assert np.abs(samples["guess"].astype(int) - samples["truth"])[inside].mean() > 3
-
-    before = [path.stat().st_mtime_ns for path in files]
-    files[0].unlink()
-    again = draw(records, prior, tmp_path / "a")
-    assert [p.stat().st_mtime_ns for p in again][1:] == before[1:]
-    for name, values in read_samples(again).items():
-        np.testing.assert_array_equal(values, samples[name])
-
-
-def test_a_broken_file_of_samples_is_named(records, prior, tmp_path):
-    files = draw(records, prior, tmp_path, 4)
-    files[-1].write_bytes(files[-1].read_bytes()[:100])
-    with pytest.raises(DataError, match=files[-1].name):
-        read_samples(files)
-
-
-def test_batches_change_everything_together(records, prior, tmp_path):
-    samples = read_samples(draw(records, prior, tmp_path)[-1:])  # of women
-    (guess, hole, marks, gender), wanted = CoarseBatches(samples, 64, steps=1, seed=1)[0]
-    assert guess.shape == (64, 64, 64, 3)
-    assert marks.shape == (64, 192, 192, 1)
-    holes = np.concatenate([samples["hole"], samples["hole"][:, :, ::-1]]) / np.float32(255)
-    ways, casts = set(), []
-    for i in range(64):
-        which = int(np.flatnonzero((holes == hole[i, ..., 0]).all((1, 2)))[0])
-        flip, place = divmod(which, len(samples["hole"]))
-        turn = slice(None, None, -1 if flip else 1)
-        bits = np.unpackbits(samples["landmarks"][place]).reshape(192, 192)[:, turn]
-        assert not marks[i].any() or np.array_equal(marks[i, ..., 0], bits)
-        assert not gender[i].any() or np.array_equal(gender[i], gender_code("female"))
-        # One matrix, of about 1, makes the colours of guess and truth out of the sample's.
-        before = [samples[n][place][:, turn].reshape(-1, 3) / 255.0 for n in ("guess", "truth")]
-        after = [guess[i].reshape(-1, 3), wanted[i, ..., :3].reshape(-1, 3)]
-        clear = (after[1] > 0).all(1) & (after[1] < 1).all(1)
-        matrix, *_ = np.linalg.lstsq(before[1][clear], after[1][clear], rcond=None)
-        assert 0.2 < np.linalg.det(matrix) < 5
-        for was, became in zip(before, after, strict=True):
-            np.testing.assert_allclose(np.clip(was @ matrix, 0, 1), became, atol=2e-3)
-        casts.append(matrix)
-        ways.add((bool(flip), bool(marks[i].any()), bool(gender[i].any())))
-    assert {(True, True, True), (False, True, True), (True, True, False)} <= ways
-    assert 0.05 < np.std(casts, axis=0).max() < 0.3
-
-
-def test_batches_without_steps_are_every_sample_once(records, prior, tmp_path):
-    samples = read_samples(draw(records, prior, tmp_path))
-    batches = CoarseBatches(samples, 4)
-    assert [len(batches[i][1]) for i in range(len(batches))] == [4, 4, 2]
-    truth = np.concatenate([batches[i][1][..., :3] for i in range(3)])
-    np.testing.assert_allclose(truth * 255, samples["truth"], atol=1e-3)
+    np.testing.assert_allclose(HoleError(name="e").call(weight, error), errors, rtol=2e-4)
+    np.testing.assert_allclose(hole_psnr(weight, error), -20 * np.log10(errors), rtol=2e-4)
 
 
 @pytest.fixture
-def config(face_folder, prior, tmp_path):
-    prior.save(tmp_path / "prior.safetensors")
-    return CoarseTraining(
-        folders=[face_folder], prior=tmp_path / "prior.safetensors", out=tmp_path / "out",
-        minutes=60, epochs=5, samples=12, validation=4, batch_size=4, steps=10, rate=3e-3,
-        average=0.8, policy="float32", network=SMALL,
+def draw(faces, prior, tmp_path):
+    """What draws ten samples, three in a file."""
+
+    def drawn(count=10, workers=0):
+        settings = SampleSettings(framing="window", side=192, hole_growth=(4, 4))
+        sampler = InpaintingSampler(faces, settings, batch_size=1, seed=5, guess=lambda: prior)
+        return draw_samples(SampleFile(sampler, tmp_path, count, per_file=3), workers)
+
+    return drawn
+
+
+def joined(paths):
+    return np.concatenate(read_samples(paths))
+
+
+def test_samples_are_kept_and_repeatable(draw):
+    files = draw()
+    samples = joined(files)
+    assert (len(files), len(samples)) == (4, 10)
+    assert np.bincount(samples["gender"], minlength=3)[1:].min() >= 4
+    inside, outside = samples["hole"][..., 0] == 255, samples["hole"][..., 0] == 0
+    assert 0.05 < inside.mean() < 0.6
+    seen = outside & (samples["valid"][..., 0] == 255)
+    difference = np.abs(samples["guess"].astype(int) - samples["truth"])
+    assert np.median(difference[seen]) == 0
+    assert difference[inside].mean() > 3
+
+    before = [path.stat().st_mtime_ns for path in files]
+    files[0].unlink()
+    again = draw()
+    assert [p.stat().st_mtime_ns for p in again][1:] == before[1:]
+    assert joined(again).tobytes() == samples.tobytes()
+
+
+def test_a_broken_file_of_samples_is_named(draw):
+    files = draw(4)
+    files[-1].write_bytes(files[-1].read_bytes()[:100])
+    with pytest.raises(DataError, match=files[-1].name):
+        read_samples(files)
+    np.save(files[-1], np.zeros(3))
+    with pytest.raises(DataError, match="of this version"):
+        read_samples(files)
+
+
+class Repainter(keras.layers.Layer):
+    """Stands for a network that paints nothing."""
+
+    def call(self, inputs):
+        return inputs[0]
+
+
+def test_batches_change_everything_together(draw):
+    """What is mirrored and recoloured on the device, by hand."""
+    files = draw()
+    samples = joined(files)
+    sampler = CoarseSampler(
+        files, batch_size=64, seed=1, blind=0.2, nameless=0.3, exposure=0.12, cast=0.05,
+        saturation=0.2,
     )  # fmt: skip
+    inputs, weight = sampler(3)
+    again, _ = sampler(3)
+    assert all(np.array_equal(inputs[name], again[name]) for name in inputs)
+    known = {row["truth"].tobytes(): row for row in samples}
+    for i, truth in enumerate(inputs["truth"]):
+        row = known[truth.tobytes()]
+        for name in ("guess", "hole"):
+            np.testing.assert_array_equal(inputs[name][i], row[name])
+        share = row["hole"] / 255.0 * row["valid"]
+        assert np.abs(weight[i] - share).max() <= 1
+        bits = np.unpackbits(row["landmarks"]).reshape(192, 192, 1)
+        marks = inputs["landmark_map"][i]
+        assert not marks.any() or np.array_equal(marks, bits)
+        gender = inputs["gender"][i]
+        assert not gender.any() or gender.tolist() == [row["gender"] == 1, row["gender"] == 2]
+    for flags, share in (
+        (inputs["mirrored"][:, 0], 0.5), (~inputs["gender"].any(1), 0.3),
+        (~inputs["landmark_map"].any((1, 2, 3)), 0.2),
+    ):  # fmt: skip
+        assert 0 < flags.mean() < 2 * share
+    assert 0.05 < np.std(inputs["colours"], axis=0).max() < 0.3
+
+    guess = keras.Input((64, 64, 3))
+    others = [keras.Input(shape) for shape in ((64, 64, 1), (192, 192, 1), (2,))]
+    network = keras.Model([guess, *others], Repainter()([guess, *others]))
+    error = np.asarray(trained_model(network).predict_on_batch(inputs))
+
+    def changed(name):
+        turned = np.where(inputs["mirrored"][..., None, None], inputs[name][:, :, ::-1],
+                          inputs[name])  # fmt: skip
+        mixed = np.einsum("nhwc,ncd->nhwd", turned / np.float32(255), inputs["colours"])
+        return np.clip(mixed, 0, 1)
+
+    np.testing.assert_allclose(error, changed("guess") - changed("truth"), atol=1e-5)
 
 
-def test_faces_of_unknown_gender_are_named(config, tmp_path):
+@pytest.fixture
+def task(face_folder, prior, tmp_path):
+    """What makes the task on some folder of faces."""
+    prior.save(tmp_path / "prior.safetensors")
+
+    def make(folder=face_folder, out=tmp_path / "run", **changes):
+        recipe = read_recipe("lite/coarse", {
+            "prior": str(tmp_path / "prior.safetensors"), "width": 8, "blocks": [1, 1, 1],
+            "training_samples": 12, "validation_samples": 4, "batch_size": 4, "minutes": 0.0,
+            "steps": 40, "history_steps": 10, "dtype_policy": "float32",
+            "samples.predicted": 0.0, "optimizer.learning_rate": 3e-3,
+            "optimizer.ema_momentum": 0.8, **changes,
+        })  # fmt: skip
+        return CoarseTask(recipe.phase(0, CoarseTask.recipe_type), Places([folder], out))
+
+    return make
+
+
+def test_faces_of_unknown_gender_are_named(task, face_folder, tmp_path):
     """Named by the shipped gender network, the portrait's copies become samples of women."""
     unlabelled = tmp_path / "unlabelled"
-    shutil.copytree(config.folders[0], unlabelled)
+    shutil.copytree(face_folder, unlabelled)
     (unlabelled / "labels.csv").unlink()
     archive = dict(np.load(unlabelled / "landmarks98.npz"))
-    splits = np.array(["train"] * 6 + ["val"] * 2)
+    splits = np.array(["train"] * 6 + ["val"] * 3)
     np.savez(unlabelled / "landmarks98.npz", **archive, split=splits)
-    weights = find("lite", "gender").path
-    train(replace(config, folders=[unlabelled], epochs=1, steps=1, gender_weights=weights))
-    genders = read_samples(sorted((config.out / "train").iterdir()))["gender"]
+    task(unlabelled).prepare()
+    genders = joined(sorted((tmp_path / "run" / "samples" / "train").iterdir()))["gender"]
     unknown, men, women = np.bincount(genders, minlength=3)
     assert unknown + women == 12
     assert women >= 8
     assert men == 0
 
 
-def history(out: Path) -> list[dict[str, str]]:
-    with (out / "history.csv").open(newline="", encoding="utf-8") as handle:
-        return list(csv.DictReader(handle))
-
-
-def test_a_short_training_improves_on_the_linear_guess(config):
-    path = train(config)
-    rows = history(config.out)
-    assert float(rows[-1]["loss"]) < 0.8 * float(rows[0]["loss"])
-    best = max(float(row["val_hole_psnr"]) for row in rows)
-    noted = load_arrays(path)[1]
-    assert float(noted["val_hole_psnr"]) == pytest.approx(best, rel=1e-4)
-    samples = read_samples(sorted((config.out / "val").iterdir()))
-    inputs, wanted = CoarseBatches(samples, 50)[0]
-    linear = float(np.mean(hole_psnr(wanted, inputs[0])))
+def test_a_short_training_improves_on_the_linear_guess(task, tmp_path):
+    path = train(task(), workers=0)
+    best = float(load_metadata(path)["psnr"])
+    (samples,) = read_samples(sorted((tmp_path / "run" / "samples" / "val").iterdir()))
+    inputs, weight = as_inputs(np.array(samples))
     model = build_coarse(**SMALL)
     load_weights(model, path)
-    kept = float(np.mean(hole_psnr(wanted, np.asarray(model(inputs)))))
+    kept = float(np.mean(hole_psnr(weight, trained_model(model).predict_on_batch(inputs))))
     assert kept == pytest.approx(best, abs=0.1)  # stored as float16
-    assert kept > linear + 0.5
+    guess, truth = (inputs[name] / np.float32(255) for name in ("guess", "truth"))
+    assert kept > float(np.mean(hole_psnr(weight, guess - truth))) + 0.5
 
 
-def test_no_faces_is_an_error(config, tmp_path):
-    with pytest.raises(DataError, match="no faces to train on"):
-        next(draw_samples([], LinearPrior.load(config.prior), tmp_path, 1, seed=0,
-                          variety=Variety()))  # fmt: skip
-    with pytest.raises(WeightsError, match=r"none\.safetensors"):
-        train(replace(config, init=tmp_path / "none.safetensors"))
-
-
-def test_load_first_guess(config, prior, tmp_path):
-    assert isinstance(load_first_guess(config.prior), LinearPrior)
+def test_load_first_guess(prior, tmp_path):
+    path = tmp_path / "prior.safetensors"
+    prior.save(path)
+    assert isinstance(load_first_guess(path), LinearPrior)
     with pytest.raises(WeightsError):
-        load_first_guess(config.prior, config.prior)
+        load_first_guess(path, path)

@@ -1,20 +1,45 @@
 """Training samples: repeatable, consistent, and honest about padding."""
 
+from __future__ import annotations
+
+import pickle
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from unmask.data.faces import read_face_folder
+from unmask.data.faces import FaceSet, read_face_folder
 from unmask.data.pose import is_turned
 from unmask.errors import DataError
-from unmask.inpainting.data import InpaintingData, Variety, draw_landmark_map
+from unmask.inpainting.data import (
+    Augmentation,
+    InpaintingSampler,
+    SampleSettings,
+    draw_landmark_map,
+)
 from unmask.inpainting.holes import block_hole, stroke_hole
+
+FULL = Augmentation(rotation=6, scale=0.05, shift=5, recolour=True, landmark_noise=1)
+WINDOW = SampleSettings(framing="window", side=192, hole_growth=(2, 7), worn=0.5, augmentation=FULL)
 
 
 @pytest.fixture(scope="module")
-def data(records, prior):
-    return InpaintingData(records, prior, seed=3)
+def make(faces, prior):
+    """What makes a sampler of the faces, or of some records, with changed settings."""
+
+    def sampler(records=faces.records, *, seed=3, predictor=None, steady=False, **changes):
+        settings = replace(WINDOW, **changes)
+        return InpaintingSampler(
+            FaceSet(tuple(records), np.ones(len(records))),
+            settings.steady() if steady else settings,
+            batch_size=2, seed=seed, guess=lambda: prior, predictor=predictor, shuffle=not steady,
+        )  # fmt: skip
+
+    return sampler
+
+
+def same(a, b):
+    return all(np.array_equal(a[name], b[name]) for name in a)
 
 
 def test_landmark_map_rounds_to_pixels_and_leaves_out_what_lies_outside():
@@ -26,97 +51,120 @@ def test_landmark_map_rounds_to_pixels_and_leaves_out_what_lies_outside():
     assert sorted(zip(*np.nonzero(drawn[..., 0]), strict=True)) == [(0, 0), (2, 1), (7, 7)]
 
 
-def test_samples_are_consistent(data):
-    sample = data.sample(0)
-    shapes = [a.shape for a in sample.arrays()]
-    assert shapes == [(192, 192, c) for c in (3, 1, 1, 3, 3, 1)]
-    for values in sample.arrays():
-        assert values.dtype == np.float32
-        assert values.min() >= 0
-        assert values.max() <= 1
-    for values in (sample.mask, sample.landmark_map, sample.valid):
-        assert set(np.unique(values)) <= {0, 1}
-    assert 0.05 < sample.mask.mean() < 0.6
-    assert 60 <= sample.landmark_map.sum() <= 98
+def test_samples_are_consistent(make):
+    sample = make().sample(0)
+    assert {name: array.shape[-1] for name, array in sample.items()} == {
+        "image": 3, "truth": 3, "coarse": 3, "mask": 1, "valid": 1, "landmark_map": 1,
+    }  # fmt: skip
+    for values in sample.values():
+        assert values.dtype == np.uint8
+        assert values.shape[:2] == (192, 192)
+    for name in ("mask", "landmark_map", "valid"):
+        assert set(np.unique(sample[name])) <= {0, 1}
+    assert 0.05 < sample["mask"].mean() < 0.6
+    assert 60 <= sample["landmark_map"].sum() <= 98
     # The guess keeps what is known.
-    known = sample.mask[..., 0] == 0
-    np.testing.assert_array_equal(sample.coarse[known], sample.image[known])
+    known = sample["mask"][..., 0] == 0
+    np.testing.assert_array_equal(sample["coarse"][known], sample["image"][known])
 
 
-def test_the_hole_covers_the_drawn_mask(records, prior):
-    data = InpaintingData(records, prior, seed=3, augment=False)
-    sample = data.sample(1)
-    changed = np.abs(sample.image - sample.truth).max(-1)
-    hole = sample.mask[..., 0] > 0
+def test_the_hole_covers_the_drawn_mask(make):
+    sample = make(steady=True).sample(1)
+    changed = np.abs(sample["image"].astype(int) - sample["truth"]).max(-1)
+    hole = sample["mask"][..., 0] > 0
     # Outside the hole only the ear loops and a soft shadow are left.
     assert changed[hole].mean() > 10 * changed[~hole].mean()
 
 
-def test_a_sample_depends_on_seed_and_number_alone(data, records, prior):
-    first = data.sample(5)
-    data.sample(2)
-    other = InpaintingData(records, prior, seed=3)
-    for a, b in zip(first.arrays(), other.sample(5).arrays(), strict=True):
-        np.testing.assert_array_equal(a, b)
-    assert np.abs(first.truth - data.sample(4).truth).max() > 0.1
-    reseeded = InpaintingData(records, prior, seed=4).sample(5)
-    assert np.abs(first.truth - reseeded.truth).max() > 0.1
+def test_a_batch_depends_on_seed_and_number_alone(make):
+    sampler = make()
+    (first,) = sampler(5)
+    sampler(2)
+    assert same(first, make()(5)[0])
+    for i in range(2):
+        alone = make().sample(10 + i)
+        assert same({name: array[i] for name, array in first.items()}, alone)
+    assert not same(first, sampler(4)[0])
+    assert not same(first, make(seed=4)(5)[0])
 
 
-def test_an_epoch_shows_every_face_once(records, prior):
-    tagged = [replace(record, gender=str(i)) for i, record in enumerate(records)]
-    data = InpaintingData(tagged, prior, seed=3, augment=False)
-    means = {round(float(data.sample(i).truth.mean()), 5) for i in range(len(data))}
-    assert len(means) == len(records)
-    np.testing.assert_array_equal(data.sample(0).truth, data.sample(len(data)).truth)
+def test_a_worker_process_makes_the_same(faces, prior):
+    settings = replace(WINDOW, framing="crop", side=256)
+    sampler = InpaintingSampler(faces, settings, batch_size=1, seed=1, coarse=False)
+    (before,) = sampler(0)
+    content = pickle.dumps(sampler)
+    assert len(content) < 50_000  # the faces' paths and landmarks, no pixels
+    assert same(before, pickle.loads(content)(0)[0])
 
 
-def test_batches_stack_samples_and_can_start_anywhere(data):
-    stream = data.batches(2, side=64, first=3)
-    batch = next(stream)
-    assert batch.image.shape == (2, 64, 64, 3)
-    expected = data.sample(7, side=64)
-    for stacked, single in zip(batch.arrays(), expected.arrays(), strict=True):
-        np.testing.assert_array_equal(stacked[1], single)
-    following = next(stream)
-    np.testing.assert_array_equal(following.mask[0], data.sample(8, side=64).mask)
-    stream.close()
+def test_an_epoch_shows_faces_as_often_as_their_weights_say(faces):
+    weighted = FaceSet(faces.records, np.array([1.0, 1.0, 2.0, 0.5, 3.5, 0.25]))
+    assert weighted.epoch_length == 8
+    counts = np.stack([np.bincount(weighted.epoch(7, n), minlength=6) for n in range(400)])
+    np.testing.assert_allclose(counts.mean(0), 8 / 8.25 * weighted.weights, atol=0.15)
+    assert np.ptp(counts, axis=0).max() == 1
+    assert sorted(faces.epoch(7, 0)) == list(range(6))
+    assert faces.epoch(7, 0).tolist() != faces.epoch(7, 1).tolist()
+    assert faces.epoch(7, None).tolist() == list(range(6))
 
 
-def test_smaller_samples_show_the_same_face(data):
-    large, small = data.sample(1), data.sample(1, side=96)
-    shrunk = large.truth.reshape(96, 2, 96, 2, 3).mean((1, 3))
-    assert np.abs(shrunk - small.truth).max() < 0.01
-    assert abs(large.mask.mean() - small.mask.mean()) < 0.01
-    ys, xs = np.nonzero(large.landmark_map[..., 0])
-    small_ys, small_xs = np.nonzero(small.landmark_map[..., 0])
+def test_smaller_samples_show_the_same_face(make):
+    large, small = make().sample(1), make(side=96).sample(1)
+    shrunk = large["truth"].reshape(96, 2, 96, 2, 3).mean((1, 3))
+    assert np.abs(shrunk - small["truth"]).max() <= 2
+    assert abs(large["mask"].mean() - small["mask"].mean()) < 0.01
+    ys, xs = np.nonzero(large["landmark_map"][..., 0])
+    small_ys, small_xs = np.nonzero(small["landmark_map"][..., 0])
     assert abs(xs.mean() / 2 - small_xs.mean()) < 2
     assert abs(ys.mean() / 2 - small_ys.mean()) < 2
 
 
-def test_what_the_photo_does_not_show_is_not_valid(records, prior):
+def test_the_window_is_a_part_of_the_crop(make, faces):
+    crop = InpaintingSampler(
+        faces, replace(WINDOW, framing="crop", side=256, augmentation=Augmentation()),
+        batch_size=1, seed=3, coarse=False,
+    ).sample(2)  # fmt: skip
+    part = make(augmentation=Augmentation()).sample(2)
+    assert "coarse" not in crop
+    difference = np.abs(crop["truth"][64:, 32:224].astype(int) - part["truth"])
+    assert np.median(difference) == 0
+    assert np.abs(crop["mask"][64:, 32:224].astype(int) - part["mask"]).mean() < 0.02
+    assert np.argwhere(crop["landmark_map"][64:, 32:224]).tolist() == (
+        np.argwhere(part["landmark_map"]).tolist()
+    )
+
+
+def test_without_augmentation_landmarks_are_the_true_ones(make, records):
+    settings = {"augmentation": Augmentation(mirror=False), "hole_growth": (0, 0), "worn": 0.0}
+    exact, noisy = (make(records[:1], **settings | {"augmentation": a}) for a in (
+        Augmentation(mirror=False), Augmentation(mirror=False, landmark_noise=1.0),
+    ))  # fmt: skip
+    assert np.array_equal(exact.sample(0)["landmark_map"], exact.sample(3)["landmark_map"])
+    assert not np.array_equal(noisy.sample(0)["landmark_map"], noisy.sample(3)["landmark_map"])
+    assert np.array_equal(exact.sample(0)["truth"], noisy.sample(3)["truth"])
+
+
+def test_what_the_photo_does_not_show_is_not_valid(make, records):
     record = records[0]
     # Landmarks that move the window over the left border of the photo.
     moved = replace(record, landmarks=record.landmarks - np.array([90, 0], np.float32))
-    data = InpaintingData([record, moved], prior, seed=3, augment=False)
-    assert data.sample(0).valid.mean() > data.sample(1).valid.mean()
-    valid = data.sample(1).valid[..., 0]
+    sampler = make([record, moved], steady=True)
+    valid = sampler.sample(1)["valid"][..., 0]
+    assert sampler.sample(0)["valid"].mean() > valid.mean()
     assert not valid[:, 0].any()
     assert valid[96, 150:].any()
 
 
-def test_faces_that_cannot_be_used_are_named(face_folder, prior):
+def test_faces_that_cannot_be_used_are_named(make, face_folder):
     with pytest.raises(DataError, match="no faces"):
-        InpaintingData([], prior, seed=0)
+        make([])
     record = read_face_folder(face_folder)[0]
     with pytest.raises(DataError, match=r"0\.png: needs 98 landmarks, has 68"):
-        InpaintingData([replace(record, landmarks=record.landmarks[:68])], prior, seed=0)
-
-
-def test_an_error_of_the_preparing_thread_reaches_the_reader(data):
-    stream = data.batches(2, side=-5)
-    with pytest.raises(Exception, match=r"resize|size|shape"):
-        next(stream)
+        make([replace(record, landmarks=record.landmarks[:68])])
+    with pytest.raises(ValueError, match="a predictor is needed"):
+        make(predicted=0.5)
+    with pytest.raises(ValueError, match="first guesses are for the window"):
+        make(framing="crop")
 
 
 # === Other holes, predicted landmarks ===
@@ -140,98 +188,71 @@ def test_block_holes_have_straight_sides():
     assert len(rows) <= 7  # three rectangles begin and end at six places
 
 
-def test_shares_of_holes_are_kept_and_leave_the_other_samples_alone(records, prior):
-    plain = InpaintingData(records, prior, seed=3)
-    mixed = InpaintingData(records, prior, seed=3, variety=Variety(strokes=0.3, blocks=0.3))
-    same = 0
+def test_shares_of_holes_are_kept_and_leave_the_other_samples_alone(make):
+    plain, mixed = make(side=48), make(side=48, strokes=0.3, blocks=0.3)
+    unchanged = 0
     for number in range(24):
-        a, b = plain.sample(number, 48), mixed.sample(number, 48)
-        unchanged = all((x == y).all() for x, y in zip(a.arrays(), b.arrays(), strict=True))
-        same += unchanged
-        if not unchanged:
+        a, b = plain.sample(number), mixed.sample(number)
+        np.testing.assert_array_equal(a["truth"], b["truth"])
+        unchanged += same(a, b)
+        if not same(a, b):
             # Nothing is worn: what is seen outside the hole is the truth.
-            known = (b.mask == 0) & (b.valid > 0)
-            np.testing.assert_array_equal((b.image * known), (b.truth * known))
-            np.testing.assert_array_equal(a.truth, b.truth)
-    assert 5 <= same <= 15
+            known = (b["mask"] == 0) & (b["valid"] > 0)
+            np.testing.assert_array_equal(b["image"] * known, b["truth"] * known)
+    assert 5 <= unchanged <= 15
 
 
-def test_landmarks_come_from_the_predictor_on_the_masked_crop(records, prior):
+def test_landmarks_come_from_the_predictor_on_the_masked_crop(make):
     seen = []
 
     def predictor(crops):
         seen.append(crops)
         return np.tile(np.array([32 + 50.0, 64 + 70.0]), (1, 98, 1))
 
-    variety = Variety(predicted=1.0, predictor=predictor)
-    data = InpaintingData(records, prior, seed=3, augment=False, variety=variety)
-    sample = data.sample(0)
+    sample = make(steady=True, predicted=1.0, predictor=predictor).sample(0)
     assert seen[0].shape == (1, 256, 256, 3)
-    assert [tuple(p) for p in np.argwhere(sample.landmark_map[..., 0])] == [(70, 50)]
+    assert [tuple(p) for p in np.argwhere(sample["landmark_map"][..., 0])] == [(70, 50)]
     # The predictor saw what the generator sees, and more around it.
-    crop = seen[0][0, 64:256, 32:224] / np.float32(255)
-    known = np.broadcast_to(sample.valid > 0, crop.shape)
-    np.testing.assert_array_equal(crop[known], sample.image[known])
+    crop = seen[0][0, 64:256, 32:224]
+    known = np.broadcast_to(sample["valid"] > 0, crop.shape)
+    np.testing.assert_array_equal(crop[known], sample["image"][known])
     # The face itself is framed as without a predictor.
-    plain = InpaintingData(records, prior, seed=3, augment=False).sample(0)
-    assert np.abs(plain.truth - sample.truth).mean() < 0.01
+    plain = make(steady=True).sample(0)
+    assert np.abs(plain["truth"].astype(int) - sample["truth"]).mean() < 2.5
 
 
-def test_some_landmarks_come_from_the_predictor(records, prior):
+def test_some_landmarks_come_from_the_predictor(make):
     calls = []
 
     def predictor(crops):
         calls.append(crops)
         return np.zeros((1, 98, 2))
 
-    data = InpaintingData(
-        records, prior, seed=3, variety=Variety(strokes=0.5, predicted=0.5, predictor=predictor)
-    )
+    sampler = make(side=48, strokes=0.5, predicted=0.5, predictor=predictor)
     for number in range(24):
-        data.sample(number, 48)
+        sampler.sample(number)
     assert 1 <= len(calls) <= 12  # a quarter of them: strokes have no masked face
+    with pytest.raises(ValueError, match=r"shape=\(1, 68, 2\)"):
+        make(predicted=1.0, predictor=lambda crops: np.zeros((1, 68, 2))).sample(0)
 
 
-def test_loose_holes_reach_past_the_mask_and_leave_the_other_samples_alone(records, prior):
-    plain = InpaintingData(records, prior, seed=3)
-    loose = InpaintingData(records, prior, seed=3, variety=Variety(loose=0.5))
-    grown = 0
-    for number in range(24):
+def test_loose_holes_reach_past_the_mask_and_leave_the_other_samples_alone(make):
+    plain, loose, grown = make(), make(loose=0.5), 0
+    for number in range(16):
         a, b = plain.sample(number), loose.sample(number)
-        np.testing.assert_array_equal(a.truth, b.truth)
-        np.testing.assert_array_equal(a.landmark_map, b.landmark_map)
-        assert (b.mask >= a.mask).all()
-        grown += int((b.mask > a.mask).any())
-    assert 6 <= grown <= 18
+        np.testing.assert_array_equal(a["truth"], b["truth"])
+        np.testing.assert_array_equal(a["landmark_map"], b["landmark_map"])
+        assert (b["mask"] >= a["mask"]).all()
+        grown += int((b["mask"] > a["mask"]).any())
+    assert 3 <= grown <= 13
 
 
-def test_turned_heads_are_shown_more_often(records, prior):
+def test_turned_heads_are_shown_more_often(make, records):
     # The nose tip near one cheek.
     points = records[1].landmarks.copy()
     points[54] = 0.9 * points[4] + 0.1 * points[28]
     faces = [records[0], replace(records[1], landmarks=points)]
     assert [is_turned(face.landmarks) for face in faces] == [False, True]
-    data = InpaintingData(faces, prior, seed=1, augment=False, variety=Variety(turned=3))
-    truths = [data.sample(number).truth for number in range(len(data))]
-    assert len(truths) == 4
-    for again in truths[2:]:
-        np.testing.assert_array_equal(again, truths[1])
-    assert np.abs(truths[0] - truths[1]).max() > 0.1
-    assert len(InpaintingData(faces, prior, seed=1)) == 2
-
-
-def test_variety_that_cannot_be_is_refused(records, prior):
-    with pytest.raises(ValueError, match=r"strokes=0\.7, blocks=0\.6"):
-        Variety(strokes=0.7, blocks=0.6)
-    with pytest.raises(ValueError, match=r"predicted=2"):
-        Variety(predicted=2)
-    with pytest.raises(ValueError, match="a predictor is needed"):
-        Variety(predicted=0.5)
-    with pytest.raises(ValueError, match=r"loose=-1"):
-        Variety(loose=-1)
-    with pytest.raises(ValueError, match="turned=0"):
-        Variety(turned=0)
-    variety = Variety(predicted=1.0, predictor=lambda crops: np.zeros((1, 68, 2)))
-    data = InpaintingData(records, prior, seed=3, variety=variety)
-    with pytest.raises(ValueError, match=r"shape=\(1, 68, 2\)"):
-        data.sample(0)
+    sampler = make(faces, steady=True, profile_oversampling=3.0)
+    assert [sampler.record(n) is faces[1] for n in range(len(sampler))] == [False, True, True, True]
+    assert len(make(faces)) == 2

@@ -7,7 +7,6 @@ from keras import ops
 from scipy.ndimage import gaussian_filter
 
 from unmask.inpainting import losses
-from unmask.inpainting.losses import LossWeights
 
 
 def numbers(*shape, seed=0):
@@ -109,16 +108,6 @@ def test_discriminator_loss_wants_one_outside_and_zero_inside_the_hole():
     assert value(losses.discriminator_loss(ones / 2, ones, patches)) == pytest.approx(expected)
 
 
-def test_published_targets_are_the_other_way_round():
-    patches = numbers(1, 3, 3, 1)
-    loss = losses.discriminator_loss(0 * patches, patches, patches, published_targets=True)
-    assert value(loss) == pytest.approx(0)
-    ones = np.ones_like(patches)
-    expected = 0.5 * (1 + ((1 - patches) ** 2).mean())
-    loss = losses.discriminator_loss(ones, ones, patches, published_targets=True)
-    assert value(loss) == pytest.approx(float(expected), 1e-5)
-
-
 def test_discriminator_loss_is_lsgan_for_a_hole_everywhere():
     real, fake = numbers(1, 4, 4, 1), numbers(1, 4, 4, 1, seed=1)
     expected = 0.5 * (((real - 1) ** 2).mean() + (fake**2).mean())
@@ -150,17 +139,17 @@ def test_parsing_loss_is_the_cross_entropy_of_the_true_regions():
     assert value(losses.parsing_loss(right, right)) < value(losses.parsing_loss(wrong, right))
 
 
-def test_the_total_weighs_each_term_by_its_name():
-    weights = LossWeights()
-    expected = {"pixel": 1, "perceptual": 0.1, "style": 250, "tv": 0.1, "adversarial": 0.01}
-    terms = {name: np.float32(i + 1) for i, name in enumerate(expected)}
-    total = sum((i + 1) * weight for i, weight in enumerate(expected.values()))
-    assert losses.total_loss(terms, weights) == pytest.approx(total)
-    assert weights.parsing == 0
-    with pytest.raises(AttributeError, match="unheard"):
-        losses.total_loss({"unheard": 1.0}, weights)
+def test_the_hinge_losses_by_hand():
+    real, fake = np.float32([[2.0, 0.5]]), np.float32([[-3.0, 0.25]])
+    both, second = np.float32([[1.0, 1.0]]), np.float32([[0.0, 0.5]])
+    # A score beyond its margin costs nothing: (0 + 0) and (0.5 + 1.25).
+    assert value(losses.hinge_discriminator_loss(real, fake, both)) == pytest.approx(0.875, 1e-5)
+    assert value(losses.hinge_discriminator_loss(real, fake, second)) == pytest.approx(1.75, 1e-5)
+    assert value(losses.hinge_adversarial_loss(fake, both)) == pytest.approx(1.375, 1e-5)
+    assert value(losses.hinge_adversarial_loss(fake, second)) == pytest.approx(-0.25, 1e-5)
 
 
-def test_a_term_without_weight_has_no_say_in_the_total():
-    terms = {"pixel": 2.0, "tv": float("inf"), "parsing": float("nan")}
-    assert losses.total_loss(terms, LossWeights(tv=0)) == 2.0
+def test_feature_matching_is_relative_and_a_mean_over_layers():
+    wanted = [np.full((1, 2, 2, 3), 2.0, np.float32), np.full((1, 1, 1, 4), -0.1, np.float32)]
+    ours = [1.5 * wanted[0], wanted[1]]
+    assert value(losses.feature_matching_loss(ours, wanted)) == pytest.approx(0.25, rel=1e-3)

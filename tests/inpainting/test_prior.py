@@ -6,10 +6,14 @@ import cv2
 import numpy as np
 import pytest
 
-from unmask.errors import WeightsError
+from unmask.errors import DataError, WeightsError
 from unmask.inpainting.framing import window
 from unmask.inpainting.prior import PRIOR_SIDE, LinearPrior, fit_prior
-from unmask.weights import save_arrays
+from unmask.inpainting.prior_task import PriorTask
+from unmask.training.recipe import read_recipe
+from unmask.training.runner import train
+from unmask.training.task import Places
+from unmask.weights import load_metadata, save_arrays
 
 PIXELS = PRIOR_SIDE * PRIOR_SIDE * 3
 
@@ -94,6 +98,28 @@ def test_a_fitted_prior_beats_the_mean_face(hole):
         assert (
             errors(result, truth, hole).mean() < 0.3 * errors(mean.astype(int), truth, hole).mean()
         )
+
+
+def test_the_recipe_fits_faces_with_enough_of_the_photo(face_folder, tmp_path):
+    overrides = {"components": 4, "kept": 3}
+
+    def fit(out, **changes):
+        recipe = read_recipe("lite/prior", overrides | changes).phase(0, PriorTask.recipe_type)
+        return train(PriorTask(recipe, Places([face_folder], tmp_path / out)), workers=0)
+
+    path = fit("run")
+    fitted = LinearPrior.load(path)
+    assert fitted.basis.shape == (3, PIXELS + 196)
+    assert load_metadata(path)["windows"] == "12"  # six faces and their mirror images
+    # Mirrored faces make the mean its own mirror image.
+    mean = fitted.mean[:PIXELS].reshape(64, 64, 3)
+    np.testing.assert_allclose(mean, mean[:, ::-1], atol=1e-5)
+    before = path.read_bytes()
+    assert fit("run").read_bytes() == before
+    with pytest.raises(DataError, match="too few"):
+        fit("none", least_valid=1.0)
+    with pytest.raises(DataError, match="kept=9"):
+        fit("other", kept=9)
 
 
 def test_files_round_trip(prior, hole, tmp_path):

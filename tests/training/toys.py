@@ -178,3 +178,52 @@ def gender_classifier(folder: Path) -> Toy:
         "classifier.hidden": 16, "batch_size": 2, "masked_views": 1,
     }  # fmt: skip
     return Toy([folder], overrides)
+
+
+def draw_vgg(path: Path) -> Path:
+    """Write an archive as `CompressedVgg` reads it, with few and random channels."""
+    rng = np.random.default_rng(0)
+    arrays: dict[str, np.ndarray] = {}
+
+    def add(name: str, size: int, into: int, out: int) -> int:
+        spread = np.sqrt(2 / (size * size * into))
+        arrays[f"{name}_kernel"] = rng.normal(0, spread, (size, size, into, out)).astype("float32")
+        arrays[f"{name}_bias"] = rng.normal(0, 0.01, out).astype("float32")
+        return out
+
+    channels = add("conv0", 1, 3, 3)
+    for block in ("11 12", "21 22", "31 32 33 34", "41 42 43 44", "51"):
+        for suffix in block.split():
+            channels = add(f"conv{suffix}", 3, channels, 4)
+        add(f"conv{block[:2]}_aux", 1, channels, 6)
+    np.savez(path, **arrays)
+    return path
+
+
+@toy("paper/inpainting", "paper/inpainting-aot", "paper/aot-gan", "lite/inpainting")
+def inpainting(folder: Path) -> Toy:
+    """A generator of width 8 at 64 pixels."""
+    data = [draw_faces(folder / "faces")]
+    return Toy(
+        data,
+        {
+            "features": str(draw_vgg(folder / "vgg.npz")), "batch_size": 2, "samples.side": 64,
+            "samples.predicted": 0.0, "generator.width": 8, "generator.depth": 1,
+            "discriminator.width": 8,
+        },
+    )  # fmt: skip
+
+
+@toy("lite/coarse")
+def coarse(folder: Path) -> Toy:
+    """A narrow network on a dozen samples."""
+    changes = {"width": 8, "blocks": (1, 1, 1), "training_samples": 12, "validation_samples": 4}
+    return Toy(
+        [draw_faces(folder / "faces")], {**changes, "batch_size": 4, "samples.predicted": 0.0}
+    )
+
+
+@toy("lite/prior")
+def prior(folder: Path) -> Toy:
+    """Three components of a few faces."""
+    return Toy([draw_faces(folder / "faces")], {"components": 4, "kept": 3, "least_valid": 0.3})

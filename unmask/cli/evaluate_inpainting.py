@@ -36,7 +36,7 @@ def evaluate_inpainting(
     prior: ExistingFile | None = None,
     coarse: ExistingFile | None = None,
     linear: bool = False,
-    network: Literal["lite", "lite-aot", "lite-plain", "paper", "paper-aot"] = "lite",
+    network: Literal["lite", "paper", "paper-aot"] = "lite",
     aot: ExistingFile | None = None,
     features: Pretrained | None = None,
     landmarks: ExistingFile | None = None,
@@ -151,12 +151,12 @@ def _methods(
 
 def _load(path: Path, network: str) -> keras.Model:
     from unmask.inpainting import convert
-    from unmask.inpainting.networks import NETWORKS
+    from unmask.inpainting.networks import GENERATORS
     from unmask.rivals import aot
     from unmask.weights import load_weights
 
     if path.suffix in (".pt", ".pth"):
         return (aot if network == "aot-gan" else convert).load_published(path)[0]
-    model = NETWORKS[network].generator()
+    model = GENERATORS[network]()
     load_weights(model, path)
     return model

@@ -103,6 +103,33 @@ class FaceSet:
         records = tuple(r for r, keep in zip(self.records, chosen, strict=True) if keep)
         return FaceSet(records, self.weights[chosen])
 
+    @property
+    def epoch_length(self) -> int:
+        """How many faces an epoch shows: the sum of the weights, rounded."""
+        return max(1, round(float(self.weights.sum())))
+
+    def epoch(self, seed: int, number: int | None) -> NDArray[np.intp]:
+        """Return which faces epoch `number` shows: each as often as its weight says.
+
+        A weight of 2.5 shows a face two or three times.
+
+        Args:
+            seed: Seed of the order.
+            number: The epoch, from 0; None for the order of the records.
+
+        Returns:
+            (epoch_length,) places in `records`.
+        """
+        order, start = np.arange(len(self)), 0.5
+        rng = np.random.default_rng([seed, 1 << 20, number or 0])
+        if number is not None:
+            order, start = rng.permutation(len(self)), rng.random()
+        # Equal steps along the weights: the only chance is where they begin.
+        bounds = np.cumsum(self.weights[order])
+        steps = (np.arange(self.epoch_length) + start) * bounds[-1] / self.epoch_length
+        shown = order[np.minimum(np.searchsorted(bounds, steps, side="right"), len(self) - 1)]
+        return shown if number is None else rng.permutation(shown)
+
 
 @dataclass(frozen=True)
 class CanonicalFace:

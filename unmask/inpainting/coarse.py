@@ -102,16 +102,19 @@ class CoarsePrior:
 
 
 def load_first_guess(
-    linear: str | os.PathLike[str], network: str | os.PathLike[str] | None = None
+    linear: str | os.PathLike[str],
+    network: str | os.PathLike[str] | None = None,
+    gender: str | None = None,
 ) -> FirstGuess:
     """Read what makes the first guess.
 
     Args:
         linear: File of the linear prior.
         network: File of the shipped size's network that corrects it; None for none.
+        gender: As `CoarsePrior.gender`.
 
     Returns:
-        A `LinearPrior`, or a `CoarsePrior` for no gender in particular.
+        A `LinearPrior`, or a `CoarsePrior`.
 
     Raises:
         WeightsError: A file is missing or does not fit.
@@ -121,7 +124,7 @@ def load_first_guess(
         return prior
     model = build_coarse(**COARSE)
     load_weights(model, network)
-    return CoarsePrior(prior, model)
+    return CoarsePrior(prior, model, gender)
 
 
 def gender_code(gender: str | None) -> NDArray[np.float32]:

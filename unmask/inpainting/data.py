@@ -1,30 +1,20 @@
-"""Training material for the generator: true faces, holes where a mask would be, first guesses."""
+"""Training samples for the generator: true faces, holes where a mask would be, first guesses."""
 
 from __future__ import annotations
 
-import queue
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, fields
+import functools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from unmask.data.faces import FaceRecord
+from unmask.data.faces import FaceRecord, FaceSet, load_canonical
 from unmask.data.pose import is_turned
 from unmask.errors import DataError
-from unmask.face import (
-    CROP_SIZE,
-    canonical_matrix,
-    compose,
-    coverage,
-    grow,
-    square_matrix,
-    transform_points,
-    warp,
-)
-from unmask.image import load_image
+from unmask.face import CROP_SIZE, canonical_matrix, compose, grow, square_matrix
 from unmask.inpainting.framing import HOLE_GROWTH, WINDOW_LEFT, WINDOW_SIDE, WINDOW_TOP, window
 from unmask.inpainting.holes import block_hole, stroke_hole
 from unmask.inpainting.prior import FirstGuess
@@ -34,76 +24,105 @@ from unmask.synthesis import MaskSynthesizer
 LandmarkPredictor = Callable[[NDArray[np.uint8]], NDArray[np.floating]]
 """From canonical crops (B, 256, 256, 3) to their landmarks (B, 98, 2)."""
 
+InpaintingBatch = Mapping[str, NDArray[np.uint8]]
+"""What one training step sees, all (B, S, S, C) uint8; a single sample has no batch axis.
+
+`image`: RGB, what the generator may look at outside the hole. `mask`: 1 in the hole.
+`landmark_map`: 1 at each landmark. `coarse`: RGB, the first guess, where one is asked for.
+`truth`: RGB, the face. `valid`: 1 where the truth is known, 0 beyond the photo's edge.
+"""
+
 _CORNER = np.array([WINDOW_LEFT, WINDOW_TOP], np.float32)
 
 
-@dataclass(frozen=True)
-class Variety:
-    """What samples hold besides drawn masks and labelled landmarks.
+@dataclass(frozen=True, kw_only=True)
+class Augmentation:
+    """How a face differs from showing to showing; the defaults are the paper's, which mirrors only.
 
     Attributes:
-        strokes: Share of the samples whose hole is irregular strokes, in [0, 1].
+        mirror: Whether half of the faces are mirrored.
+        rotation: Largest turn in degrees.
+        scale: Standard deviation of the size's natural logarithm.
+        shift: Largest shift in pixels of the canonical crop.
+        recolour: Whether exposure (12 %), cast (3 %) and black level (8 of 255) change.
+        landmark_noise: Spread of the landmarks' errors, relative to those of a predictor on masked
+            faces; 0 for the true landmarks.
+    """
+
+    mirror: bool = True
+    rotation: float = 0.0
+    scale: float = 0.0
+    shift: float = 0.0
+    recolour: bool = False
+    landmark_noise: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleSettings:
+    """What samples hold; the defaults are the paper's.
+
+    Attributes:
+        framing: "crop": the whole canonical crop. "window": the part of it that `unmask.run`
+            completes, in which what lies beyond the photo's edge is filled by the linear prior.
+        side: Side of the images in pixels.
+        hole_growth: The hole is the drawn mask and this many pixels of the crop around it, at
+            least and at most.
+        worn: Share of the samples in which shadow and ear loops remain beside the hole, as in
+            photos.
+        strokes: Share of the samples whose hole is irregular strokes.
         blocks: Share of the samples whose hole is rectangles.
-        predicted: Share of the samples with a drawn mask whose landmarks come from `predictor`,
-            which sees the masked face, as in `unmask.run`.
-        predictor: The landmark predictor; needed for a `predicted` above 0.
+        predicted: Share of the samples with a drawn mask whose landmarks are predicted on the
+            masked face, as in `unmask.run`.
         loose: Share of the samples with a drawn mask whose hole reaches past the jaw over the
             background, as real masks stand off from the face. Without them a generator paints
             skin up to the hole's edge.
-        turned: How often a turned head is shown for each time a frontal one is. Collections of
-            faces are mostly frontal, photos that people take are not.
+        profile_oversampling: How often a turned head is shown for each time a frontal one is.
+            Collections of faces are mostly frontal, photos that people take are not.
+        augmentation: How a face differs from showing to showing.
 
     Raises:
-        ValueError: Shares are negative or add up to more than 1, the predictor is missing, or
-            `turned` is below 1.
+        ValueError: A share is not in [0, 1], or another value has no meaning.
     """
 
+    framing: Literal["crop", "window"] = "crop"
+    side: int = CROP_SIZE
+    hole_growth: tuple[int, int] = (0, 0)
+    worn: float = 0.0
     strokes: float = 0.0
     blocks: float = 0.0
     predicted: float = 0.0
-    predictor: LandmarkPredictor | None = None
     loose: float = 0.0
-    turned: int = 1
+    profile_oversampling: float = 1.0
+    augmentation: Augmentation = field(default_factory=Augmentation)
 
     def __post_init__(self) -> None:
-        """Check the shares."""
-        if min(self.strokes, self.blocks) < 0 or self.strokes + self.blocks > 1:
-            raise ValueError(
-                "shares of holes must be at least 0 and together at most 1. "
-                f"Received: strokes={self.strokes}, blocks={self.blocks}"
-            )
-        for name in ("predicted", "loose"):
+        """Check the values."""
+        for name in ("worn", "strokes", "blocks", "predicted", "loose"):
             if not 0 <= (share := getattr(self, name)) <= 1:
                 raise ValueError(f"{name} must be in [0, 1]. Received: {name}={share}")
-        if self.turned < 1:
-            raise ValueError(f"turned must be at least 1. Received: turned={self.turned}")
-        if self.predicted > 0 and self.predictor is None:
-            raise ValueError(f"a predictor is needed. Received: predicted={self.predicted}")
+        if self.strokes + self.blocks > 1:
+            raise ValueError(
+                "shares of holes must together be at most 1. "
+                f"Received: strokes={self.strokes}, blocks={self.blocks}"
+            )
+        if self.side < 8 or self.side % 8:
+            raise ValueError(f"side must be a multiple of 8. Received: side={self.side}")
+        if not 0 <= self.hole_growth[0] <= self.hole_growth[1]:
+            raise ValueError(
+                f"hole_growth must be (least, most). Received: hole_growth={self.hole_growth}"
+            )
+        if not self.profile_oversampling > 0:
+            raise ValueError(
+                "profile_oversampling must be positive. "
+                f"Received: profile_oversampling={self.profile_oversampling}"
+            )
 
-
-@dataclass(frozen=True)
-class InpaintingBatch:
-    """What one training step sees; a single sample has no batch axis.
-
-    Attributes:
-        image: (B, S, S, 3) float32 in [0, 1], what the generator may look at outside the hole.
-        mask: (B, S, S, 1) float32, 1 in the hole.
-        landmark_map: (B, S, S, 1) float32, 1 at each landmark.
-        coarse: (B, S, S, 3) float32, the first guess.
-        truth: (B, S, S, 3) float32, the face.
-        valid: (B, S, S, 1) float32, 1 where the truth is known (0 on padding).
-    """
-
-    image: NDArray[np.float32]
-    mask: NDArray[np.float32]
-    landmark_map: NDArray[np.float32]
-    coarse: NDArray[np.float32]
-    truth: NDArray[np.float32]
-    valid: NDArray[np.float32]
-
-    def arrays(self) -> tuple[NDArray[np.float32], ...]:
-        """Return the arrays in the order of the attributes."""
-        return tuple(getattr(self, field.name) for field in fields(self))
+    def steady(self) -> SampleSettings:
+        """Return the same without augmentation, with holes as at run time."""
+        growth = (HOLE_GROWTH, HOLE_GROWTH)
+        noise = self.augmentation.landmark_noise
+        plain = Augmentation(mirror=False, landmark_noise=noise)
+        return replace(self, augmentation=plain, hole_growth=growth, worn=1.0)
 
 
 def draw_landmark_map(landmarks: NDArray[np.floating], side: int) -> NDArray[np.float32]:
@@ -124,129 +143,117 @@ def draw_landmark_map(landmarks: NDArray[np.floating], side: int) -> NDArray[np.
     return result
 
 
-class InpaintingData:
-    """Endless, repeatable samples from faces.
+class InpaintingSampler:
+    """Batch `number` of endless, repeatable samples from faces.
 
-    A sample depends on the seed and its number alone, so an interrupted training goes on with
-    the samples that it has not seen.
+    A sample depends on the seed and its number alone, so an interrupted training goes on with the
+    samples that it has not seen.
 
     Args:
-        records: The faces; all images are kept in memory as they are.
-        prior: Makes the first guess, and fills what lies outside a photo.
+        faces: The faces, and how often each is shown.
+        settings: What samples hold.
+        batch_size: Samples a batch.
         seed: Seed of order, augmentation and masks.
-        augment: Whether to turn, shift, scale, mirror and recolour; without it each face is
-            framed exactly and its mask depends on its place in the list alone.
-        variety: Other holes and predicted landmarks.
+        guess: Loads what makes the first guess, called once a process; None where nothing does:
+            in whole crops for a generator without a first guess.
+        coarse: Whether samples hold the first guess.
+        predictor: Predicts landmarks; needed for a `settings.predicted` above 0.
+        shuffle: Whether the faces come in another order each time; else in that of the list.
 
     Raises:
         DataError: There is no face, or one has not 98 landmarks.
+        ValueError: The predictor or the first guess is missing.
     """
 
     def __init__(
         self,
-        records: Sequence[FaceRecord],
-        prior: FirstGuess,
+        faces: FaceSet,
+        settings: SampleSettings,
         *,
+        batch_size: int,
         seed: int,
-        augment: bool = True,
-        variety: Variety = Variety(),
+        guess: Callable[[], FirstGuess] | None = None,
+        coarse: bool = True,
+        predictor: LandmarkPredictor | None = None,
+        shuffle: bool = True,
     ) -> None:
-        if not records:
+        if not len(faces):
             raise DataError("no faces to train on")
-        wrong = next((r for r in records if r.landmarks.shape != (98, 2)), None)
+        wrong = next((r for r in faces.records if r.landmarks.shape != (98, 2)), None)
         if wrong is not None:
             raise DataError(f"{wrong.path}: needs 98 landmarks, has {len(wrong.landmarks)}")
-        self._records = list(records)
-        # Faces may be listed repeatedly, to count more.
-        images = {path: load_image(path) for path in {r.path: None for r in self._records}}
-        self._images = [images[record.path] for record in self._records]
-        self._prior, self._seed, self._augment = prior, seed, augment
-        self._variety = variety
-        times = [variety.turned if is_turned(r.landmarks) else 1 for r in self._records]
-        self._shown = np.repeat(np.arange(len(self._records)), times)
+        if settings.predicted > 0 and predictor is None:
+            raise ValueError(f"a predictor is needed. Received: predicted={settings.predicted}")
+        in_window = settings.framing == "window"
+        if in_window == (guess is None) or (coarse and not in_window):
+            raise ValueError(
+                "first guesses are for the window. "
+                f"Received: framing={settings.framing!r}, guess={guess}, coarse={coarse}"
+            )
+        turned = np.array([is_turned(record.landmarks) for record in faces.records])
+        weights = np.where(turned, settings.profile_oversampling, 1.0) * faces.weights
+        self._faces = FaceSet(faces.records, weights)
+        self._settings, self._batch_size, self._seed = settings, batch_size, seed
+        self._guess, self._coarse, self._predictor = guess, coarse, predictor
+        self._shuffle = shuffle
         # Only a predictor looks at the whole crop; without one, half of the pixels suffice.
-        self._whole = variety.predicted > 0
-        self._synthesizer = MaskSynthesizer(seed=seed)
+        self._cut_late = in_window and settings.predicted > 0
+        self._side = CROP_SIZE if self._cut_late or not in_window else WINDOW_SIDE
+        self._order: tuple[int, NDArray[np.intp]] = (-1, np.zeros(0, np.intp))
 
     def __len__(self) -> int:
-        """Return the number of samples in which every face is shown, turned ones repeatedly."""
-        return len(self._shown)
+        """Return the number of samples in which the faces are shown as often as they should."""
+        return self._faces.epoch_length
 
-    def sample(self, number: int, side: int = WINDOW_SIDE) -> InpaintingBatch:
-        """Return one sample without a batch axis.
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what each process makes itself."""
+        return {k: v for k, v in vars(self).items() if k not in ("_prior", "_synthesizer")}
 
-        Args:
-            number: Number of the sample, from 0.
-            side: Side of the result in pixels, at most the window's 192.
-        """
-        rng = np.random.default_rng([self._seed, number])
+    def __call__(self, number: int) -> tuple[InpaintingBatch]:
+        """Return batch `number`, as `keras.Model.fit` takes one without labels."""
+        first = number * self._batch_size
+        samples = [self.sample(first + i) for i in range(self._batch_size)]
+        return ({key: np.stack([s[key] for s in samples]) for key in samples[0]},)
+
+    def record(self, number: int) -> FaceRecord:
+        """Return the face of sample `number`."""
         epoch, place = divmod(number, len(self))
-        if self._augment:
-            order = np.random.default_rng([self._seed, 1 << 20, epoch])
-            place = int(order.permutation(len(self))[place])
-        place = int(self._shown[place])
-        truth, valid, points = self._face(place, rng)
-        # Chance of its own, so that the other samples are the same with any variety.
+        if epoch != self._order[0]:
+            order = self._faces.epoch(self._seed, epoch if self._shuffle else None)
+            self._order = (epoch, order)
+        return self._faces.records[int(self._order[1][place])]
+
+    def sample(self, number: int) -> InpaintingBatch:
+        """Return sample `number`, from 0, without a batch axis."""
+        settings, rng = self._settings, np.random.default_rng([self._seed, number])
+        truth, valid, points = self._face(self.record(number), rng)
+        # Chance of its own, so that the other samples are the same with any shares.
         other = np.random.default_rng([self._seed, number, 1])
         image, hole = self._open(truth, points, number, rng, other)
-        # In photos, shadow and ear loops remain beside the hole; half of the samples show that.
-        bare = self._augment and rng.random() >= 0.5
-        guided = _imprecise(points, rng)
-        if image is not truth and other.random() < self._variety.predicted:
+        bare = rng.random() >= settings.worn
+        guided = _imprecise(points, rng, settings.augmentation.landmark_noise)
+        if image is not truth and other.random() < settings.predicted:
             guided = self._predict(image)
         if bare:
             image = truth
-        if self._whole:
+        if self._cut_late:
             truth, valid, image, hole = (window(array) for array in (truth, valid, image, hole))
             guided = guided - _CORNER
-        image = self._prior.fill_outside(image, hole, valid, guided)
-        coarse = self._prior.complete(image, hole, guided)
-        return _assemble(image, hole, guided, coarse, truth, valid, side)
+        pictures = {"image": image, "truth": truth}
+        if settings.framing == "window":
+            image = pictures["image"] = self._prior.fill_outside(image, hole, valid, guided)
+        if self._coarse:
+            pictures["coarse"] = self._prior.complete(image, hole, guided)
+        return _assemble(pictures, {"mask": hole, "valid": valid}, guided, settings.side)
 
-    def batches(
-        self, batch_size: int, *, side: int = WINDOW_SIDE, first: int = 0, ahead: int = 6
-    ) -> Iterator[InpaintingBatch]:
-        """Yield batches for ever, prepared ahead by a thread.
+    @functools.cached_property
+    def _prior(self) -> FirstGuess:
+        assert self._guess is not None  # the constructor has checked it
+        return self._guess()
 
-        Args:
-            batch_size: Samples a batch.
-            side: Side of the images in pixels.
-            first: Number of the first batch.
-            ahead: Batches to keep ready.
-        """
-        ready: queue.Queue[InpaintingBatch | BaseException] = queue.Queue(ahead)
-        stop = threading.Event()
-
-        def work() -> None:
-            number = first
-            while not stop.is_set():
-                try:
-                    item: InpaintingBatch | BaseException = self.batch(number, batch_size, side)
-                except BaseException as error:
-                    item = error
-                while not stop.is_set():
-                    try:
-                        ready.put(item, timeout=0.5)
-                        break
-                    except queue.Full:
-                        continue
-                number += 1
-
-        threading.Thread(target=work, daemon=True).start()
-        try:
-            while True:
-                item = ready.get()
-                if isinstance(item, BaseException):
-                    raise item
-                yield item
-        finally:
-            stop.set()
-
-    def batch(self, number: int, batch_size: int, side: int = WINDOW_SIDE) -> InpaintingBatch:
-        """Return batch `number`."""
-        samples = [self.sample(number * batch_size + i, side) for i in range(batch_size)]
-        columns = zip(*(sample.arrays() for sample in samples), strict=True)
-        return InpaintingBatch(*(np.stack(column) for column in columns))
+    @functools.cached_property
+    def _synthesizer(self) -> MaskSynthesizer:
+        return MaskSynthesizer(seed=self._seed)
 
     def _open(
         self,
@@ -257,23 +264,25 @@ class InpaintingData:
         other: np.random.Generator,
     ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
         """Return the face as it is seen, and its hole; the face itself if nothing covers it."""
-        kind = other.random()
-        if kind < self._variety.strokes:
+        settings, kind = self._settings, other.random()
+        if kind < settings.strokes:
             return truth, stroke_hole(len(truth), other)
-        if kind < self._variety.strokes + self._variety.blocks:
+        if kind < settings.strokes + settings.blocks:
             return truth, block_hole(len(truth), other)
         masked = self._synthesizer(truth, points, number)
-        pixels = int(rng.integers(2, 8)) if self._augment else HOLE_GROWTH
-        hole = grow(masked.mask, pixels)
-        loose = np.random.default_rng([self._seed, number, 2])
-        if loose.random() < self._variety.loose:
-            hole |= _shifted(hole, int(loose.integers(-12, 13)), int(loose.integers(-4, 17)))
+        least, most = settings.hole_growth
+        pixels = int(rng.integers(least, most + 1))
+        hole = grow(masked.mask, pixels) if pixels else masked.mask
+        chance = np.random.default_rng([self._seed, number, 2])
+        if chance.random() < settings.loose:
+            hole = hole | _shifted(
+                hole, int(chance.integers(-12, 13)), int(chance.integers(-4, 17))
+            )
         return masked.image, hole
 
     def _predict(self, crop: NDArray[np.uint8]) -> NDArray[np.float32]:
-        predictor = self._variety.predictor
-        assert predictor is not None  # `Variety` has checked it
-        points = np.asarray(predictor(crop[None]), np.float32)
+        assert self._predictor is not None  # the constructor has checked it
+        points = np.asarray(self._predictor(crop[None]), np.float32)
         if points.shape != (1, 98, 2):
             raise ValueError(
                 f"the predictor must return (1, 98, 2) landmarks. Received: shape={points.shape}"
@@ -281,26 +290,21 @@ class InpaintingData:
         return points[0]
 
     def _face(
-        self, place: int, rng: np.random.Generator
+        self, record: FaceRecord, rng: np.random.Generator
     ) -> tuple[NDArray[np.uint8], NDArray[np.bool_], NDArray[np.float32]]:
-        image, points = self._images[place], self._records[place].landmarks
-        matrix = canonical_matrix(points)
-        mirrored = False
-        if self._augment:
-            matrix = compose(_jitter(rng), matrix)
-            mirrored = bool(rng.random() < 0.5)
-        side = CROP_SIZE if self._whole else WINDOW_SIDE
-        if not self._whole:
+        augmentation = self._settings.augmentation
+        matrix = compose(_jitter(augmentation, rng), canonical_matrix(record.landmarks))
+        mirrored = augmentation.mirror and bool(rng.random() < 0.5)
+        if self._side == WINDOW_SIDE:
             matrix[:, 2] -= _CORNER
-        face = warp(image, matrix, side)
-        valid = coverage(image.shape, matrix, side)
-        moved = transform_points(points, matrix)
+        face = load_canonical(record, self._side, matrix=matrix)
+        image, valid, points = face.image, face.valid, face.landmarks
         if mirrored:
-            face, valid = np.ascontiguousarray(face[:, ::-1]), valid[:, ::-1]
-            moved = flip_landmarks(moved, side)
-        if self._augment:
-            face = _recolour(face, rng)
-        return face, valid, moved
+            image, valid = np.ascontiguousarray(image[:, ::-1]), valid[:, ::-1]
+            points = flip_landmarks(points, self._side)
+        if augmentation.recolour:
+            image = _recolour(image, rng)
+        return image, valid, points
 
 
 def _shifted(hole: NDArray[np.bool_], right: int, down: int) -> NDArray[np.bool_]:
@@ -309,11 +313,11 @@ def _shifted(hole: NDArray[np.bool_], right: int, down: int) -> NDArray[np.bool_
     return moved > 0
 
 
-def _jitter(rng: np.random.Generator) -> NDArray[np.float64]:
-    """Turn by up to 6 degrees, scale by 6 %, shift by 5 pixels: what predicted landmarks do."""
-    angle = np.deg2rad(rng.uniform(-6, 6))
-    center = 127.5 + rng.uniform(-5, 5, 2)
-    side = 256 * np.exp(rng.normal(0, 0.05))
+def _jitter(augmentation: Augmentation, rng: np.random.Generator) -> NDArray[np.float64]:
+    """Turn, shift and scale, as predicted landmarks do."""
+    angle = np.deg2rad(rng.uniform(-1, 1) * augmentation.rotation)
+    center = 127.5 + rng.uniform(-1, 1, 2) * augmentation.shift
+    side = 256 * np.exp(rng.normal() * augmentation.scale)
     return square_matrix(center, side, 256, (np.cos(angle), np.sin(angle)))
 
 
@@ -323,7 +327,9 @@ def _recolour(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.
     return cv2.LUT(image, np.ascontiguousarray(table[None].astype(np.uint8)))
 
 
-def _imprecise(points: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+def _imprecise(
+    points: NDArray[np.float32], rng: np.random.Generator, spread: float
+) -> NDArray[np.float32]:
     """Disturb landmarks as a predictor on masked faces would: together, by groups, singly."""
     noise = rng.normal(0, 0.5, points.shape) + rng.normal(0, 0.7, 2)
     jaw, mouth = slice(3, 30), slice(76, 96)
@@ -333,25 +339,21 @@ def _imprecise(points: NDArray[np.float32], rng: np.random.Generator) -> NDArray
     stretch = np.exp(rng.normal(0, 0.08, 2))
     noise[mouth] += (points[mouth] - center) * (stretch - 1) + rng.normal(0, 1.5, 2)
     noise[slice(51, 60)] += rng.normal(0, 1.0, 2)
-    return (points + noise).astype(np.float32)
+    return (points + spread * noise).astype(np.float32)
 
 
 def _assemble(
-    image: NDArray[np.uint8],
-    hole: NDArray[np.bool_],
+    pictures: dict[str, NDArray[np.uint8]],
+    masks: dict[str, NDArray[np.bool_]],
     points: NDArray[np.float32],
-    coarse: NDArray[np.uint8],
-    truth: NDArray[np.uint8],
-    valid: NDArray[np.bool_],
     side: int,
 ) -> InpaintingBatch:
-    pictures = [image, coarse, truth]
-    masks = [hole.astype(np.uint8), valid.astype(np.uint8)]
-    if side != WINDOW_SIDE:
-        size = (side, side)
-        pictures = [cv2.resize(p, size, interpolation=cv2.INTER_AREA) for p in pictures]
-        masks = [cv2.resize(m, size, interpolation=cv2.INTER_NEAREST) for m in masks]
-        points = (points + 0.5) * (side / WINDOW_SIDE) - 0.5
-    known, guess, face = (p.astype(np.float32) / 255.0 for p in pictures)
-    opening, real = (m[..., None].astype(np.float32) for m in masks)
-    return InpaintingBatch(known, opening, draw_landmark_map(points, side), guess, face, real)
+    now = len(pictures["image"])
+    arrays = {**pictures, **{name: mask.astype(np.uint8) for name, mask in masks.items()}}
+    if side != now:
+        for name, array in arrays.items():
+            way = cv2.INTER_AREA if name in pictures else cv2.INTER_NEAREST
+            arrays[name] = cv2.resize(array, (side, side), interpolation=way)
+        points = (points + 0.5) * (side / now) - 0.5
+    arrays |= {name: arrays[name][..., None] for name in masks}
+    return {**arrays, "landmark_map": draw_landmark_map(points, side).astype(np.uint8)}

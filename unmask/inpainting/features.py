@@ -55,16 +55,19 @@ class CompressedVgg:
         return outputs[: len(_BLOCKS)], outputs[len(_BLOCKS) :]
 
 
-def load_features(source: str | os.PathLike[str]) -> FeatureNetwork:
+def load_features(source: str | os.PathLike[str], *, normalise: bool = True) -> FeatureNetwork:
     """Return the feature network that a file or a name stands for.
 
     Args:
         source: An `.npz` for `CompressedVgg`; anything else is for `FullVgg`, "imagenet" included.
+        normalise: As for `FullVgg`; the compressed one always does.
 
     Raises:
         WeightsError: The file is missing or does not fit.
     """
-    return CompressedVgg(source) if Path(source).suffix == ".npz" else FullVgg(source)
+    if Path(source).suffix == ".npz":
+        return CompressedVgg(source)
+    return FullVgg(source, normalise=normalise)
 
 
 def _read(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:

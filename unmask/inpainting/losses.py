@@ -2,38 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import keras
 from keras import ops
 
 from unmask.inpainting.filters import blur
-
-
-@dataclass(frozen=True)
-class LossWeights:
-    """Weight of each term in the generator's loss; the defaults are the paper's.
-
-    Attributes:
-        pixel: Mean absolute difference over the mask's share.
-        perceptual: Differences of deep features.
-        style: Differences of Gram matrices of deep features inside the hole.
-        tv: Total variation of the composite.
-        adversarial: How far the discriminator is from calling the result real.
-        parsing: Cross-entropy between the regions (skin, lips, ...) that a frozen face-parsing
-            network sees in the result and in the truth; the poster's addition, 0 in the paper.
-        matching: Differences of the discriminator's features; in the detail phase only.
-    """
-
-    pixel: float = 1.0
-    perceptual: float = 0.1
-    style: float = 250.0
-    tv: float = 0.1
-    adversarial: float = 0.01
-    parsing: float = 0.0
-    matching: float = 0.0
 
 
 class FeatureNetwork(Protocol):
@@ -106,19 +81,6 @@ def parsing_loss(probabilities: Any, wanted: Any) -> Any:
     return ops.mean(ops.sparse_categorical_crossentropy(labels, probabilities))
 
 
-def total_loss(terms: Mapping[str, Any], weights: LossWeights) -> Any:
-    """Return the weighted sum of the terms, which are named as the weights are.
-
-    Terms of weight 0 are left out, so that nothing is spent on their gradients.
-
-    Example:
-        >>> total_loss({"pixel": 2.0, "adversarial": 1.0}, LossWeights())
-        2.01
-    """
-    weighed = ((getattr(weights, name), value) for name, value in terms.items())
-    return sum(weight * value for weight, value in weighed if weight != 0)
-
-
 # === Adversarial terms ===
 
 
@@ -138,28 +100,23 @@ def soft_patch_mask(mask: Any, shape: tuple[int, int], sigma: float = 10.0) -> A
     return ops.image.resize(blurred, shape, interpolation="bilinear")
 
 
-def discriminator_loss(
-    real: Any, fake: Any, patch_mask: Any, *, published_targets: bool = False
-) -> Any:
-    """Return the soft-mask least-squares loss of the discriminator.
+def discriminator_loss(real: Any, fake: Any, patch_mask: Any) -> Any:
+    """Return the least-squares loss of the discriminator.
 
     Real images should score 1 everywhere, completed ones 1 - patch_mask: patches without hole are
-    real in them too. A patch_mask of ones gives plain LSGAN.
+    real in them too.
 
     Args:
         real: Scores of true images.
         fake: Scores of completed images.
-        patch_mask: Share of hole in each patch, same shape.
-        published_targets: Reproduce AOT-GAN's published code, whose targets are the other way
-            round (0 for real images, patch_mask for completed ones) although its generator still
-            aims at 1. Its authors do not say why.
+        patch_mask: Share of hole in each patch, same shape; ones for plain LSGAN.
 
     Reference:
-        Mao et al., 2017 (LSGAN); Zeng et al., 2021 (SM-GAN, as in the paper's text).
+        Mao et al., 2017 (LSGAN); Zeng et al., 2021 (SM-GAN), as in the paper's text: the targets
+        of its published code are the other way round.
     """
-    target, completed_target = (0.0, patch_mask) if published_targets else (1.0, 1.0 - patch_mask)
     return 0.5 * (
-        ops.mean(ops.square(real - target)) + ops.mean(ops.square(fake - completed_target))
+        ops.mean(ops.square(real - 1.0)) + ops.mean(ops.square(fake - (1.0 - patch_mask)))
     )
 
 
@@ -168,12 +125,12 @@ def adversarial_loss(fake: Any, patch_mask: Any) -> Any:
 
     Args:
         fake: Scores of completed images.
-        patch_mask: Share of hole in each patch, which weighs it.
+        patch_mask: Share of hole in each patch, which weighs it; ones for plain LSGAN.
     """
     return ops.sum(ops.square(fake - 1.0) * patch_mask) / (ops.sum(patch_mask) + 1e-6)
 
 
-# === Adversarial terms of the detail phase ===
+# === Adversarial terms of a quick discriminator ===
 
 
 def hinge_discriminator_loss(real: Any, fake: Any, patch_mask: Any) -> Any:

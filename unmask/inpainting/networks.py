@@ -1,4 +1,4 @@
-"""The pairs of generator and discriminator that can be trained, by name."""
+"""The networks that can be trained, as recipes describe them."""
 
 from __future__ import annotations
 
@@ -6,58 +6,78 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
+from typing import Literal
 
 import keras
 
 from unmask.inpainting.aot import AOT, build_aot_discriminator, build_aot_generator
 from unmask.inpainting.discriminator import build_detail_discriminator, build_discriminator
-from unmask.inpainting.generator import LITE, PAPER, build_generator
+from unmask.inpainting.generator import LITE, PAPER, BlockType, build_generator
 
 
-@dataclass(frozen=True)
-class Networks:
-    """What is trained together.
+@dataclass(frozen=True, kw_only=True)
+class GeneratorSettings:
+    """The generator; the defaults are the paper's.
 
     Attributes:
-        name: Name of the pair; noted in the weight files.
-        generator: Builds the generator.
-        discriminator: Builds the discriminator.
-        betas: Adam's decay rates as published for the pair.
-        detail: Whether they train with the losses of `unmask.inpainting.detail`.
+        kind: "landmark-guided", or "aot-gan" for the plain AOT-GAN, which ignores landmarks and
+            has only `width` and `depth`.
+        width: Channels of the first layer.
+        blocks: See `build_generator`.
+        depth: Number of blocks.
+        attention: See `build_generator`.
+        coarse: Whether it paints on a first guess.
     """
 
-    name: str
-    generator: Callable[[], keras.Model]
-    discriminator: Callable[[], keras.Model]
-    betas: tuple[float, float] = (0.0, 0.9)
-    detail: bool = False
+    kind: Literal["landmark-guided", "aot-gan"] = "landmark-guided"
+    width: int = 64
+    blocks: BlockType = "dilated"
+    depth: int = 7
+    attention: bool = True
+    coarse: bool = False
+
+    def build(self) -> keras.Model:
+        """Build it."""
+        if self.kind == "aot-gan":
+            return build_aot_generator(self.width, self.depth)
+        return build_generator(
+            self.width, self.blocks, self.depth, attention=self.attention, coarse=self.coarse
+        )
 
 
-# The lite generators train beside a narrower discriminator without attention: half of the time.
-_LITE_DISCRIMINATOR = partial(build_discriminator, 48, attention=False)
+@dataclass(frozen=True, kw_only=True)
+class DiscriminatorSettings:
+    """The discriminator; the defaults are the paper's.
 
-_ALL = (
-    Networks("lite", partial(build_generator, **LITE), _LITE_DISCRIMINATOR),
-    Networks(
-        "lite-aot", partial(build_generator, **{**LITE, "blocks": "aot"}), _LITE_DISCRIMINATOR
-    ),
-    Networks(
-        "lite-detail",
-        partial(build_generator, **LITE),
-        build_detail_discriminator,
-        (0.5, 0.99),
-        True,
-    ),
-    Networks("lite-plain", partial(build_generator, **{**PAPER, "width": 32}), _LITE_DISCRIMINATOR),
-    Networks("paper", partial(build_generator, **PAPER), build_discriminator),
-    Networks(
-        "paper-aot", partial(build_generator, **{**PAPER, "blocks": "aot"}), build_discriminator
-    ),
-    Networks("aot-gan", partial(build_aot_generator, **AOT), build_aot_discriminator, (0.5, 0.999)),
+    Attributes:
+        kind: "published": LaFIn's, with spectral normalisation. "aot-gan": AOT-GAN's. "detail":
+            quick, without normalisation; judges holes and shows its features.
+        width: Channels of the first layer.
+        attention: Whether the published one has self-attention.
+        learning_rate: Its highest learning rate; it follows the generator's schedule.
+    """
+
+    kind: Literal["published", "aot-gan", "detail"] = "published"
+    width: int = 64
+    attention: bool = True
+    learning_rate: float = 1e-5
+
+    def build(self) -> keras.Model:
+        """Build it."""
+        if self.kind == "published":
+            return build_discriminator(self.width, self.attention)
+        return {"aot-gan": build_aot_discriminator, "detail": build_detail_discriminator}[
+            self.kind
+        ](self.width)
+
+
+GENERATORS: Mapping[str, Callable[[], keras.Model]] = MappingProxyType(
+    {
+        "lite": partial(build_generator, **LITE),
+        "paper": partial(build_generator, **PAPER),
+        "paper-aot": partial(build_generator, **{**PAPER, "blocks": "aot"}),
+        "aot-gan": partial(build_aot_generator, **AOT),
+    }
 )
-
-NETWORKS: Mapping[str, Networks] = MappingProxyType({pair.name: pair for pair in _ALL})
-"""`lite` and `lite-aot` (width 32, two blocks, painting on the first guess), `lite-detail` (the
-generator of `lite` in its last phase), `lite-plain` (as published but for the width of 32, without
-a guess), `paper` and `paper-aot` (as published, and with AOT blocks), `aot-gan` (the plain network,
-which ignores landmarks)."""
+"""By name: `lite` (width 32, two blocks, on the first guess), `paper` and `paper-aot` (as
+published, and with AOT blocks), `aot-gan` (the plain network, which ignores landmarks)."""

@@ -23,6 +23,7 @@ class AdversarialModel(keras.Model):
         generator_loss: From the inputs to `(loss, terms, completed)`.
         discriminator_loss: From the inputs and what the generator has completed to `(loss, terms)`.
         terms: Names of all terms, which the history shows.
+        frozen: Networks that the losses look through and that do not learn.
     """
 
     def __init__(
@@ -32,9 +33,12 @@ class AdversarialModel(keras.Model):
         generator_loss: Callable[..., tuple[Any, Terms, Any]],
         discriminator_loss: Callable[..., tuple[Any, Terms]],
         terms: Sequence[str],
+        frozen: Sequence[keras.Model] = (),
     ) -> None:
         super().__init__(name="adversarial")
         self.generator, self.discriminator = generator, discriminator
+        # Known to the model, their weights are arguments of JAX's compiled step, not constants.
+        self._frozen = list(frozen)
         self._generator_loss, self._discriminator_loss = generator_loss, discriminator_loss
         self._means = [keras.metrics.Mean(name=name) for name in terms]
         self.built = True

@@ -37,9 +37,9 @@ class OptimizerSettings:
     Attributes:
         name: Keras' optimiser.
         learning_rate: The highest rate.
-        schedule: "cosine": a linear rise over `warmup`, then half a cosine down to `floor`, over
-            the budget, be it steps or minutes; "constant": `learning_rate` throughout; "steps":
-            a tenth of the rate before from each of `drops` on.
+        schedule: "cosine": a linear rise from a tenth over `warmup`, then half a cosine down to
+            `floor`, over the budget, be it steps or minutes; "constant": `learning_rate`
+            throughout; "steps": a tenth of the rate before from each of `drops` on.
         warmup: Share of the budget with a linear rise.
         floor: Share of the learning rate that is left at the end of the cosine.
         drops: Shares of the budget at which the schedule "steps" lowers the rate.
@@ -81,7 +81,8 @@ class OptimizerSettings:
         if self.schedule == "steps":
             return self.learning_rate / 10 ** sum(share >= drop for drop in self.drops)
         if share < self.warmup:
-            return self.learning_rate * share / self.warmup
+            # From a tenth: the rate stays within a row, and the first row shall not be wasted.
+            return self.learning_rate * (0.1 + 0.9 * share / self.warmup)
         progress = min(1.0, (share - self.warmup) / (1.0 - self.warmup))
         factor = self.floor + (1.0 - self.floor) * 0.5 * (1.0 + math.cos(math.pi * progress))
         return self.learning_rate * factor

@@ -1,0 +1,147 @@
+"""What the two networks are trained towards, term by term."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import keras
+import numpy as np
+import pytest
+
+from unmask.inpainting import losses
+from unmask.inpainting.data import InpaintingSampler, SampleSettings
+from unmask.inpainting.features import load_features
+from unmask.inpainting.networks import DiscriminatorSettings, GeneratorSettings
+from unmask.inpainting.objective import LossSettings, Objective, _as_floats
+from unmask.inpainting.predict import COLOUR_SHARE, STRENGTH, correct_guess
+
+SIDE = 64
+PUBLISHED = LossSettings()
+LITE = LossSettings(judged="composite", style=0.5, tv=0.0, adversarial=0.02, gan="soft-mask")
+DETAIL = LossSettings(
+    judged="composite", gan="hinge", pixel=0.5, perceptual=0.06, style=2.0, tv=0.0,
+    matching=0.15, pixel_blur=1.0, patch_blur=8.0, mouth_only=True, as_pasted=True,
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def batch(faces, prior):
+    settings = SampleSettings(framing="window", side=SIDE, hole_growth=(4, 4))
+    sampler = InpaintingSampler(faces, settings, batch_size=2, seed=0, guess=lambda: prior)
+    return dict(sampler(0)[0])
+
+
+@pytest.fixture(scope="module")
+def features(vgg_file):
+    return load_features(vgg_file)
+
+
+def networks(*, coarse=False, kind="published"):
+    keras.utils.set_random_seed(0)
+    generator = GeneratorSettings(width=8, depth=1, attention=False, coarse=coarse).build()
+    if coarse:
+        # No longer the guess itself.
+        kernel = generator.get_layer("decoder3").kernel
+        kernel.assign(np.random.default_rng(0).normal(0, 0.02, kernel.shape))
+    return generator, DiscriminatorSettings(kind=kind, width=8, attention=False).build()
+
+
+def numbers(terms):
+    return {name: float(value) for name, value in terms.items()}
+
+
+def test_the_published_objective_by_hand(batch, features):
+    """LaFIn's: plain least squares on the raw output, total variation on the composite."""
+    batch = {**batch, "valid": np.ones_like(batch["valid"])}
+    generator, discriminator = networks()
+    objective = Objective(PUBLISHED, generator, discriminator, features)
+    loss, terms, shown = objective.generator_loss(batch)
+    image, truth = (batch[n].astype(np.float32) / 255 for n in ("image", "truth"))
+    mask, marks = (batch[n].astype(np.float32) for n in ("mask", "landmark_map"))
+    output = np.asarray(generator([image, mask, marks]))
+    np.testing.assert_allclose(shown, output, atol=1e-6)
+    score = np.asarray(discriminator([output, marks]))
+    (seen, _), (wanted, _) = features(output), features(truth)
+    (_, style), (_, true_style) = features(output * mask), features(truth * mask)
+    expected = {
+        "pixel": np.abs(output - truth).mean() / mask.mean(),
+        "perceptual": losses.perceptual_loss(seen, wanted),
+        "style": losses.style_loss(style, true_style),
+        "tv": losses.total_variation_loss(output * mask + truth * (1 - mask)),
+        "adversarial": np.square(score - 1).mean(),
+    }
+    assert numbers(terms) == pytest.approx(numbers(expected), rel=1e-4)
+    weights = {"pixel": 1, "perceptual": 0.1, "style": 250, "tv": 0.1, "adversarial": 0.01}
+    total = sum(weight * float(expected[name]) for name, weight in weights.items())
+    assert float(loss) == pytest.approx(total, rel=1e-4)
+    found, scores = objective.discriminator_loss(batch, shown)
+    real = np.asarray(discriminator([truth, marks]))
+    assert float(found) == pytest.approx(
+        0.5 * (np.square(real - 1).mean() + np.square(score).mean()), rel=0.05
+    )  # its singular vectors move while it looks
+    assert set(scores) == {"discriminator", "real", "fake"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "kind"), [(PUBLISHED, "published"), (LITE, "published"), (DETAIL, "detail")]
+)
+def test_what_lies_beyond_the_photo_has_no_say(batch, features, settings, kind):
+    objective = Objective(settings, *networks(coarse=True, kind=kind), features)
+    truth = batch["truth"].astype(np.float32) / 255
+    half = batch["valid"].copy()
+    half[:, :, :20] = 0
+    _, _, shown = objective.generator_loss({**batch, "valid": half})
+    unknown = np.broadcast_to(half == 0, truth.shape)
+    np.testing.assert_allclose(np.asarray(shown)[unknown], truth[unknown], atol=1e-6)
+    nowhere = {**batch, "valid": np.zeros_like(half)}
+    _, terms, _ = objective.generator_loss(nowhere)
+    for name in set(terms) - {"tv"} - ({"adversarial"} if settings is PUBLISHED else set()):
+        assert float(terms[name]) == pytest.approx(0, abs=1e-4), name
+
+
+def test_the_composite_keeps_what_is_known(batch, features):
+    objective = Objective(LITE, *networks(coarse=True), features)
+    _, _, shown = objective.generator_loss(batch)
+    truth = batch["truth"].astype(np.float32) / 255
+    known = np.broadcast_to(batch["mask"] * batch["valid"] == 0, truth.shape)
+    np.testing.assert_array_equal(np.asarray(shown)[known], truth[known])
+    assert np.abs(np.asarray(shown) - truth)[~known].mean() > 1e-3
+
+
+def test_training_sees_what_the_pipeline_pastes(batch):
+    """The correction is treated in training as it is at run time, which then takes a part of it."""
+    generator, discriminator = networks(coarse=True, kind="detail")
+    settings = replace(DETAIL, perceptual=0.0, style=0.0)
+    objective = Objective(settings, generator, discriminator, None)
+    floats = {k: np.asarray(v) for k, v in _as_floats(batch).items()}
+    floats["valid"] = np.ones_like(floats["valid"])
+    names = ("image", "mask", "landmark_map", "coarse")
+    output, coarse = np.asarray(generator([floats[n] for n in names])), floats["coarse"]
+    hole = floats["mask"][..., 0] > 0
+    assert np.abs(output - coarse)[hole].max() > 0.02
+    _, completed = objective.complete(floats)
+    part = (correct_guess(output, coarse, hole) - coarse) / STRENGTH
+    grey = part @ np.float32([0.299, 0.587, 0.114])[:, None]
+    pasted = coarse + grey + (part - grey) / COLOUR_SHARE
+    inner = np.s_[:, 20:44, 20:44]  # blurs differ at the border of an image
+    seen = np.broadcast_to(hole[..., None], output.shape)[inner]
+    np.testing.assert_allclose(np.asarray(completed)[inner][seen], pasted[inner][seen], atol=0.01)
+
+
+def test_terms_without_weight_are_left_out():
+    settings = LossSettings(tv=0.0, perceptual=0.0, style=0.0, adversarial=0.0)
+    assert (settings.logged, settings.has_adversary) == (("pixel",), False)
+    assert PUBLISHED.logged[-3:] == ("discriminator", "real", "fake")
+    with pytest.raises(ValueError, match=r"tv=-1"):
+        LossSettings(tv=-1)
+    with pytest.raises(ValueError, match="one of them above"):
+        replace(settings, pixel=0.0)
+
+
+def test_parsing_compares_regions(batch):
+    image = keras.Input((None, None, 3))
+    parser = keras.Model(image, keras.layers.Softmax()(8.0 * image))
+    settings = LossSettings(parsing=0.1, perceptual=0, style=0, adversarial=0)
+    generator, _ = networks()
+    _, terms, _ = Objective(settings, generator, None, None, parser).generator_loss(batch)
+    assert float(terms["parsing"]) > 0.1

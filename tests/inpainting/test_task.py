@@ -1,0 +1,126 @@
+"""The task "inpainting": which networks, faces and samples its recipes ask for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from unmask.errors import DataError
+from unmask.inpainting.generator import LITE, build_generator
+from unmask.inpainting.predict import STRENGTH
+from unmask.inpainting.sheets import draw_sheet
+from unmask.inpainting.task import InpaintingRecipe, InpaintingTask
+from unmask.training.recipe import read_recipe
+from unmask.training.task import Places
+
+SIDE = 64
+
+
+def recipe_of(name: str, phase: int = 0, **overrides) -> InpaintingRecipe:
+    return read_recipe(name, overrides).phase(phase, InpaintingRecipe)
+
+
+def task_of(folder: Path, **overrides) -> InpaintingTask:
+    changes = {"samples.side": SIDE, "samples.predicted": 0.0, **overrides}
+    recipe = recipe_of("lite/inpainting", 1, **changes)
+    task = InpaintingTask(recipe, Places([folder], folder / "out"))
+    task.prepare()
+    return task
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"), [("paper/inpainting", 11_734_981), ("paper/aot-gan", 15_200_835)]
+)
+def test_recipes_of_the_paper_have_its_networks(name, parameters):
+    assert InpaintingTask.parameters(recipe_of(name)) == parameters
+
+
+def test_the_lite_recipe_makes_what_ships():
+    built = recipe_of("lite/inpainting").generator.build()
+    shipped = build_generator(**LITE)
+    assert [(v.path, v.shape) for v in built.weights] == [
+        (v.path, v.shape) for v in shipped.weights
+    ]
+
+
+def test_defaults_are_the_papers():
+    paper, default = recipe_of("paper/inpainting"), InpaintingRecipe(
+        task="inpainting", steps=1, optimizer=recipe_of("paper/inpainting").optimizer
+    )  # fmt: skip
+    for key in ("generator", "discriminator", "losses", "samples"):
+        assert getattr(paper, key) == getattr(default, key), key
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"optimizer.name": "sgd"}, "adam"),
+        ({"generator.coarse": True}, "framing"),
+        ({"losses.as_pasted": True}, "as_pasted"),
+        ({"losses.matching": 0.1}, "detail"),
+        ({"losses.parsing": 0.1}, "parser"),
+        ({"samples.strokes": 0.7, "samples.blocks": 0.6}, r"strokes=0\.7, blocks=0\.6"),
+        ({"samples.predicted": 2.0}, r"predicted=2"),
+        ({"samples.side": 100}, "side=100"),
+        ({"samples.hole_growth": [3, 1]}, "hole_growth"),
+        ({"samples.profile_oversampling": 0.0}, "profile_oversampling=0"),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused(overrides, message):
+    with pytest.raises(DataError, match=message):
+        recipe_of("paper/inpainting", **overrides)
+
+
+def test_faces_are_chosen_by_gender(face_folder, tmp_path):
+    assert {r.gender for r in task_of(face_folder, gender="male")._faces.records} == {"male"}
+    assert len(task_of(face_folder)._faces) == 6
+    unlabelled = tmp_path / "unlabelled"
+    unlabelled.mkdir()
+    archive = dict(np.load(face_folder / "landmarks98.npz"))
+    np.savez(unlabelled / "landmarks98.npz", **archive)
+    with pytest.raises(DataError, match="no male faces of the split 'train'"):
+        task_of(unlabelled, gender="male", name_genders=False)
+
+
+def test_samples_of_the_paper_are_whole_crops(face_folder):
+    recipe = recipe_of("paper/inpainting")
+    task = InpaintingTask(recipe, Places([face_folder], face_folder / "out"))
+    task.prepare()
+    (batch,) = task.sampler()(0)
+    assert {name: array.shape[1:] for name, array in batch.items()} == {
+        "image": (256, 256, 3), "truth": (256, 256, 3), "mask": (256, 256, 1),
+        "valid": (256, 256, 1), "landmark_map": (256, 256, 1),
+    }  # fmt: skip
+    # Nothing of the mask remains beside the hole: it is the mask itself.
+    np.testing.assert_array_equal(batch["image"], batch["truth"])
+
+
+def painter(*, guided):
+    """Return a generator that adds a tenth to the guess, or paints grey without one."""
+    image, mask, points, coarse = (
+        keras.Input((None, None, n), name=name)
+        for name, n in (("image", 3), ("mask", 1), ("landmark_map", 1), ("coarse", 3))
+    )
+    inputs = [image, mask, points] + ([coarse] if guided else [])
+    return keras.Model(inputs, coarse + 0.1 if guided else 0.0 * image + 0.4)
+
+
+@pytest.mark.parametrize("guided", [True, False])
+def test_the_sheet_shows_what_run_would_paste(face_folder, guided):
+    task = task_of(face_folder)
+    batch = task._choose_shown()
+    sheet = draw_sheet(painter(guided=guided), batch)
+    assert sheet.shape == (3 * SIDE, 4 * SIDE, 3)  # the three faces for validation
+    known, guess, result, truth = np.split(sheet[:SIDE].astype(int), 4, axis=1)
+    hole = (known == 255).all(-1)
+    assert hole.mean() > 0.1
+    if guided:
+        unclipped = hole & (result < 255).all(-1)
+        assert np.median((result - guess)[unclipped]) == pytest.approx(25.5 * STRENGTH, abs=1)
+    else:
+        assert (result[hole] == 102).all()
+    outside = ~hole & (known == truth).all(-1)
+    np.testing.assert_array_equal(result[outside], truth[outside])

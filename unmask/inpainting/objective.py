@@ -1,0 +1,271 @@
+"""What the generator and its discriminator are trained towards: the terms and how they are joined.
+
+The defaults are the published objective (LaFIn's code): everything is judged on the generator's
+own output, total variation on the composite. The other settings are what lite's phases add.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import keras
+from keras import ops
+
+from unmask.inpainting import losses
+from unmask.inpainting.filters import blur, brightness, remove_checkers
+from unmask.inpainting.losses import FeatureNetwork
+from unmask.inpainting.predict import COLOUR_REACH
+
+_TERMS = ("pixel", "perceptual", "style", "tv", "adversarial", "matching", "parsing")
+_SCORES = ("discriminator", "real", "fake")
+# Where masks are, in the usual window of 192 pixels: rows and columns around the mouth.
+_TOP, _LEFT, _SIDE = 56, 32, 128
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossSettings:
+    """The generator's loss; a term of weight 0 is left out. The defaults are the paper's.
+
+    Attributes:
+        pixel: Weight of the mean absolute difference over the mask's share.
+        perceptual: Weight of the differences of deep features.
+        style: Weight of the differences of Gram matrices of deep features inside the hole.
+        tv: Weight of the total variation of the composite.
+        adversarial: Weight of how far the discriminator is from calling the result real; without
+            it, and without `matching`, there is no discriminator.
+        matching: Weight of the differences of the discriminator's features (pix2pixHD); for the
+            "detail" discriminator.
+        parsing: Weight of the cross-entropy between the regions (skin, lips, ...) that a frozen
+            face-parsing network sees in the result and in the truth: the poster's addition.
+        judged: What the pixel, perceptual and style terms look at: the generator's "output", or
+            the "composite" with the known pixels.
+        gan: "lsgan": least squares on the output, as published. On the composite: "soft-mask",
+            least squares on what is hole in each patch (SM-GAN); "hinge", the hinge loss of the
+            patches with hole alone.
+        patch_blur: How soft the share of hole in a patch is, in pixels; for "soft-mask" and
+            "hinge".
+        pixel_blur: The pixel term does not see what a blur of this many pixels takes away.
+        mouth_only: Whether all terms but `tv` look at the 128 x 128 pixels around the mouth alone,
+            where masks are; they cost as much as the generator.
+        as_pasted: Whether what a generator adds to the first guess is treated as at run time:
+            freed of what alternates from pixel to pixel, its colour averaged over some pixels.
+
+    Raises:
+        ValueError: A weight is negative, or there is none.
+    """
+
+    pixel: float = 1.0
+    perceptual: float = 0.1
+    style: float = 250.0
+    tv: float = 0.1
+    adversarial: float = 0.01
+    matching: float = 0.0
+    parsing: float = 0.0
+    judged: Literal["output", "composite"] = "output"
+    gan: Literal["lsgan", "soft-mask", "hinge"] = "lsgan"
+    patch_blur: float = 10.0
+    pixel_blur: float = 0.0
+    mouth_only: bool = False
+    as_pasted: bool = False
+
+    def __post_init__(self) -> None:
+        """Check the weights."""
+        wrong = [name for name in _TERMS if not getattr(self, name) >= 0]
+        if wrong or not self.terms:
+            raise ValueError(
+                "weights of losses must be at least 0, and one of them above. "
+                f"Received: {', '.join(f'{n}={getattr(self, n)}' for n in wrong or _TERMS)}"
+            )
+
+    @property
+    def terms(self) -> tuple[str, ...]:
+        """Names of the terms that count."""
+        return tuple(name for name in _TERMS if getattr(self, name) > 0)
+
+    @property
+    def has_adversary(self) -> bool:
+        """Whether a discriminator is needed."""
+        return self.adversarial > 0 or self.matching > 0
+
+    @property
+    def needs_features(self) -> bool:
+        """Whether deep features are needed."""
+        return self.perceptual > 0 or self.style > 0
+
+    @property
+    def logged(self) -> tuple[str, ...]:
+        """Names of all that a step reports."""
+        return self.terms + (_SCORES if self.has_adversary else ())
+
+
+class Objective:
+    """The losses of two networks, for `unmask.training.adversarial.AdversarialModel`.
+
+    What lies beyond the photo's edge counts in no term: there the truth stands for the output.
+
+    Args:
+        settings: The terms.
+        generator: Paints.
+        discriminator: Judges; None where no term needs it.
+        features: Deep features; None where no term needs them.
+        parser: Frozen face-parsing network, from images in [0, 1] to class probabilities
+            (B, h, w, K); None where no term needs it.
+    """
+
+    def __init__(
+        self,
+        settings: LossSettings,
+        generator: keras.Model,
+        discriminator: keras.Model | None,
+        features: FeatureNetwork | None,
+        parser: keras.Model | None = None,
+    ) -> None:
+        self._settings, self._generator = settings, generator
+        self._discriminator, self._features, self._parser = discriminator, features, parser
+
+    def generator_loss(
+        self, inputs: Mapping[str, Any], training: bool = False
+    ) -> tuple[Any, dict[str, Any], Any]:
+        """Return the loss, its terms without their weights, and what the discriminator sees.
+
+        Args:
+            inputs: An `unmask.inpainting.data.InpaintingBatch`.
+            training: Whether the generator's singular vectors are updated.
+        """
+        settings, batch = self._settings, _as_floats(inputs)
+        output, completed = self.complete(batch, training)
+        shown = output if settings.gan == "lsgan" else completed
+        hole = batch["mask"] * batch["valid"]
+        judged = output if settings.judged == "output" else completed
+        seen, wanted, cut_hole = self._cut(judged, batch["truth"], hole)
+        share = ops.mean(cut_hole) + 1e-6
+        terms = {
+            "pixel": lambda: self._pixel(seen, wanted) / share,
+            "tv": lambda: losses.total_variation_loss(completed),
+            "parsing": lambda: self._parsing(seen, wanted),
+        }
+        found = {name: make() for name, make in terms.items() if name in settings.terms}
+        if settings.needs_features:
+            found |= self._deep(seen, wanted, cut_hole)
+        if settings.has_adversary:
+            found |= self._adversarial(shown, batch, share)
+        found = {name: found[name] for name in settings.terms}
+        total = sum(getattr(settings, name) * value for name, value in found.items())
+        return total, found, shown
+
+    def discriminator_loss(
+        self, inputs: Mapping[str, Any], shown: Any
+    ) -> tuple[Any, dict[str, Any]]:
+        """Return the discriminator's loss, and its mean scores of true and painted patches."""
+        batch = _as_floats(inputs)
+        real, _ = self._judge(batch["truth"], batch, training=True)
+        fake, _ = self._judge(shown, batch, training=True)
+        patches = self._patches(batch, fake)
+        hinge = self._settings.gan == "hinge"
+        loss = (losses.hinge_discriminator_loss if hinge else losses.discriminator_loss)(
+            real, fake, patches
+        )
+        inside = [ops.sum(score * patches) / (ops.sum(patches) + 1e-6) for score in (real, fake)]
+        return loss, {"discriminator": loss, "real": inside[0], "fake": inside[1]}
+
+    def complete(self, batch: Mapping[str, Any], training: bool = False) -> tuple[Any, Any]:
+        """Return the generator's output and the composite, both (B, S, S, 3).
+
+        Args:
+            batch: The batch as floats.
+            training: Whether the generator's singular vectors are updated.
+        """
+        names = ("image", "mask", "landmark_map", "coarse")[: len(self._generator.inputs)]
+        inputs = [batch[name] for name in names]
+        output = ops.cast(self._generator(inputs, training=training), "float32")
+        if self._settings.as_pasted:
+            output = _as_pasted(output, batch["coarse"], batch["mask"])
+        truth, valid = batch["truth"], batch["valid"]
+        return (
+            losses.composite(output, truth, valid),
+            losses.composite(output, truth, batch["mask"] * valid),
+        )
+
+    def _pixel(self, seen: Any, wanted: Any) -> Any:
+        difference = seen - wanted
+        if self._settings.pixel_blur > 0:
+            difference = blur(difference, self._settings.pixel_blur)
+        return ops.mean(ops.abs(difference))
+
+    def _deep(self, seen: Any, wanted: Any, hole: Any) -> dict[str, Any]:
+        assert self._features is not None  # the task loads it
+        found: dict[str, Any] = {}
+        if self._settings.perceptual > 0:
+            ours, theirs = (_in_float32(self._features(x)[0]) for x in (seen, wanted))
+            found["perceptual"] = losses.perceptual_loss(ours, theirs)
+        if self._settings.style > 0:
+            ours, theirs = (_in_float32(self._features(x * hole)[1]) for x in (seen, wanted))
+            found["style"] = losses.style_loss(ours, theirs)
+        return found
+
+    def _adversarial(self, shown: Any, batch: Mapping[str, Any], share: Any) -> dict[str, Any]:
+        settings = self._settings
+        fake, features = self._judge(shown, batch)
+        patches = self._patches(batch, fake)
+        hinge = settings.gan == "hinge"
+        loss = losses.hinge_adversarial_loss if hinge else losses.adversarial_loss
+        found = {"adversarial": loss(fake, patches)}
+        if settings.matching > 0:
+            _, wanted = self._judge(batch["truth"], batch)
+            found["matching"] = losses.feature_matching_loss(features, wanted) / share
+        return found
+
+    def _judge(
+        self, image: Any, batch: Mapping[str, Any], *, training: bool = False
+    ) -> tuple[Any, list[Any]]:
+        """Return the discriminator's scores, and the features of its layers if it shows them."""
+        assert self._discriminator is not None  # the task builds it
+        # The second input is the landmarks as published, or the hole.
+        told_hole = self._discriminator.inputs[1].name == "mask"
+        told = batch["mask"] * batch["valid"] if told_hole else batch["landmark_map"]
+        answer = self._discriminator(self._cut(image, told), training=training)
+        scores, *features = answer if isinstance(answer, list | tuple) else [answer]
+        return scores, features
+
+    def _patches(self, batch: Mapping[str, Any], scores: Any) -> Any:
+        """Return how much each patch counts."""
+        if self._settings.gan == "lsgan":
+            return ops.ones_like(scores)
+        (hole,) = self._cut(batch["mask"] * batch["valid"])
+        shape = tuple(scores.shape[1:3])
+        return losses.soft_patch_mask(hole, shape, sigma=self._settings.patch_blur)
+
+    def _parsing(self, seen: Any, wanted: Any) -> Any:
+        assert self._parser is not None  # the task loads it
+        regions = [self._parser(x, training=False) for x in (seen, wanted)]
+        return losses.parsing_loss(*regions)
+
+    def _cut(self, *images: Any) -> list[Any]:
+        """Cut out what the losses look at; images that are smaller than that stay as they are."""
+        if not self._settings.mouth_only:
+            return list(images)
+        rows, columns = slice(_TOP, _TOP + _SIDE), slice(_LEFT, _LEFT + _SIDE)
+        return [x if min(x.shape[1:3]) <= _SIDE else x[:, rows, columns] for x in images]
+
+
+def _as_floats(inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """Turn images into [0, 1] and masks and maps into 0 and 1; the batch travels as uint8."""
+    return {
+        name: ops.cast(value, "float32") / (255.0 if value.shape[-1] == 3 else 1.0)
+        for name, value in inputs.items()
+    }
+
+
+def _in_float32(features: Sequence[Any]) -> list[Any]:
+    """Differences and sums of features in float32, also where a layer has half of it."""
+    return [ops.cast(feature, "float32") for feature in features]
+
+
+def _as_pasted(output: Any, coarse: Any, mask: Any) -> Any:
+    added = remove_checkers((output - coarse) * mask) * mask
+    grey = brightness(added)
+    share = blur(mask, COLOUR_REACH) + 1e-3
+    colour = blur(added - grey, COLOUR_REACH) / share * mask
+    return coarse + grey + colour

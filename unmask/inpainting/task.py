@@ -1,0 +1,205 @@
+"""Training the generators: the paper's, lite's phases, AOT-GAN."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from unmask.data.faces import FaceSet, gather_faces
+from unmask.errors import DataError, WeightsError
+from unmask.inpainting.coarse import load_first_guess
+from unmask.inpainting.data import InpaintingBatch, InpaintingSampler, SampleSettings
+from unmask.inpainting.features import load_features
+from unmask.inpainting.networks import DiscriminatorSettings, GeneratorSettings
+from unmask.inpainting.objective import LossSettings, Objective
+from unmask.inpainting.sheets import draw_sheet
+from unmask.training.adversarial import AdversarialModel
+from unmask.training.helpers import LandmarkPredictor, name_genders
+from unmask.training.optimizers import PairAdam, make_optimizer
+from unmask.training.recipe import Recipe
+from unmask.training.task import Task
+from unmask.weights import find
+
+_SHEET_FACES, _SHEET_SEED = 6, 4321
+
+
+@dataclass(frozen=True, kw_only=True)
+class InpaintingRecipe(Recipe):
+    """A training of a generator, with or without a discriminator.
+
+    Attributes:
+        gender: Whose faces to train on; all when empty.
+        name_genders: Whether a gender network names the faces of unknown gender first, so that
+            they count; where a gender is asked for.
+        generator: What is kept.
+        discriminator: What it trains against where a loss needs it.
+        losses: What both are trained towards.
+        samples: What they see.
+        features: Deep features for the perceptual and the style loss: an .npz of a compressed
+            VGG-19, a file of VGG-19's weights (torchvision's .pth, Keras' .h5), or "imagenet",
+            which Keras downloads. A file is looked for inside the data folders too.
+        normalise_features: Whether VGG-19 sees colours with ImageNet's mean and deviation, as it
+            was trained; LaFIn's code passes images in [0, 1] as they are.
+        prior: File of the linear prior; the shipped one when absent.
+        coarse: File of the network that corrects its guess; the shipped one when absent.
+        landmark_network: Weights for `samples.predicted`; the shipped ones when absent.
+        gender_network: Weights for `name_genders`; the shipped ones when absent.
+        parser: Keras file of a frozen face-parsing network, for `losses.parsing`.
+
+    Raises:
+        ValueError: Settings contradict each other.
+    """
+
+    gender: Literal["", "male", "female"] = ""
+    name_genders: bool = True
+    generator: GeneratorSettings = field(default_factory=GeneratorSettings)
+    discriminator: DiscriminatorSettings = field(default_factory=DiscriminatorSettings)
+    losses: LossSettings = field(default_factory=LossSettings)
+    samples: SampleSettings = field(default_factory=SampleSettings)
+    features: str = "imagenet"
+    normalise_features: bool = True
+    prior: Path | None = None
+    coarse: Path | None = None
+    landmark_network: Path | None = None
+    gender_network: Path | None = None
+    parser: Path | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what does not fit together."""
+        super().__post_init__()
+        losses, detail = self.losses, self.discriminator.kind == "detail"
+        checks = {
+            "optimizer.name must be 'adam'": self.optimizer.name == "adam",
+            "a generator that paints on a first guess needs samples.framing 'window'": (
+                self.samples.framing == "window" or not self.generator.coarse
+            ),
+            "losses.as_pasted needs a generator that paints on a first guess": (
+                self.generator.coarse or not losses.as_pasted
+            ),
+            "losses.matching needs the 'detail' discriminator": detail or not losses.matching,
+            "losses.parsing needs a parser": bool(self.parser) or not losses.parsing,
+        }
+        for message, holds in checks.items():
+            if not holds:
+                raise ValueError(message)
+
+
+class InpaintingTask(Task):
+    """Trains a generator by an `InpaintingRecipe`."""
+
+    recipe_type: ClassVar[type[Recipe]] = InpaintingRecipe
+    stage: ClassVar[str] = "inpainting"
+    recipe: InpaintingRecipe
+
+    @classmethod
+    def parameters(cls, recipe: InpaintingRecipe) -> int:
+        """Return how many numbers of the generator are trained."""
+        trained = recipe.generator.build().trainable_variables
+        return sum(int(np.prod(variable.shape)) for variable in trained)
+
+    def prepare(self) -> None:
+        """Read which faces there are."""
+        self._faces = self._read_faces("train")
+
+    def build(self) -> keras.Model:
+        """Build the networks and what joins them."""
+        recipe, losses = self.recipe, self.recipe.losses
+        self.network = recipe.generator.build()
+        self._discriminator = recipe.discriminator.build() if losses.has_adversary else None
+        features, parser = None, None
+        self._frozen: list[keras.Model] = []
+        if losses.needs_features:
+            features = load_features(self._features(), normalise=recipe.normalise_features)
+            self._frozen.append(features.model)
+        if losses.parsing:
+            parser = _load_parser(recipe.parser)
+            self._frozen.append(parser)
+        objective = Objective(losses, self.network, self._discriminator, features, parser)
+        return AdversarialModel(
+            self.network, self._discriminator, objective.generator_loss,
+            objective.discriminator_loss, losses.logged, self._frozen,
+        )  # fmt: skip
+
+    def make_optimizer(self, model: keras.Model) -> keras.optimizers.Optimizer:
+        """Return Adam, with a rate of its own for the discriminator."""
+        settings = self.recipe.optimizer
+        if self._discriminator is None:
+            return make_optimizer(settings)
+        factor = self.recipe.discriminator.learning_rate / settings.learning_rate
+        return PairAdam(settings, len(self.network.trainable_variables), factor)
+
+    def sampler(self) -> InpaintingSampler:
+        """Return what makes training batches."""
+        recipe = self.recipe
+        return self._sampler(self._faces, recipe.samples, recipe.batch_size, recipe.seed)
+
+    def sheet(self) -> NDArray[np.uint8]:
+        """Draw some faces of the validation split; of the others where there is none."""
+        if not hasattr(self, "_shown"):
+            self._shown = self._choose_shown()
+        return draw_sheet(self.network, self._shown)
+
+    def frozen(self) -> Sequence[keras.Variable]:
+        """Return the weights of the feature network and of the parser."""
+        return [variable for model in self._frozen for variable in model.variables]
+
+    def _choose_shown(self) -> InpaintingBatch:
+        try:
+            faces = self._read_faces("val")
+        except DataError:
+            faces = self._faces
+        records = faces.records[:: max(len(faces) // _SHEET_FACES, 1)][:_SHEET_FACES]
+        few = FaceSet(records, np.ones(len(records)))
+        steady = replace(self.recipe.samples.steady(), profile_oversampling=1.0)
+        return self._sampler(few, steady, len(few), _SHEET_SEED, shuffle=False)(0)[0]
+
+    def _read_faces(self, split: str) -> FaceSet:
+        recipe = self.recipe
+        faces = gather_faces(self.places.data, recipe.faces, split=split)
+        if not recipe.gender:
+            return faces
+        if recipe.name_genders:
+            faces = name_genders(faces, self.places.out / "genders.json", recipe.gender_network)
+        wanted = [i for i, record in enumerate(faces.records) if record.gender == recipe.gender]
+        if not wanted:
+            places = ", ".join(map(str, self.places.data))
+            raise DataError(f"no {recipe.gender} faces of the split {split!r} in {places}")
+        return FaceSet(tuple(faces.records[i] for i in wanted), faces.weights[wanted])
+
+    def _sampler(
+        self, faces: FaceSet, settings: SampleSettings, batch_size: int, seed: int,
+        *, shuffle: bool = True,
+    ) -> InpaintingSampler:  # fmt: skip
+        recipe = self.recipe
+        linear = recipe.prior or find("lite", "prior").path
+        network = None
+        if recipe.generator.coarse:
+            network = recipe.coarse or find("lite", "coarse").path
+        load = partial(load_first_guess, linear, network, recipe.gender or None)
+        return InpaintingSampler(
+            faces, settings, batch_size=batch_size, seed=seed, shuffle=shuffle,
+            guess=load if settings.framing == "window" else None, coarse=recipe.generator.coarse,
+            predictor=LandmarkPredictor(recipe.landmark_network) if settings.predicted else None,
+        )  # fmt: skip
+
+    def _features(self) -> str:
+        """Return the recipe's file where it is, in the data folders if nowhere else."""
+        name = self.recipe.features
+        inside = [folder / name for folder in map(Path, self.places.data)]
+        found = [path for path in (Path(name), *inside) if path.is_file()]
+        return str(found[0]) if found else name
+
+
+def _load_parser(path: Path | None) -> keras.Model:
+    if path is None or not path.is_file():
+        raise WeightsError(f"{path}: no such file")
+    parser = keras.models.load_model(path, compile=False)
+    parser.trainable = False
+    return parser

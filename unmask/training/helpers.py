@@ -1,0 +1,75 @@
+"""What a training borrows from another stage's network; the stages themselves do not meet."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unmask.data.faces import FaceSet
+from unmask.errors import DataError
+from unmask.io import write_text_atomic
+from unmask.weights import find
+
+
+def name_genders(faces: FaceSet, cache: Path, weights: Path | None = None) -> FaceSet:
+    """Let a gender network name the faces of unknown gender of which it is sure.
+
+    Args:
+        faces: The faces.
+        cache: JSON file that keeps the answers, so that a training that goes on starts at once.
+        weights: File of the network; the shipped one when None.
+
+    Raises:
+        DataError: `cache` is not such a file.
+    """
+    answers = _read_answers(cache)
+    asked = [r for r in faces.records if r.gender is None and str(r.path) not in answers]
+    if asked:
+        from unmask.gender.files import load_gender
+        from unmask.gender.naming import name_genders as name
+
+        named = name(asked, load_gender(weights or find("lite", "gender").path))
+        answers |= {str(record.path): record.gender for record in named}
+        write_text_atomic(cache, json.dumps(answers))
+    records = (r if r.gender else replace(r, gender=answers[str(r.path)]) for r in faces.records)
+    return replace(faces, records=tuple(records))
+
+
+def _read_answers(cache: Path) -> dict[str, str | None]:
+    if not cache.is_file():
+        return {}
+    try:
+        answers: dict[str, str | None] = json.loads(cache.read_text(encoding="utf-8"))
+        return answers
+    except (OSError, ValueError) as error:
+        raise DataError(f"{cache}: not readable ({error}); remove it") from error
+
+
+@dataclass(frozen=True)
+class LandmarkPredictor:
+    """The lite landmark network as a function of crops, loaded at its first call.
+
+    It can be pickled, so that worker processes load it themselves.
+
+    Attributes:
+        weights: File of the network; the shipped one when None.
+    """
+
+    weights: Path | None = None
+
+    def __call__(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Return the (B, 98, 2) landmarks of (B, 256, 256, 3) canonical crops."""
+        return _landmarks(self.weights)(crops)
+
+
+@functools.lru_cache(maxsize=1)
+def _landmarks(weights: Path | None) -> Callable[[NDArray[np.uint8]], NDArray[np.float32]]:
+    from unmask.landmarks.predict import landmark_predictor
+
+    return landmark_predictor(weights or find("lite", "landmarks").path)
