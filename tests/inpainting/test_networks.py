@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from keras import ops
 
-from unmask.inpainting.aot import AOT, build_aot_discriminator, build_aot_generator
 from unmask.inpainting.discriminator import build_discriminator
 from unmask.inpainting.generator import LITE, PAPER, build_generator
+from unmask.rivals.aot import AOT, build_aot_discriminator, build_aot_generator
 from unmask.weights import load_weights, save_weights
 
 

@@ -10,9 +10,9 @@ from typing import Literal
 
 import keras
 
-from unmask.inpainting.aot import AOT, build_aot_discriminator, build_aot_generator
 from unmask.inpainting.discriminator import build_detail_discriminator, build_discriminator
 from unmask.inpainting.generator import LITE, PAPER, BlockType, build_generator
+from unmask.rivals.aot import AOT, build_aot_discriminator, build_aot_generator
 
 
 @dataclass(frozen=True, kw_only=True)
