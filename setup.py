@@ -94,7 +94,11 @@ setup(
         # Drawing masks by hand. labelme is GPL-3.0: it is started as a program, never imported.
         "annotate": ["labelme>=5.5"],
         "notebooks": ["jupyterlab>=4.4", "nbclient>=0.10", "ipykernel>=6.29"],
-        "docs": ["mkdocs-material>=9.6,<10"],
+        "docs": [
+            "mkdocs-material>=9.6,<10",
+            "mkdocstrings[python]>=1,<2",
+            "mkdocs-jupyter>=0.25,<1",
+        ],
         # Synthetic sets and folders of photos on several machines.
         "scale": ["ray[data]>=2.40"],
         "app": ["gradio>=5"],

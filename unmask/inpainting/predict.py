@@ -21,8 +21,8 @@ COLOUR_REACH = 4.0
 # faces this one of its correction is nearest to the truth by features (5 % nearer than all of it,
 # and 0.6 dB), and still sharp.
 STRENGTH = 0.6
-# Of its colour only this share counts beside: dark lips turn violet with all of it, and teeth have
-# to get their white from somewhere. Between a quarter and a half is nearest by features.
+# Share of the correction's colour that is kept before STRENGTH applies: all of it turns dark lips
+# violet, none leaves teeth without their white. A quarter to a half is nearest by features.
 COLOUR_SHARE = 0.3
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
