@@ -18,9 +18,13 @@ from unmask.cli.progress import track
 
 if TYPE_CHECKING:
     import keras
+    import numpy as np
+    from numpy.typing import NDArray
 
     from unmask.data.faces import FaceRecord
+    from unmask.evaluation.regions import RegionScores
     from unmask.inpainting.evaluate import Cases, Method
+    from unmask.inpainting.losses import FeatureNetwork
     from unmask.inpainting.prior import FirstGuess
 
 # The methods that landmarks make a difference to.
@@ -48,7 +52,8 @@ def evaluate_inpainting(
 ) -> None:
     """Measure generators on held-out faces, and show what they paint.
 
-    Writes evaluation.json, evaluation.md and sheet.png.
+    Writes evaluation.json, evaluation.md and sheet.png: figures of the whole hole, by gender and
+    kind of mask, and region by region (mouth, nose, rest of the face, ring outside the jaw).
 
     Args:
         data: Face folders.
@@ -73,6 +78,7 @@ def evaluate_inpainting(
     from dataclasses import asdict
 
     from unmask.data.faces import read_face_folder
+    from unmask.evaluation.regions import region_table
     from unmask.inpainting.coarse import load_first_guess
     from unmask.inpainting.evaluate import contact_sheet, evaluate, markdown_table
     from unmask.inpainting.features import load_features
@@ -101,11 +107,29 @@ def evaluate_inpainting(
         work += [(f"{n}, no landmarks", methods[n], unguided) for n in guidable]
     results = {name: method(faces) for name, method, faces in track(work, "methods")}
     evaluation = evaluate(cases, results, vgg)
-    write_text_atomic(out / "evaluation.json", json.dumps(asdict(evaluation), indent=2))
-    write_text_atomic(out / "evaluation.md", markdown_table(evaluation))
+    scores = [s for name, images in results.items() for s in _regions(name, cases, images, vgg)]
+    table = f"{markdown_table(evaluation)}\nBy region of the hole:\n\n{region_table(scores)}"
+    figures = {**asdict(evaluation), "regions": [asdict(s) for s in scores]}
+    write_text_atomic(out / "evaluation.json", json.dumps(figures, indent=2))
+    write_text_atomic(out / "evaluation.md", table)
     shown = {name: results[name] for name in ("linear prior", "Telea", "generator")}
     contact_sheet(out / "sheet.png", cases, shown, rank_by="generator")
-    print(markdown_table(evaluation))
+    print(table)
+
+
+def _regions(
+    name: str, cases: Cases, completed: NDArray[np.uint8], vgg: FeatureNetwork | None
+) -> list[RegionScores]:
+    from unmask.evaluation.regions import score_regions
+    from unmask.inpainting.evaluate import perceptual_distance
+
+    def distance(images: NDArray[np.uint8]) -> NDArray[np.float64]:
+        assert vgg is not None
+        return perceptual_distance(vgg, cases, images)
+
+    return score_regions(
+        name, completed, cases.truth, cases.scored, cases.landmarks, distance if vgg else None
+    )
 
 
 def _cases(

@@ -40,6 +40,8 @@ class RegionScores:
         sharpness: Median of the detail's deviation there, as a share of the true face's.
         perceptual: Mean perceptual distance when this region alone is the method's; None without a
             feature network.
+        border: Mean false step of colour across the hole's border, see `border_step`; the same in
+            every region.
     """
 
     method: str
@@ -48,6 +50,7 @@ class RegionScores:
     psnr: float
     sharpness: float
     perceptual: float | None
+    border: float
 
 
 def divide_hole(
@@ -96,6 +99,8 @@ def score_regions(
         An entry a region, in the order of `REGIONS`.
     """
     parts = [divide_hole(h, p) for h, p in zip(scored, landmarks, strict=True)]
+    composites = np.where(scored[..., None], completed, truth)
+    border = float(np.mean([border_step(*f) for f in zip(composites, truth, scored, strict=True)]))
     scores = []
     for region in REGIONS:
         masks = np.stack([part[region] for part in parts])
@@ -111,9 +116,8 @@ def score_regions(
             alone = np.where(masks[..., None], completed, truth)
             perceptual = float(distance(alone)[rows].mean())
         psnr = float(np.mean([10 * np.log10(255.0**2 / max(e.mean(), 1e-3)) for e in errors]))
-        scores.append(
-            RegionScores(method, region, len(rows), psnr, float(np.median(shares)), perceptual)
-        )
+        sharpness = float(np.median(shares))
+        scores.append(RegionScores(method, region, len(rows), psnr, sharpness, perceptual, border))
     return scores
 
 
@@ -149,18 +153,21 @@ def border_step(
     return float(np.abs(local[inner]).mean())
 
 
-def markdown_rows(scores: list[RegionScores]) -> str:
-    """Return the scores as a Markdown table: a row a method, three columns a region."""
+def region_table(scores: list[RegionScores]) -> str:
+    """Return the scores as a Markdown table, with the step of colour at the hole's border."""
     methods = list(dict.fromkeys(s.method for s in scores))
     found = {(s.method, s.region): s for s in scores}
-    lines = ["| method | region | n | PSNR | sharpness | perceptual |", "|---|---|---|---|---|---|"]
+    lines = [
+        "| method | region | n | PSNR | sharpness | perceptual | border step |",
+        "|---|---|---|---|---|---|---|",
+    ]
     for method in methods:
         for region in REGIONS:
             if (s := found.get((method, region))) is not None:
                 perceptual = "" if s.perceptual is None else f"{s.perceptual:.3f}"
                 lines.append(
                     f"| {method} | {region} | {s.count} | {s.psnr:.2f} | {s.sharpness:.2f} "
-                    f"| {perceptual} |"
+                    f"| {perceptual} | {s.border:.1f} |"
                 )
     return "\n".join(lines) + "\n"
 
