@@ -130,13 +130,13 @@ def test_bash_completes(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     script = tmp_path / "unmask.bash"
     assert main(["--install-completion", "--shell", "bash", "--output", str(script)]) == 0
-    words = "unmask evaluate inpainting --network lite-"
+    words = "unmask evaluate inpainting --network pap"
     bash = (
         f"source {script}; COMP_WORDS=({words}); COMP_CWORD=4; COMP_LINE='{words}';"
-        "COMP_POINT=${#COMP_LINE}; _unmask unmask lite- --network; echo ${COMPREPLY[@]}"
+        "COMP_POINT=${#COMP_LINE}; _unmask unmask pap --network; echo ${COMPREPLY[@]}"
     )
     done = subprocess.run(["bash", "-c", bash], capture_output=True, text=True, timeout=60)
-    assert done.stdout.split() == ["lite-aot", "lite-plain"]
+    assert done.stdout.split() == ["paper", "paper-aot"]
 
 
 def test_expected_errors_are_one_line_and_status_2(capsys, tmp_path):
