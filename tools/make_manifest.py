@@ -14,6 +14,8 @@ from unmask.errors import WeightsError
 from unmask.io import write_text_atomic
 from unmask.weights import default_weights_dir, file_sha256, read_manifest
 
+# The recipes of files from before the runner noted them in the metadata.
+_RECIPES = {"inpainting_male": "inpainting", "inpainting_female": "inpainting"}
 # What the training data allows; a file can say otherwise in its own metadata ("licence").
 _LICENCE = "non-commercial research use only, like the training data (see the card)"
 _HEADER = "# Written by `python -m tools.make_manifest`.\n"
@@ -36,14 +38,16 @@ def _block(folder: Path, path: Path) -> str:
     if not card.is_file():
         raise WeightsError(f"{path}: has no card {card.name} beside it")
     with safe_open(str(path), framework="numpy") as archive:
-        licence = (archive.metadata() or {}).get("licence", _LICENCE)
+        noted = archive.metadata() or {}
+    recipe = f"{path.parent.name}/{_RECIPES.get(path.stem, path.stem)}"
     fields = {
         "preset": path.parent.name,
         "stage": path.stem,
         "path": path.relative_to(folder).as_posix(),
         "sha256": file_sha256(path),
         "size": path.stat().st_size,
-        "licence": licence,
+        "recipe": noted.get("recipe", recipe),
+        "licence": noted.get("licence", _LICENCE),
         "card": card.relative_to(folder).as_posix(),
     }
     lines = [f"{name} = {_toml(value)}" for name, value in fields.items()]

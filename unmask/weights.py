@@ -312,4 +312,5 @@ def _entry(folder: Path, manifest: Path, index: int, row: object) -> WeightFile:
         paths = {n: path_inside(folder, row[n], f"{where}.{n}") for n in ("path", "card")}
     except DataError as error:
         raise WeightsError(str(error)) from error
-    return WeightFile(**{name: row[name] for name in fields} | paths)
+    recipe = str(row.get("recipe", ""))
+    return WeightFile(**{name: row[name] for name in fields} | paths | {"recipe": recipe})

@@ -72,8 +72,9 @@ class LandmarkTask(Task):
 
     @classmethod
     def parameters(cls, recipe: LandmarkRecipe) -> int:
-        """Count the network's parameters."""
-        return int(build_fan(**asdict(recipe.network)).count_params())
+        """Count the network's trainable parameters, as PyTorch and the paper do."""
+        variables = build_fan(**asdict(recipe.network)).trainable_variables
+        return sum(int(np.prod(variable.shape)) for variable in variables)
 
     def prepare(self) -> None:
         """Read the faces, and cut those to validate with."""

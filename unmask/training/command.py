@@ -105,7 +105,10 @@ class Listed:
 
 def list_recipes() -> Iterator[Listed]:
     """Yield what is known of each recipe of the package, building its network to count."""
-    made = {entry.recipe: str(entry.path.name) for entry in read_manifest() if entry.recipe}
+    made: dict[str, str] = {}
+    for entry in read_manifest():
+        name = f"{entry.preset}/{entry.stage}"
+        made[entry.recipe] = ", ".join(filter(None, (made.get(entry.recipe), name)))
     for name in recipe_names():
         source = read_recipe(name)
         yield Listed(name, str(source.table.get("about", "")), _count(source), made.get(name, "-"))
