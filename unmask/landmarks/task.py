@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 import keras
+import numpy as np
 
 from unmask.errors import WeightsError
 from unmask.landmarks.augment import Augmentation
