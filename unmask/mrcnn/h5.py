@@ -96,7 +96,8 @@ def save_h5(model: keras.Model, path: str | os.PathLike[str]) -> None:
     import h5py
 
     layers = list(layers_with_weights(model))
-    with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
+    # The temporary file is locked already.
+    with atomic_path(path) as temporary, h5py.File(temporary, "w", locking=False) as file:
         file.attrs["layer_names"] = _bytes([layer.name for layer in layers])
         file.attrs["backend"] = np.bytes_(b"tensorflow")
         file.attrs["keras_version"] = np.bytes_(b"2.0.8")
