@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from unmask.data.faces import gather_faces
 from unmask.errors import DataError
 from unmask.segmentation.scenes import SceneComposer, SceneMix
-from unmask.segmentation.sources import Example, FacePool, read_examples
+from unmask.segmentation.sources import Example, FacePool, holds_photos, read_examples
 from unmask.training.recipe import Recipe
 
 # Larger photos are shrunk to this side when they are read: no scene shows more of them.
@@ -62,7 +62,8 @@ def gather_photos(
     """Read the labelled photos that a recipe asks for.
 
     Args:
-        data: Folders that hold the folders which are given by name.
+        data: Folders that hold the folders which are given by name. One that holds none of these,
+            but photos itself, is taken in their place.
         folders: As `SceneRecipe.photos`.
         split: "train" or "val".
         run: As for `read_examples`.
@@ -72,11 +73,10 @@ def gather_photos(
     """
     examples: list[Example] = []
     weights: list[float] = []
-    for name, weight in folders.items():
-        if weight > 0:
-            found = read_examples(_find_folder(data, name), split, run=run)
-            examples += map(_shrunk, found)
-            weights += [weight] * len(found)
+    for folder, weight in _photo_folders(data, folders).items():
+        found = read_examples(folder, split, run=run)
+        examples += map(_shrunk, found)
+        weights += [weight] * len(found)
     if not examples:
         raise DataError(f"no labelled photos of the split {split!r} in {', '.join(folders)}")
     return PhotoSet(tuple(examples), np.array(weights))
@@ -86,8 +86,8 @@ def validation_photos(
     data: Sequence[Path], folders: Mapping[str, float], run: Path | None = None
 ) -> tuple[Example, ...]:
     """Return the validation photos of the first folder that is not left out."""
-    first = next(name for name, weight in folders.items() if weight > 0)
-    return gather_photos(data, {first: 1.0}, "val", run).examples
+    first = next(iter(_photo_folders(data, folders)))
+    return tuple(map(_shrunk, read_examples(first, "val", run=run)))
 
 
 def compose_scenes(
@@ -99,9 +99,11 @@ def compose_scenes(
         DataError: A folder is missing or cannot be used.
     """
     photos = gather_photos(data, recipe.photos, "train", run)
+    own = _own_folders(data, recipe.photos)
+    places = [place for place in data if place not in own]
     faces = None
-    if any(recipe.faces.values()):
-        faces = FacePool(gather_faces(data, recipe.faces, split="train"), recipe.seed)
+    if places and any(recipe.faces.values()):
+        faces = FacePool(gather_faces(places, recipe.faces, split="train"), recipe.seed)
     return SceneComposer(photos.examples, photos.weights, faces, recipe.seed, recipe.mix)
 
 
@@ -130,6 +132,23 @@ class SceneSampler:
         ]
         images, masks = (np.stack(part) for part in zip(*scenes, strict=True))
         return images, masks[..., None]
+
+
+def _photo_folders(data: Sequence[Path], folders: Mapping[str, float]) -> dict[Path, float]:
+    """Return the folders to read, and how often a photo of each is shown."""
+    if own := _own_folders(data, folders):
+        return dict.fromkeys(own, 1.0)
+    return {_find_folder(data, name): weight for name, weight in folders.items() if weight > 0}
+
+
+def _own_folders(data: Sequence[Path], folders: Mapping[str, float]) -> list[Path]:
+    """Return the data folders that are photos themselves."""
+    named = [name for name, weight in folders.items() if weight > 0]
+    return [
+        place
+        for place in data
+        if not any((place / name).is_dir() for name in named) and holds_photos(place)
+    ]
 
 
 def _find_folder(data: Sequence[Path], name: str) -> Path:

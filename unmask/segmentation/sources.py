@@ -133,6 +133,19 @@ def read_split(path: Path) -> dict[str, str]:
 _Reader: TypeAlias = Callable[[], tuple[NDArray[np.uint8], NDArray[np.bool_]]]
 
 
+def holds_photos(folder: Path) -> bool:
+    """Say whether a folder is laid out as one of those that `read_examples` knows."""
+    if all((folder / name).is_dir() for name in ("images", "masks")):
+        return True
+    files = list(walk_files(folder)) if folder.is_dir() else []
+    names = {path.name for path in files if path.suffix == ".jpg"}
+    return any(
+        path.suffix.lower() == ".json"
+        or (path.suffix == ".png" and path.with_suffix(".jpg").name in names)
+        for path in files
+    )
+
+
 def _layout(
     folder: Path, labels: Sequence[str]
 ) -> tuple[dict[str, _Reader], dict[str, str] | None]:
