@@ -163,8 +163,8 @@ def gender(folder: Path) -> Toy:
     """A tiny compact network."""
     draw_faces(folder / "faces_wide")
     overrides = {
-        "compact.widths": [8, 8], "compact.blocks": [1, 1], "batch_size": 2, "masked_views": 1,
-        "pseudo_labels": False,
+        "compact.widths": [8, 8], "compact.blocks": [1, 1], "compact.dropout": 0.0,
+        "batch_size": 4, "masked_views": 1, "pseudo_labels": False,
     }  # fmt: skip
     return Toy([folder], overrides)
 
@@ -175,7 +175,7 @@ def gender_classifier(folder: Path) -> Toy:
     draw_faces(folder / "faces_wide")
     overrides = {
         "classifier.backbone": "random", "classifier.size": 75, "classifier.units": 8,
-        "classifier.hidden": 16, "batch_size": 2, "masked_views": 1,
+        "classifier.hidden": 16, "classifier.dropout": 0.0, "batch_size": 4, "masked_views": 1,
     }  # fmt: skip
     return Toy([folder], overrides)
 
