@@ -56,7 +56,6 @@ REFUSED = (
     "train x --data . --out o --minutes nan", "train x --data . --out o --minutes inf",
     "train x --data . --out o --steps 0", "train x --data . --out o --steps 3 --minutes 3",
     "train", "train x --data .", "train x --data . --out o", "train x --data . --out o --set a",
-    "train x --data . --out o --file features=gone.npz",
 )  # fmt: skip
 
 

@@ -171,3 +171,17 @@ def test_batches_change_size_and_never_repeat_a_scene():
     assert seen == list(range(20))
     assert batches[0][1].shape == (8, 32, 32, 1)
     assert all(array.dtype == np.uint8 for batch in batches for array in batch)
+
+
+def test_a_data_folder_of_photos_counts_as_itself(data_folder):
+    own = data_folder / "mask_segmentation"
+    folders = {"masks_labelme": 1.0, "pseudo_labels": 1.0}
+    assert gather_photos([own], folders, "train").weights.tolist()
+    assert validation_photos([own], folders)
+    # Nothing but photos is needed: there are no faces beside them.
+    image, mask = compose_scenes([own], recipe()).scene(0, 64)
+    assert (image.shape, mask.shape) == ((64, 64, 3), (64, 64))
+    # The named folders go before what lies beside them.
+    (data_folder / "notes.json").write_text("{}")
+    assert gather_photos([data_folder], {"mask_segmentation": 1.0}, "train").weights.tolist()
+    (data_folder / "notes.json").unlink()

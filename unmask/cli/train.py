@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Group, Parameter
@@ -23,7 +22,6 @@ def train(
     steps: Annotated[PositiveInt | None, _BUDGET] = None,
     overrides: Annotated[list[str] | None, Parameter(name="--set")] = None,
     init: ExistingFile | None = None,
-    files: Annotated[list[str] | None, Parameter(name="--file")] = None,
     workers: PositiveInt | None = None,
     tensorboard: bool = False,
     listing: Annotated[bool, Parameter(name="--list")] = False,
@@ -41,7 +39,6 @@ def train(
         steps: Budget in steps instead: repeatable exactly.
         overrides: KEY=VALUE: change settings of the recipe, e.g. optimizer.learning_rate=3e-4.
         init: Weights of the same network to start from.
-        files: NAME=PATH: further files that the task needs, e.g. features=VGG.npz.
         workers: Processes that make samples. Default: all processors.
         tensorboard: Write event files too.
         listing: List the recipes: name, parameters, the shipped file it made, what comes out.
@@ -54,7 +51,7 @@ def train(
         return
     if recipe is None or not data or out is None:
         raise SettingError("train needs RECIPE, --data and --out, or --list")
-    changes, named = parse_overrides(overrides or []), _named(files or [])
+    changes = parse_overrides(overrides or [])
     read_recipe(recipe, changes)  # what is wrong with it is told before Keras is loaded
 
     from unmask.training.command import train_recipe
@@ -67,7 +64,6 @@ def train(
         steps=steps,
         overrides=changes,
         init=init,
-        files=named,
         workers=workers,
         tensorboard=tensorboard,
         report=lambda line: print(line, flush=True),
@@ -80,15 +76,3 @@ def _list() -> None:
 
     for line in list_recipes():
         print(f"{line.name:24}{line.parameters:12,}  {line.weights:32}  {line.about}")
-
-
-def _named(assignments: list[str]) -> dict[str, Path]:
-    from unmask.errors import SettingError
-
-    files = {}
-    for assignment in assignments:
-        name, _, path = assignment.partition("=")
-        if not name or not path or not (path == "imagenet" or Path(path).exists()):
-            raise SettingError(f"--file needs NAME=PATH, which exists. Received: {assignment!r}")
-        files[name] = Path(path)
-    return files

@@ -29,7 +29,6 @@ def train_recipe(
     steps: int | None = None,
     overrides: Mapping[str, Any] | None = None,
     init: Path | None = None,
-    files: Mapping[str, Path] | None = None,
     workers: int | None = None,
     tensorboard: bool = False,
     checkpoint_minutes: float = 3.0,
@@ -48,7 +47,6 @@ def train_recipe(
         steps: The same in steps.
         overrides: Values that replace those of the recipe, by dotted key.
         init: A kept file of the same network from which the first phase starts.
-        files: Further files that the task needs, by name.
         workers: As for `unmask.training.runner.train`.
         tensorboard: Whether to write event files too.
         checkpoint_minutes: As for `unmask.training.runner.train`.
@@ -69,7 +67,7 @@ def train_recipe(
     kept = init
     for (name, _), settings in zip(source.phases, _budgeted(phases, minutes, steps), strict=True):
         folder = out / name if len(phases) > 1 else out
-        task = kind(settings, Places(list(data), folder, dict(files or {})))
+        task = kind(settings, Places(list(data), folder))
         if len(phases) > 1:
             report(f"phase {name}")
         kept = train(

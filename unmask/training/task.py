@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -24,12 +24,10 @@ class Places:
     Attributes:
         data: Data folders, packed files of faces, or folders that hold such folders.
         out: The run's folder.
-        files: Further files by the name that the task gives them, e.g. "features".
     """
 
     data: Sequence[Path]
     out: Path
-    files: Mapping[str, Path] = field(default_factory=dict)
 
 
 class Task:
