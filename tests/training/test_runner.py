@@ -104,6 +104,22 @@ def test_a_worse_result_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert kept.read_bytes() == before
 
 
+def test_a_file_that_is_newer_than_the_checkpoint_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    values = iter([0.5, 0.4, 0.1])
+    monkeypatch.setattr(Adding, "validate", lambda self: {"val_mse": next(values)})
+    run(tmp_path, 40)
+    before = (tmp_path / "checkpoint.safetensors").read_bytes()
+    kept = run(tmp_path, 60)
+    # Killed after the weights were written, and before the checkpoint was.
+    (tmp_path / "checkpoint.safetensors").write_bytes(before)
+    best = kept.read_bytes()
+    monkeypatch.setattr(Adding, "validate", lambda self: {"val_mse": 0.3})
+    run(tmp_path, 60)
+    assert kept.read_bytes() == best
+
+
 def test_another_recipe_in_the_folder_is_refused(tmp_path: Path):
     run(tmp_path, 20)
     with pytest.raises(DataError, match="batch_size=8, wanted is 4"):

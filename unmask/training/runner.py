@@ -54,7 +54,7 @@ def train(
 
     A process that is killed loses the time since its last checkpoint. Calling it again never makes
     the kept file worse, and changes nothing once the budget is used up. The folder then holds
-    `STAGE.safetensors`, `history.csv`, `recipe.json`, `samples/` and the checkpoint.
+    `STAGE.safetensors`, `history.csv`, `samples/` and the checkpoint.
 
     Args:
         task: What to train, with its recipe and its places.
@@ -167,10 +167,11 @@ class _Run(keras.callbacks.Callback):
         self.note: dict[str, str] = {}
         self.deadline = math.inf
         self.board: Board | None = None
-        if progress.best is None and task.monitor is not None and kept.is_file():
-            # Without its checkpoint a finished training must not lose its file to the next one.
+        if task.monitor is not None and kept.is_file():
+            # The file may be newer than the checkpoint, or be all that is left of the training.
             value = load_metadata(kept).get(task.monitor)
-            progress.best = None if value is None else float(value)
+            if value is not None and self._is_better(float(value)):
+                progress.best = float(value)
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Set the learning rate of the coming row; the clock starts with the first step."""
@@ -184,7 +185,8 @@ class _Run(keras.callbacks.Callback):
         """Count, and stop when the budget is used up."""
         self._progress.step = self._row_start + batch + 1
         self._progress.seconds = self._before + time.monotonic() - self._start
-        self.model.stop_training = self._is_over()
+        if self._is_over():
+            self.model.stop_training = True
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Add a row, and validate, keep, draw and save where it is time to."""
@@ -224,15 +226,17 @@ class _Run(keras.callbacks.Callback):
         used_up = _share(self._recipe, self._progress) >= 1.0
         return used_up or time.monotonic() >= self.deadline
 
+    def _is_better(self, value: float) -> bool:
+        best, sign = self._progress.best, 1.0 if self._task.mode == "max" else -1.0
+        return best is None or sign * value > sign * best
+
     def _validate(self, row: dict[str, float]) -> dict[str, float]:
         figures = self._task.validate()
-        monitor, best = self._task.monitor, self._progress.best
+        monitor = self._task.monitor
         if monitor is not None:
-            value = figures[monitor]
-            sign = 1.0 if self._task.mode == "max" else -1.0
-            if best is not None and not sign * value > sign * best and self._kept.is_file():
+            if not self._is_better(figures[monitor]) and self._kept.is_file():
                 return figures
-            self._progress.best = value
+            self._progress.best = figures[monitor]
         noted = {key: f"{value:.8g}" for key, value in {**row, **figures}.items()}
         settings = json.dumps(self._progress.settings)
         self._task.keep(self._kept, {**self.note, **noted, "settings": settings})
