@@ -15,6 +15,7 @@ def evaluate_pipeline(
     split: str = "val",
     count: Count = 120,
     seed: Seed = 1234,
+    name_genders: bool = False,
 ) -> int:
     """Measure the whole pipeline, and what each stage costs it.
 
@@ -24,13 +25,15 @@ def evaluate_pipeline(
     goes on where it stopped. The exit status is 1 where a face failed.
 
     Args:
-        data: Face folders with genders, or folders that `unmask synthesize` filled.
+        data: Face folders, or folders that `unmask synthesize` filled.
         out: Folder for the results.
         preset: Which networks.
         weights_dir: Folder of a manifest of your own.
         split: Split of the faces.
         count: Number of faces, 0 for all; a few seconds each.
         seed: Of faces and masks.
+        name_genders: Let the shipped gender network name the faces of unknown gender, by the bare
+            face, where it is sure.
     """
     from unmask.presets import get_preset
 
@@ -45,6 +48,7 @@ def evaluate_pipeline(
         split=split,
         count=count or None,
         seed=seed,
+        name_genders=name_genders,
     )
     evaluation = PipelineEvaluation(config, out)
     failed = 0

@@ -38,6 +38,7 @@ class EvaluationConfig:
         split: Split of the faces.
         count: At most so many faces, half of each gender; all when None.
         seed: Seed of the choice of faces and of the masks drawn on them.
+        name_genders: As for `unmask.evaluation.scenes.choose_records`.
     """
 
     data: tuple[str, ...]
@@ -46,6 +47,7 @@ class EvaluationConfig:
     split: str = "val"
     count: int | None = 120
     seed: int = EVALUATION_SEED
+    name_genders: bool = False
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,11 @@ class PipelineEvaluation:
         self.config = config
         self.out = Path(out)
         self.records: list[FaceRecord] = choose_records(
-            config.data, split=config.split, count=config.count, seed=config.seed
+            config.data,
+            split=config.split,
+            count=config.count,
+            seed=config.seed,
+            name_genders=config.name_genders,
         )
         results = (self.out / name for name in (JOURNAL_FILE, *_RESULTS))
         check_outputs(results, (record.path for record in self.records))

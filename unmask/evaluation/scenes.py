@@ -12,12 +12,15 @@ from numpy.typing import NDArray
 from unmask.data.faces import FaceRecord, read_face_folder
 from unmask.errors import DataError
 from unmask.face import CROP_SIZE, canonical_matrix, coverage, grow, warp
+from unmask.gender.files import load_gender
+from unmask.gender.naming import name_genders as named
 from unmask.image import load_image, load_mask
 from unmask.inpainting.evaluate import choose_faces
 from unmask.inpainting.framing import HOLE_GROWTH
 from unmask.synthesis import MaskSynthesizer
 from unmask.synthesis.sources import PICTURE_FOLDERS, SETTINGS_FILE
 from unmask.synthesis.worker import number_of
+from unmask.weights import find
 
 _IMAGES, _MASKED, _MASKS = PICTURE_FOLDERS
 
@@ -67,7 +70,12 @@ class Scene:
 
 
 def choose_records(
-    folders: Sequence[str | Path], *, split: str, count: int | None, seed: int
+    folders: Sequence[str | Path],
+    *,
+    split: str,
+    count: int | None,
+    seed: int,
+    name_genders: bool = False,
 ) -> list[FaceRecord]:
     """Choose the faces to evaluate on: of known gender, half of each where there are enough.
 
@@ -76,11 +84,15 @@ def choose_records(
         split: Split of the faces.
         count: At most so many; all when None.
         seed: Seed of the choice.
+        name_genders: Whether the shipped gender network names those of unknown gender of which it
+            is sure, by the bare face.
 
     Raises:
         DataError: A folder cannot be read, or holds no such face.
     """
     records = [record for folder in folders for record in read_face_folder(folder, split=split)]
+    if name_genders:
+        records = named(records, load_gender(find("lite", "gender").path))
     chosen = choose_faces(records, len(records) * 2 if count is None else count, seed=seed)
     if not chosen:
         names = ", ".join(map(str, folders))
