@@ -10,7 +10,7 @@ import os
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
@@ -343,6 +343,7 @@ def run(
     photo: ImageSource,
     *,
     preset: str = "lite",
+    weights_dir: str | os.PathLike[str] | None = None,
     gender: str | None = None,
     mask: NDArray[Any] | ImageSource | None = None,
     landmarks: NDArray[np.floating] | None = None,
@@ -351,11 +352,13 @@ def run(
 ) -> Result:
     """Find the masked faces of a photo and show plausible faces without the masks.
 
-    The result is a plausible face, not the person's: nothing under a mask can be seen.
+    The result is a plausible face, not the person's: nothing under a mask can be seen. The networks
+    stay in memory, so that the next call is faster.
 
     Args:
         photo: Path, bytes, file object, PIL image or (H, W, 3) uint8 RGB array, from 64 px up.
         preset: "lite" (ships with the package) or "paper" (the paper's sizes; weights to bring).
+        weights_dir: Folder with the preset's `manifest.toml`; the shipped one when None.
         gender: "male" or "female" to choose the generator; decided from the face when None.
         mask: Array or image of the photo's size, non-zero or opaque where the photo shows a mask
             (`unmask.image.load_mask` reads it), in place of the predicted one. Separate areas are
@@ -384,8 +387,13 @@ def run(
     Reference:
         The paper's Figure 3.
     """
-    unmasker = Unmasker(preset, max_pixels=max_pixels)
+    unmasker = _kept(preset, None if weights_dir is None else os.fspath(weights_dir), max_pixels)
     return unmasker(photo, gender=gender, mask=mask, landmarks=landmarks, seed=seed)
+
+
+@lru_cache(maxsize=1)
+def _kept(preset: str, weights_dir: str | None, max_pixels: int) -> Unmasker:
+    return Unmasker(preset, weights_dir, max_pixels=max_pixels)
 
 
 def _is_face(region: MaskRegion, confidence: float) -> bool:
