@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,16 @@ from unmask.weights import load_arrays, load_metadata
 
 SMALL = {"history_steps": 1, "validation_rows": 2, "steps_per_execution": 1, "sheet_rows": 0}
 ITERATIVE = [n for n in recipe_names() if not find_task(read_recipe(n).task).closed_form]
+
+
+@pytest.fixture(autouse=True)
+def _step_by_step() -> Iterator[None]:
+    """Run without tracing graphs, which takes longer than these few steps."""
+    import tensorflow as tf
+
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
 
 
 class StoppedError(Exception):
