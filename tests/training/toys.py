@@ -169,7 +169,7 @@ def gender(folder: Path) -> Toy:
     return Toy([folder], overrides)
 
 
-@toy("paper/gender", "paper/gender-notebook", "paper/gender-end-to-end")
+@toy("paper/gender", "paper/gender-notebook")
 def gender_classifier(folder: Path) -> Toy:
     """InceptionV3 with random weights on small pictures, and a narrow head."""
     draw_faces(folder / "faces_wide")
@@ -178,6 +178,13 @@ def gender_classifier(folder: Path) -> Toy:
         "classifier.hidden": 16, "classifier.dropout": 0.0, "batch_size": 4, "masked_views": 1,
     }  # fmt: skip
     return Toy([folder], overrides)
+
+
+@toy("paper/gender-end-to-end")
+def gender_end_to_end(folder: Path) -> Toy:
+    """The same from the last block of InceptionV3 on."""
+    toy = gender_classifier(folder)
+    return Toy(toy.data, {**toy.overrides, "frozen_until": "mixed9"})
 
 
 def draw_vgg(path: Path) -> Path:
