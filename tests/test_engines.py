@@ -55,8 +55,10 @@ def test_workers_end_with_their_parent(tmp_path, sent):
     # Whoever has the line's other end open keeps it open: the workers have it from their parent.
     line, inherited = os.pipe()
     with subprocess.Popen(
-        [sys.executable, str(script), str(seen)], pass_fds=[inherited], stderr=inherited
-    ) as parent:
+        [sys.executable, str(script), str(seen)], pass_fds=[inherited], stderr=inherited,
+        # In the background of a shell Ctrl-C is ignored, and that is inherited.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    ) as parent:  # fmt: skip
         os.close(inherited)
         while len(list(seen.iterdir())) < 2:
             assert parent.poll() is None
