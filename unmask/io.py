@@ -8,11 +8,11 @@ import os
 import secrets
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TypeAlias
 
-from unmask.errors import UnmaskError
+from unmask.errors import DataError, UnmaskError
 
 if sys.platform != "win32":
     import fcntl
@@ -180,6 +180,30 @@ def short_stem(stem: str, room: int) -> str:
     while len(os.fsencode(stem)) + len(end) + room > 255:
         stem = stem[:-1]
     return stem + end
+
+
+def check_same(path: PathLike, stored: Mapping[str, object], wanted: Mapping[str, object]) -> None:
+    """Refuse to go on with work that was begun under other settings.
+
+    Args:
+        path: The folder or file that remembers them.
+        stored: What it was made with.
+        wanted: What is asked for now.
+
+    Raises:
+        DataError: The message names the first setting that differs.
+
+    Example:
+        >>> check_same("runs/a", {"seed": 0}, {"seed": 1})
+        Traceback (most recent call last):
+        unmask.errors.DataError: runs/a: was made with seed=0, wanted is 1; take another folder
+    """
+    for name in {**stored, **wanted}:
+        if stored.get(name) != wanted.get(name):
+            raise DataError(
+                f"{os.fspath(path)}: was made with {name}={stored.get(name)!r}, wanted is "
+                f"{wanted.get(name)!r}; take another folder"
+            )
 
 
 def _create(folder: Path, suffix: str) -> tuple[Path, int]:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from unmask.errors import DataError
-from unmask.io import write_text_atomic
+from unmask.io import check_same, write_text_atomic
 
 Origin = Mapping[str, Any]
 
@@ -97,12 +97,7 @@ def check_origin(note: Path, origin: Origin, exists: bool) -> None:
         stored = dict(json.loads(note.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:
         raise DataError(f"{note}: cannot be read ({error}); take another folder") from error
-    for name in {**stored, **origin}:
-        if stored.get(name) != origin.get(name):
-            raise DataError(
-                f"{note}: was made with {name}={stored.get(name)!r}, wanted is "
-                f"{origin.get(name)!r}; take another folder"
-            )
+    check_same(note, stored, origin)
 
 
 def digest(parts: Iterable[bytes]) -> str:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from unmask.engines import ENGINES, work_through
 from unmask.errors import DataError, SettingError
-from unmask.io import atomic_path, prepare_folder, write_text_atomic
+from unmask.io import atomic_path, check_same, prepare_folder, write_text_atomic
 from unmask.paths import check_outputs, path_inside
 from unmask.synthesis.journal import Journal
 from unmask.synthesis.sources import SETTINGS_FILE, SourceFace
@@ -161,11 +161,12 @@ def _check_settings(path: Path, settings: SynthesisSettings, weights: dict[str, 
     text = json.dumps({**asdict(settings), "weights": weights}, indent=2) + "\n"
     if not path.is_file():
         write_text_atomic(path, text)
-    elif path.read_text(encoding="utf-8") != text:
-        raise DataError(
-            f"{path}: this folder was begun with other settings or weights; take another folder or "
-            "remove it"
-        )
+        return
+    try:
+        stored = dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise DataError(f"{path}: cannot be read ({error}); take another folder") from error
+    check_same(path, stored, json.loads(text))
 
 
 def _finished(destination: Path, journal: Journal) -> dict[str, PairResult]:

@@ -93,17 +93,3 @@ class Checkpoint:
         if found:
             raise DataError(f"{found[0]}: no readable checkpoint; remove it to start anew")
         return None
-
-
-def check_settings(folder: Path, stored: dict[str, Any], wanted: dict[str, Any]) -> None:
-    """Refuse to go on with a training under other settings.
-
-    Raises:
-        DataError: The message names the first setting that differs.
-    """
-    for key in {**stored, **wanted} if stored else {}:
-        if stored.get(key) != wanted.get(key):
-            raise DataError(
-                f"{folder}: holds a training with {key}={stored.get(key)!r}, wanted is "
-                f"{wanted.get(key)!r}; take another folder"
-            )

@@ -22,8 +22,8 @@ import keras
 from unmask.data.stream import Stream, default_workers
 from unmask.errors import UnmaskError
 from unmask.image import save_image
-from unmask.io import prepare_folder
-from unmask.training.checkpoint import Checkpoint, Progress, check_settings
+from unmask.io import check_same, prepare_folder
+from unmask.training.checkpoint import Checkpoint, Progress
 from unmask.training.history import Board, write_history
 from unmask.training.precision import precision
 from unmask.training.recipe import Recipe
@@ -84,7 +84,8 @@ def train(
     checkpoint = Checkpoint(out)
     progress = checkpoint.progress()
     settings = _settings(recipe) | {"init": None if init is None else init.name}
-    check_settings(out, progress.settings, settings)
+    if progress.settings:
+        check_same(out, progress.settings, settings)
     progress.settings = settings
     if _share(recipe, progress) >= 1.0 and kept.is_file():
         return kept
