@@ -117,10 +117,12 @@ def test_narrow_convolution_refuses_what_it_cannot_do():
 
 
 def test_spectral_convolution_divides_by_the_largest_singular_value():
+    # Power iteration is slow where chance makes the two largest values nearly equal.
+    keras.utils.set_random_seed(0)
     layer = SpectralConv2D(6, 3, padding="same")
     values = numbers(1, 8, 8, 4)
     layer(values)
-    for _ in range(60):
+    for _ in range(200):
         layer(values, training=True)
     matrix = spectral_matrix(layer)
     largest = np.linalg.svd(matrix, compute_uv=False)[0]
