@@ -178,14 +178,15 @@ class InpaintingTask(Task):
         *, shuffle: bool = True,
     ) -> InpaintingSampler:  # fmt: skip
         recipe = self.recipe
-        linear = recipe.prior or find("lite", "prior").path
-        network = None
+        guess = network = None
         if recipe.generator.coarse:
             network = recipe.coarse or find("lite", "coarse").path
-        load = partial(load_first_guess, linear, network, recipe.gender or None)
+        if settings.framing == "window":
+            linear = recipe.prior or find("lite", "prior").path
+            guess = partial(load_first_guess, linear, network, recipe.gender or None)
         return InpaintingSampler(
             faces, settings, batch_size=batch_size, seed=seed, shuffle=shuffle,
-            guess=load if settings.framing == "window" else None, coarse=recipe.generator.coarse,
+            guess=guess, coarse=recipe.generator.coarse,
             predictor=LandmarkPredictor(recipe.landmark_network) if settings.predicted else None,
         )  # fmt: skip
 

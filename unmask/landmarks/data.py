@@ -131,11 +131,12 @@ class LandmarkSampler:
         object.__setattr__(self, "_until", np.cumsum(shown)[:-1] / shown.sum())
         object.__setattr__(self, "_synthesizer", MaskSynthesizer(self.seed))
 
-    def __call__(self, number: int) -> tuple[NDArray[np.uint8], tuple[NDArray[np.float32], ...]]:
+    def __call__(self, number: int) -> tuple[NDArray[np.uint8], tuple[NDArray[np.float16], ...]]:
         """Return images (B, 256, 256, 3) and the targets (B, 64, 64, 99) of every stack."""
         first = number * self.batch_size
         faces = [self.face(first + i) for i in range(self.batch_size)]
-        targets = np.stack([make_targets(points) for _, points in faces])
+        # Half the bytes on their way to the device; the loss computes in float32.
+        targets = np.stack([make_targets(points) for _, points in faces]).astype(np.float16)
         return np.stack([image for image, _ in faces]), (targets,) * self.stacks
 
     def face(self, index: int) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:

@@ -156,8 +156,11 @@ def _copy_in_parts(source: Path, target: Path) -> None:
         return
     content = source.read_bytes()
     for number in reversed(range(-(-len(content) // PART_BYTES))):
-        part = content[number * PART_BYTES : (number + 1) * PART_BYTES]
-        write_bytes_atomic(target.with_name(f"{target.name}.{number:03d}"), part)
+        piece = content[number * PART_BYTES : (number + 1) * PART_BYTES]
+        write_bytes_atomic(target.with_name(f"{target.name}.{number:03d}"), piece)
+    for part in sorted(target.parent.glob(f"{target.name}.[0-9]*")):
+        if int(part.suffix[1:]) * PART_BYTES >= len(content):
+            part.unlink()  # of a larger file: float32 while a training lasts, float16 after it
 
 
 def _is_newer(source: Path, target: Path) -> bool:

@@ -35,6 +35,7 @@ _LOG = logging.getLogger(__name__)
 # Not part of what a training is, only of how long and how fast it goes.
 _FREE = ("about", "minutes", "steps", "steps_per_execution", "jit_compile")
 _EPOCHS = 1_000_000  # the clock ends it
+_AHEAD = 8  # steps that may be ordered before the device has done them
 
 
 def train(
@@ -111,7 +112,7 @@ def train(
             steps_per_epoch=recipe.history_steps,
             initial_epoch=first_row + len(progress.history),
             epochs=_EPOCHS,
-            callbacks=[run, *callbacks],
+            callbacks=_Callbacks([run, *callbacks], add_history=True, model=model),
             shuffle=False,
             verbose=0,
         )
@@ -184,6 +185,8 @@ class _Run(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Count, and stop when the budget is used up."""
+        if logs and batch % _AHEAD == _AHEAD - 1:
+            float(next(iter(logs.values())))  # waits for the device, so that the clock is right
         self._progress.step = self._row_start + batch + 1
         self._progress.seconds = self._before + time.monotonic() - self._start
         if self._is_over():
@@ -257,6 +260,18 @@ class _Run(keras.callbacks.Callback):
         # Last, because going on relies on the rest.
         self._checkpoint.save(self._state, self._progress)
         self._saved = time.monotonic()
+
+
+class _Callbacks(keras.callbacks.CallbackList):
+    """Callbacks that are told of a step before the device has done it.
+
+    Keras fetches the losses after each step, for which the device waits.
+    """
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        """Pass the losses on as they are, tensors."""
+        for callback in self.callbacks:
+            callback.on_train_batch_end(batch, logs)
 
 
 @contextlib.contextmanager
