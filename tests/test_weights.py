@@ -55,6 +55,32 @@ def test_round_trip(tmp_path: Path):
         np.testing.assert_allclose(mine, theirs, rtol=1e-3, atol=1e-6)
 
 
+def test_eight_bits_keep_each_output_channel(tmp_path: Path):
+    source, target = network(), network()
+    rng = np.random.default_rng(0)
+    scales = 10.0 ** rng.uniform(-4, 4, 4)  # channels that one scale for all would wipe out
+    source.get_layer("hidden").kernel.assign(rng.normal(size=(3, 4)) * scales)
+    save_weights(source, tmp_path / "half.safetensors")
+    save_weights(source, tmp_path / "small.safetensors", {"stage": "test"}, dtype="int8")
+    assert load_weights(target, tmp_path / "small.safetensors") == {"stage": "test"}
+    wanted, found = (np.array(m.get_layer("hidden").kernel) for m in (source, target))
+    steps = np.abs(wanted).max(axis=0) / 127
+    assert (np.abs(found - wanted) <= 0.501 * steps).all()
+    arrays, _ = load_arrays(tmp_path / "small.safetensors")
+    np.testing.assert_array_equal(arrays["hidden/kernel"], found)
+    assert set(arrays) == set(load_arrays(tmp_path / "half.safetensors")[0])
+
+
+@pytest.mark.parametrize("scale", [np.ones((3, 5)), np.ones(4), np.ones((3, 4), np.float64)])
+def test_a_scale_that_does_not_fit_is_refused(tmp_path: Path, scale: np.ndarray):
+    path = tmp_path / "weights.safetensors"
+    kind = np.float64 if scale.shape == (3, 4) else np.float32
+    stored = {"kernel": np.ones((3, 4), np.int8), "kernel.scale": scale.astype(kind)}
+    save_arrays(path, stored)
+    with pytest.raises(WeightsError, match="kernel"):
+        load_arrays(path)
+
+
 def test_stored_as_float16_without_the_dropouts_seed(tmp_path: Path):
     path = tmp_path / "weights.safetensors"
     save_weights(network(), path)
