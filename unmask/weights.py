@@ -131,6 +131,31 @@ def load_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
         raise WeightsError(f"{path}: not a readable safetensors file ({error})") from error
 
 
+def code(name: str, value: NDArray[np.float32]) -> dict[str, NDArray[np.generic]]:
+    """Return an array as it is stored in 8 bits.
+
+    Args:
+        name: Its name.
+        value: Any shape; one with a single axis stays as it is.
+
+    Returns:
+        Integers under `name`, and under `name` with ".scale" a scale for each output channel.
+
+    Example:
+        >>> sorted(code("kernel", np.eye(2, dtype=np.float32)))
+        ['kernel', 'kernel.scale']
+    """
+    if value.ndim < _LEAST_DIMENSIONS:
+        return {name: value}
+    axis = value.ndim - (1 if value.shape[-1] > 1 else 2)  # depthwise kernels end in 1
+    others = tuple(i for i in range(value.ndim) if i != axis)
+    scale = np.abs(value).max(axis=others, keepdims=True) / np.float32(_LARGEST_CODE)
+    codes = np.rint(value / np.where(scale > 0, scale, np.float32(1)))
+    if not np.isfinite(codes).all():
+        return {name: value}  # refused by the caller
+    return {name: codes.astype(np.int8), name + _SCALE: scale}
+
+
 def save_weights(
     model: keras.Model,
     path: str | os.PathLike[str],
@@ -165,7 +190,7 @@ def save_weights(
             raise WeightsError(f"{path}: two variables are named {variable.path}")
         stored: dict[str, NDArray[np.generic]] = {variable.path: value}
         if dtype == "int8":
-            stored = _coded(variable.path, value)
+            stored = code(variable.path, value)
         else:
             with np.errstate(over="ignore"):  # reported below, with the variable's name
                 stored[variable.path] = value.astype(dtype)
@@ -290,19 +315,6 @@ def find(preset: str, stage: str, weights_dir: str | os.PathLike[str] | None = N
         " ship with the package go, with a manifest.toml of their own, into a folder that is given"
         " as weights_dir"
     )
-
-
-def _coded(name: str, value: NDArray[np.float32]) -> dict[str, NDArray[np.generic]]:
-    """Return an array as 8-bit integers with a scale for each of its last axis' entries."""
-    if value.ndim < _LEAST_DIMENSIONS:
-        return {name: value}
-    axis = value.ndim - (1 if value.shape[-1] > 1 else 2)  # depthwise kernels end in 1
-    others = tuple(i for i in range(value.ndim) if i != axis)
-    scale = np.abs(value).max(axis=others, keepdims=True) / np.float32(_LARGEST_CODE)
-    codes = np.rint(value / np.where(scale > 0, scale, np.float32(1)))
-    if not np.isfinite(codes).all():
-        return {name: value}  # refused by the caller
-    return {name: codes.astype(np.int8), name + _SCALE: scale}
 
 
 def _tensor(archive: Any, name: str, names: set[str]) -> NDArray[np.generic]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from unmask.cli.arguments import ExistingDirectory
+from unmask.cli.arguments import ExistingFile
 from unmask.cli.progress import report
 
 if TYPE_CHECKING:
@@ -14,22 +15,41 @@ if TYPE_CHECKING:
 
 
 def weights(
-    action: Literal["list", "verify", "path"],
+    action: Literal["list", "verify", "path", "add"],
+    file: ExistingFile | None = None,
     /,
     *,
-    folder: Annotated[ExistingDirectory | None, Parameter(name="--dir")] = None,
+    folder: Annotated[Path | None, Parameter(name="--dir")] = None,
+    name: Annotated[str, Parameter(name="--as")] = "",
+    eight_bit: bool = False,
 ) -> int:
-    """List or verify the weight files.
+    """List or verify the weight files, or add one.
 
     The exit status is 1 if a file is missing or altered.
 
     Args:
         action: list: what the manifest names; verify: compare sizes and SHA-256 sums; path: print
-            the folder.
-        folder: Folder with manifest.toml. Default: the shipped one.
+            the folder; add: put FILE, what a training has kept, into a folder, with a card that is
+            begun and the folder's manifest.toml.
+        file: For add.
+        folder: Folder with manifest.toml. Default: the shipped one, or UNMASK_WEIGHTS.
+        name: For add: what the file is, for example paper/inpainting_male.
+        eight_bit: For add: store 8-bit integers with a scale for each output channel.
     """
+    from unmask.errors import DataError
+
+    if (action == "add") != (file is not None) or bool(file) != bool(name):
+        raise DataError("weights: add takes FILE and --as PRESET/STAGE, the others neither")
+    if action != "add" and folder is not None and not folder.is_dir():
+        raise DataError(f"--dir: {folder}: no such folder")
     from unmask.weights import default_weights_dir, read_manifest
 
+    if file is not None:
+        from unmask.manifest import add_weights
+
+        folder = folder or default_weights_dir()
+        print(add_weights(file, name, folder, eight_bit=eight_bit))
+        return 0
     if action == "path":
         print(folder or default_weights_dir())
         return 0
