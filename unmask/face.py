@@ -17,8 +17,6 @@ CROP_SIZE = 256
 
 # OpenCV transforms pictures of fewer pixels a side only.
 _OPENCV_SIDE = 32_767
-# What is pasted is computed in blocks of this side, lest large faces fill the memory.
-_BLOCK = 2048
 
 _Pixels = TypeVar("_Pixels", np.uint8, np.float32)
 
@@ -243,68 +241,6 @@ def matrix_from_mask_box(
     return square_matrix(center, 2.13 * mean_side, size)
 
 
-def paste_back(
-    photo: NDArray[np.uint8],
-    completed: NDArray[np.uint8],
-    hole: NDArray[np.bool_],
-    matrix: NDArray[np.floating],
-    *,
-    feather: float = 3.0,
-) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    """Put the completed part of a crop back into its photo.
-
-    Only pixels whose centre falls into the hole change. The transition lies inside the hole, and
-    the completed part's colour follows the photo's along the border.
-
-    Args:
-        photo: (H, W, 3) uint8 RGB.
-        completed: (h, w, 3) uint8 RGB crop, the hole filled and the photo's pixels around it.
-        hole: (h, w) bool, True where the crop was filled.
-        matrix: (2, 3) transform from photo pixels to crop pixels.
-        feather: Width of the transition in crop pixels.
-
-    Returns:
-        The new photo, and the (H, W) bool mask of pixels that may differ from the old one.
-    """
-    changed = np.zeros(photo.shape[:2], bool)
-    rows, columns = np.nonzero(hole)
-    if not len(rows):
-        return photo.copy(), changed
-    corners = np.array(
-        [[x, y] for x in (columns.min(), columns.max()) for y in (rows.min(), rows.max())]
-    )
-    outline = transform_points(corners, invert(matrix))
-    x0, y0 = np.maximum(np.floor(outline.min(0)).astype(int) - 1, 0)
-    x1, y1 = np.minimum(np.ceil(outline.max(0)).astype(int) + 2, photo.shape[1::-1])
-    if x0 >= x1 or y0 >= y1:
-        return photo.copy(), changed
-    # A hole that the crop's edge cuts needs a transition there too.
-    framed = np.pad(hole, 1).astype(np.uint8)
-    distance = cv2.distanceTransform(framed, cv2.DIST_L2, 5)[1:-1, 1:-1]
-    opacity = np.clip(distance / feather, 0, 1).astype(np.float32)
-    matched = match_border(completed, hole)
-    result = photo.copy()
-    for top in range(int(y0), int(y1), _BLOCK):
-        for left in range(int(x0), int(x1), _BLOCK):
-            block = slice(top, min(top + _BLOCK, int(y1))), slice(left, min(left + _BLOCK, int(x1)))
-            # From the crop to this part of the photo.
-            back = invert(matrix)
-            back[:, 2] -= (left, top)
-            old = photo[block]
-            size = old.shape[:2]
-            patch = warp(matched, back, size, border=cv2.BORDER_REPLICATE)
-            inside = warp(hole.astype(np.float32), back, size, border=cv2.BORDER_CONSTANT) > 0.5
-            blend = warp(
-                opacity, back, size, border=cv2.BORDER_CONSTANT, interpolation=cv2.INTER_LINEAR
-            )
-            blend = np.where(inside, np.clip(blend, 0, 1), 0)[..., None]
-            mixed = old + blend * (patch - old)
-            new = np.clip(mixed + 0.5, 0, 255).astype(np.uint8)
-            result[block] = np.where(inside[..., None], new, old)
-            changed[block] = inside
-    return result, changed
-
-
 def grow(mask: NDArray[np.bool_], pixels: int) -> NDArray[np.bool_]:
     """Grow a mask by some pixels on all sides.
 
@@ -319,38 +255,3 @@ def grow(mask: NDArray[np.bool_], pixels: int) -> NDArray[np.bool_]:
         return mask.copy()
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * pixels + 1, 2 * pixels + 1))
     return cv2.dilate(mask.astype(np.uint8), kernel) > 0
-
-
-def match_border(
-    completed: NDArray[np.uint8], hole: NDArray[np.bool_], *, reach: float = 8.0, limit: float = 24
-) -> NDArray[np.float32]:
-    """Shift the colour of the filled part so that it meets the known pixels at the border.
-
-    Args:
-        completed: (h, w, 3) uint8 crop with the hole filled.
-        hole: (h, w) bool.
-        reach: How far, in pixels, colours are compared and the shift reaches into the hole.
-        limit: Largest shift in grey levels: larger differences are edges, not colour casts.
-
-    Returns:
-        (h, w, 3) float32 in [0, 255]; unchanged outside the hole.
-    """
-    pixels = completed.astype(np.float32)
-    outside = (~hole).astype(np.uint8)
-    to_border = cv2.distanceTransform(hole.astype(np.uint8), cv2.DIST_L2, 5)
-    from_border = cv2.distanceTransform(outside, cv2.DIST_L2, 5)
-    ring_in = ((to_border > 0) & (to_border <= 4)).astype(np.float32)
-    ring_out = ((from_border > 0) & (from_border <= 4)).astype(np.float32)
-    shift = _local_mean(pixels, ring_out, reach) - _local_mean(pixels, ring_in, reach)
-    # Where the two sides differ much, an outline runs along the border and must stay.
-    trust = np.clip(2.0 - np.abs(shift).max(-1, keepdims=True) / limit, 0, 1)
-    fading = np.exp(-to_border / reach)[..., None] * hole[..., None]
-    return np.clip(pixels + shift * trust * fading, 0, 255)
-
-
-def _local_mean(
-    pixels: NDArray[np.float32], weight: NDArray[np.float32], sigma: float
-) -> NDArray[np.float32]:
-    total = cv2.GaussianBlur(pixels * weight[..., None], (0, 0), sigma)
-    share = cv2.GaussianBlur(weight, (0, 0), sigma)[..., None]
-    return total / np.maximum(share, 1e-4)

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from unmask.blend import blend
 from unmask.errors import PhotoWarning
-from unmask.face import canonical_matrix, matrix_from_mask_box, paste_back, scale_of
+from unmask.face import canonical_matrix, matrix_from_mask_box
 from unmask.gender.files import load_gender
 from unmask.gender.predict import predict_gender
-from unmask.grain import match_grain
 from unmask.image import DEFAULT_MAX_PIXELS, ImageSource, Photo, load_mask, load_photo
 from unmask.inpainting.coarse import load_first_guess
 from unmask.inpainting.predict import complete_windows
@@ -33,7 +33,6 @@ from unmask.segmentation.finder import MaskFinder, load_finder
 from unmask.segmentation.regions import MaskRegion, regions_of_mask
 from unmask.segmentation.verifier import ACCEPTED
 from unmask.subject import Subject, as_face, cut_subject, frame_subject, one_a_face
-from unmask.tint import match_tint
 from unmask.weights import find, load_weights
 
 if TYPE_CHECKING:
@@ -327,10 +326,10 @@ class Unmasker:
         for i, (subject, frame) in enumerate(zip(subjects, framed, strict=True)):
             # By its place in the photo, so that a photo's result does not depend on its neighbours.
             rng = np.random.default_rng([seed, len(faces[subject.photo])])
-            toned = match_tint(completed[i], frame.hole, frame.valid)
-            image, changed = paste_back(images[subject.photo], toned, frame.hole, frame.matrix)
-            pixel = 1.0 / scale_of(frame.matrix)
-            image = match_grain(image, changed, subject.landmarks, rng, pixel=pixel)
+            image, changed = blend(
+                images[subject.photo], completed[i], frame.hole, frame.valid, frame.matrix,
+                subject.landmarks, rng,
+            )  # fmt: skip
             images[subject.photo] = image
             faces[subject.photo].append(as_face(subject, image, changed))
         return [

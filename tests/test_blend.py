@@ -5,10 +5,82 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
+from skimage import data
 
-from unmask.face import match_border, matrix_from_mask_box, paste_back, square_matrix, warp
-from unmask.grain import match_grain
-from unmask.refine import free_eyes, refine_mask
+from unmask.blend import match_border, match_grain, match_tint, paste_back
+from unmask.face import square_matrix, warp
+
+# === Tint ===
+
+
+@pytest.fixture
+def colour():
+    return cv2.resize(data.astronaut()[:256, 100:356], (128, 128), interpolation=cv2.INTER_AREA)
+
+
+@pytest.fixture
+def hole():
+    hole = np.zeros((128, 128), bool)
+    hole[60:100, 40:90] = True
+    return hole
+
+
+def jpeg(image):
+    _, encoded = cv2.imencode(".jpg", np.ascontiguousarray(image[..., ::-1]), [1, 75])
+    return cv2.imdecode(encoded, cv2.IMREAD_COLOR)[..., ::-1]
+
+
+def test_colour_photos_stay(colour, hole):
+    np.testing.assert_array_equal(match_tint(colour, hole), colour)
+
+
+def test_dull_colour_photos_stay(colour, hole):
+    grey = colour.mean(-1, keepdims=True)
+    dull = np.clip(grey * 0.4 + (colour - grey) * 0.4, 0, 255).astype(np.uint8)
+    np.testing.assert_array_equal(match_tint(dull, hole), dull)
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_black_and_white_photos_get_no_colour(colour, hole, compressed):
+    photo = np.repeat(cv2.cvtColor(colour, cv2.COLOR_RGB2GRAY)[..., None], 3, axis=-1)
+    photo = jpeg(photo) if compressed else photo
+    photo = np.where(hole[..., None], colour, photo)
+    toned = match_tint(photo, hole)
+    assert np.ptp(photo[hole], axis=-1).mean() > 20
+    assert np.ptp(toned[hole], axis=-1).max() <= 2
+    grey = cv2.cvtColor(colour, cv2.COLOR_RGB2GRAY).astype(int)
+    np.testing.assert_allclose(toned[hole].mean(-1), grey[hole], atol=2)
+    np.testing.assert_array_equal(toned[~hole], photo[~hole])
+
+
+def test_what_lies_beyond_the_photo_tells_nothing(colour, hole):
+    photo = np.repeat(cv2.cvtColor(colour, cv2.COLOR_RGB2GRAY)[..., None], 3, axis=-1)
+    valid = np.ones((128, 128), bool)
+    valid[:, 96:] = False
+    photo = np.where((hole | ~valid)[..., None], colour, photo)
+    np.testing.assert_array_equal(match_tint(photo, hole), photo)
+    toned = match_tint(photo, hole, valid)
+    # Beyond the border too: the colours on both sides of the hole's outline are compared later.
+    assert np.ptp(toned, axis=-1).max() <= 2
+    shown = valid & ~hole
+    np.testing.assert_array_equal(toned[shown], photo[shown])
+    np.testing.assert_array_equal(match_tint(photo, hole, np.zeros_like(valid)), photo)
+
+
+def test_sepia_is_met(colour, hole):
+    grey = cv2.cvtColor(colour, cv2.COLOR_RGB2GRAY)[..., None] / 255.0
+    sepia = (255 * grey ** np.array([0.8, 1.0, 1.25])).astype(np.uint8)
+    toned = match_tint(np.where(hole[..., None], colour, sepia), hole)
+    assert np.abs(toned[hole].astype(int) - sepia[hole]).mean() < 4
+
+
+def test_nothing_to_compare_or_to_fill(colour):
+    everything = np.ones((128, 128), bool)
+    np.testing.assert_array_equal(match_tint(colour, everything), colour)
+    np.testing.assert_array_equal(match_tint(colour, ~everything), colour)
+
+
+# === Paste ===
 
 
 def _disc(side: int, radius: float) -> np.ndarray:
@@ -78,54 +150,33 @@ def test_an_outline_is_not_smeared():
     np.testing.assert_allclose(match_border(crop, hole), crop, atol=1)
 
 
-def test_mask_box_gives_the_measured_framing():
-    matrix = matrix_from_mask_box((60.0, 134.0, 195.0, 240.0))
-    # A box of the average size at the average place is the canonical crop itself.
-    np.testing.assert_allclose(matrix, [[1, 0, 0], [0, 1, 0]], atol=4)
-    with pytest.raises(ValueError, match="empty"):
-        matrix_from_mask_box((5, 5, 5, 9))
+def test_crop_that_reaches_over_the_photos_edge():
+    photo = np.random.default_rng(0).integers(0, 256, (100, 100, 3)).astype(np.uint8)
+    matrix = square_matrix((95.0, 95.0), 80.0, 256)
+    crop = np.asarray(warp(photo, matrix, 256), np.uint8)
+    hole = np.zeros((256, 256), bool)
+    hole[60:250, 60:250] = True
+    result, changed = paste_back(photo, 255 - crop, hole, matrix)
+    assert result.shape == photo.shape
+    assert changed[99, 99]
+    np.testing.assert_array_equal(result[~changed], photo[~changed])
 
 
-def test_refining_joins_what_touches_and_fills_holes():
-    coarse = _disc(256, 40)
-    probability = np.full((256, 256), 0.2, np.float32)
-    probability[_disc(256, 60) & ~_disc(256, 42)] = 0.9  # touches after closing
-    probability[5:25, 5:25] = 0.9  # something else
-    probability[120:130, 120:130] = 0.0  # a print or a valve
-    refined = refine_mask(coarse, probability)
-    assert refined[_disc(256, 58)].all()
-    assert not refined[~_disc(256, 62)].any()
+def test_pasting_in_blocks_shows_no_seam(monkeypatch) -> None:
+    rng = np.random.default_rng(0)
+    photo = rng.integers(0, 256, (300, 300, 3)).astype(np.uint8)
+    crop = rng.integers(0, 256, (64, 64, 3)).astype(np.uint8)
+    hole = np.zeros((64, 64), bool)
+    hole[10:50, 12:60] = True
+    matrix = square_matrix((150.3, 140.7), 250.0, 64, (np.cos(0.2), np.sin(0.2)))
+    whole, changed = paste_back(photo, crop, hole, matrix)
+    monkeypatch.setattr("unmask.blend._BLOCK", 50)
+    parts, changed_parts = paste_back(photo, crop, hole, matrix)
+    assert (changed != changed_parts).mean() < 1e-3
+    assert np.abs(whole.astype(int) - parts)[changed & changed_parts].max() <= 3
 
 
-def test_refining_drops_what_the_crop_denies():
-    probability = np.full((256, 256), 0.9, np.float32)
-    probability[:, 128:] = 0.05
-    refined = refine_mask(_disc(256, 60), probability)
-    assert not refined[:, 133:].any()
-
-
-def test_refining_takes_the_suspected_rim_along():
-    probability = np.where(_disc(256, 60), 0.9, 0.0).astype(np.float32)
-    sharp = refine_mask(_disc(256, 60), probability)
-    probability[_disc(256, 68) & ~_disc(256, 60)] = 0.3
-    refined = refine_mask(_disc(256, 60), probability)
-    radii = [np.sqrt(mask.sum() / np.pi) for mask in (sharp, refined)]
-    assert radii[1] - radii[0] == pytest.approx(4, abs=0.7)
-
-
-@pytest.mark.parametrize(("count", "jaw", "bridge"), [(98, 33, 51), (68, 17, 27)])
-def test_refining_stays_near_the_face(count, jaw, bridge):
-    angle = np.linspace(np.pi, 0, jaw)
-    landmarks = np.full((count, 2), 128.0)
-    landmarks[:jaw] = np.stack([128 + 70 * np.cos(angle), 128 + 90 * np.sin(angle)], 1)
-    landmarks[bridge] = (128, 120)
-    everything = np.full((256, 256), 0.9, np.float32)
-    refined = refine_mask(everything > 0, everything, landmarks)
-    rows, columns = np.nonzero(refined)
-    assert refined[128:215, 128].all()
-    assert rows.max() < 244
-    assert columns.min() > 32
-    assert columns.max() < 224
+# === Grain ===
 
 
 def _face_points(side: int) -> np.ndarray:
@@ -183,20 +234,3 @@ def test_a_clean_photo_and_an_empty_hole_get_no_grain():
     np.testing.assert_array_equal(match_grain(clean, _disc(192, 50), points, rng), clean)
     rough, nothing = _textured(192, 0), np.zeros((192, 192), bool)
     np.testing.assert_array_equal(match_grain(rough, nothing, points, rng), rough)
-
-
-@pytest.mark.parametrize("count", [98, 68])
-def test_eyes_are_left_alone(count):
-    points = np.full((count, 2), 128.0, np.float32)
-    starts, number = ((60, 68), 8) if count == 98 else ((36, 42), 6)
-    centers = ((90.0, 120.0), (165.0, 120.0))
-    for start, center in zip(starts, centers, strict=True):
-        angles = np.linspace(0, 2 * np.pi, number, endpoint=False)
-        points[start : start + number] = center + 8 * np.stack([np.cos(angles), np.sin(angles)], 1)
-    mask = np.ones((256, 256), bool)
-    free = free_eyes(mask, points)
-    for x, y in centers:
-        assert not free[int(y) - 8 : int(y) + 9, int(x)].any()
-        assert free[int(y) + 16, int(x)]
-    assert (mask & ~free).sum() < 2 * np.pi * 14**2
-    assert free[128, 128]
