@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from unmask.landmark_layout import (
+    LAYOUTS,
     MIRROR_68,
     MIRROR_98,
     POINTS_98_TO_68,
@@ -58,3 +59,16 @@ def test_flip_names_a_wrong_shape():
 def test_layout_cannot_be_changed_by_accident():
     with pytest.raises(ValueError, match="read-only"):
         MIRROR_98[0] = 1
+
+
+def test_the_named_points_of_both_layouts_mean_the_same():
+    """What the correspondence says of the 98 points is what the layout says of the 68."""
+    of_98, of_68 = LAYOUTS[98], LAYOUTS[68]
+    for name in ("chin", "bridge", "nose_tip", "cheeks", "eye_corners", "mouth_corners"):
+        places = np.atleast_1d(getattr(of_68, name))
+        assert POINTS_98_TO_68[places].tolist() == np.atleast_1d(getattr(of_98, name)).tolist()
+    for name in ("jaw", "nose", "mouth", "lips", "both_eyes"):
+        inside = np.arange(98)[getattr(of_98, name)]
+        assert np.isin(POINTS_98_TO_68[getattr(of_68, name)], inside).all(), name
+    first, second = of_98.brows
+    assert (MIRROR_98[np.arange(98)[first]] >= second.start).all()

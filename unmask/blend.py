@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unmask.face import invert, scale_of, transform_points, warp
+from unmask.landmark_layout import LAYOUTS
 
 
 def blend(
@@ -313,15 +314,11 @@ def _face(
     landmarks: NDArray[np.floating], shape: tuple[int, ...], margin: float
 ) -> NDArray[np.bool_]:
     """Fill the hull of a face's landmarks but for eyes and brows."""
-    brows_and_eyes = (
-        (slice(33, 42), slice(42, 51), slice(60, 68), slice(68, 76))
-        if len(landmarks) == 98
-        else (slice(17, 22), slice(22, 27), slice(36, 42), slice(42, 48))
-    )
+    layout = LAYOUTS[len(landmarks)]
     face, apart = np.zeros(shape, np.uint8), np.zeros(shape, np.uint8)
     points = np.rint(landmarks).astype(np.int32)
     cv2.fillConvexPoly(face, cv2.convexHull(points), 1)
-    for part in brows_and_eyes:
+    for part in layout.brows + layout.eyes:
         cv2.fillConvexPoly(apart, cv2.convexHull(points[part]), 1)
     return (face > 0) & (_distance(apart == 0) > margin)
 

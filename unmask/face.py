@@ -13,19 +13,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from unmask.landmark_layout import LAYOUTS
+
 CROP_SIZE = 256
 
 # OpenCV transforms pictures of fewer pixels a side only.
 _OPENCV_SIDE = 32_767
 
 _Pixels = TypeVar("_Pixels", np.uint8, np.float32)
-
-# WFLW-98 and iBUG-68 indices of the points that the FFHQ framing is made from: the first eye and
-# the second eye (from left to right in the image) and the two outer corners of the mouth.
-_ALIGNMENT_POINTS = {
-    98: (range(60, 68), range(68, 76), (76, 82)),
-    68: (range(36, 42), range(42, 48), (48, 54)),
-}
 
 
 def canonical_matrix(landmarks: NDArray[np.floating], size: int = CROP_SIZE) -> NDArray[np.float64]:
@@ -52,12 +47,13 @@ def canonical_matrix(landmarks: NDArray[np.floating], size: int = CROP_SIZE) -> 
         2 eye distances and 1.8 eye-to-mouth distances.
     """
     points = np.asarray(landmarks, dtype=np.float64)
-    if points.ndim != 2 or points.shape[0] not in _ALIGNMENT_POINTS or points.shape[1] != 2:
+    if points.ndim != 2 or points.shape[0] not in LAYOUTS or points.shape[1] != 2:
         raise ValueError(f"landmarks must be (98, 2) or (68, 2). Received: shape={points.shape}")
     if not np.isfinite(points).all():
         raise ValueError("landmarks must be finite. Received: an array with NaN or infinity")
-    left, right, mouth_corners = (points[list(i)] for i in _ALIGNMENT_POINTS[len(points)])
-    left_eye, right_eye, mouth = left.mean(0), right.mean(0), mouth_corners.mean(0)
+    layout = LAYOUTS[len(points)]
+    left_eye, right_eye = (points[eye].mean(0) for eye in layout.eyes)
+    mouth = points[list(layout.mouth_corners)].mean(0)
     eyes = (left_eye + right_eye) / 2
     eye_to_eye, eye_to_mouth = right_eye - left_eye, mouth - eyes
     # Mean of the eye axis and of the mouth axis turned by 90 degrees: steadier than either alone.

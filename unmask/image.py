@@ -34,6 +34,9 @@ from unmask.paths import walk_files
 DEFAULT_MAX_PIXELS = 80_000_000
 """Photos above this many pixels are refused: below Pillow's own alarm, above most cameras."""
 
+LUMA = (0.299, 0.587, 0.114)
+"""Shares of red, green and blue in the brightness of a pixel (Rec. 601)."""
+
 _READ_ONLY = ".mpo .apng .gif .avif .heic .heif .hif"
 # Named as what cannot be read, lest they be missed in silence.
 _UNREADABLE = ".jxl .jp2 .psd .dng .cr2 .cr3 .nef .arw .raf .orf .rw2"

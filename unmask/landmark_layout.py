@@ -1,8 +1,9 @@
-"""WFLW's 98 facial points and iBUG's 68: their regions, mirrors and correspondence."""
+"""WFLW's 98 facial points and iBUG's 68: where which part is, mirrors and correspondence."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
 
 import numpy as np
@@ -23,6 +24,83 @@ def _mirror(count: int, pairs: list[tuple[int, int]]) -> NDArray[np.intp]:
     return _indices(*mirror.tolist())
 
 
+@dataclass(frozen=True)
+class Layout:
+    """Which of a face's points are what; left and right are those of the picture.
+
+    Attributes:
+        jaw: The outline from ear to ear.
+        brows: Left and right.
+        nose: Bridge and base.
+        eyes: Left and right, the lids alone.
+        mouth: Outer and inner lips.
+        lips: The outer line of the lips.
+        chin: The middle of the jaw.
+        bridge: The uppermost point of the nose.
+        nose_tip: Its tip.
+        cheeks: A point of the jaw on either side, at the height of the nose.
+        eye_corners: Outer, inner, inner, outer.
+        mouth_corners: Left and right.
+    """
+
+    jaw: slice
+    brows: tuple[slice, slice]
+    nose: slice
+    eyes: tuple[slice, slice]
+    mouth: slice
+    lips: slice
+    chin: int
+    bridge: int
+    nose_tip: int
+    cheeks: tuple[int, int]
+    eye_corners: tuple[int, int, int, int]
+    mouth_corners: tuple[int, int]
+
+    @property
+    def both_eyes(self) -> slice:
+        """The lids of both eyes."""
+        return slice(self.eyes[0].start, self.eyes[1].stop)
+
+    @property
+    def outer_eye_corners(self) -> tuple[int, int]:
+        """The corners whose distance errors are divided by."""
+        return self.eye_corners[0], self.eye_corners[3]
+
+
+LAYOUTS: Mapping[int, Layout] = MappingProxyType(
+    {
+        98: Layout(
+            jaw=slice(0, 33),
+            brows=(slice(33, 42), slice(42, 51)),
+            nose=slice(51, 60),
+            eyes=(slice(60, 68), slice(68, 76)),
+            mouth=slice(76, 96),
+            lips=slice(76, 88),
+            chin=16,
+            bridge=51,
+            nose_tip=54,
+            cheeks=(4, 28),
+            eye_corners=(60, 64, 68, 72),
+            mouth_corners=(76, 82),
+        ),
+        68: Layout(
+            jaw=slice(0, 17),
+            brows=(slice(17, 22), slice(22, 27)),
+            nose=slice(27, 36),
+            eyes=(slice(36, 42), slice(42, 48)),
+            mouth=slice(48, 68),
+            lips=slice(48, 60),
+            chin=8,
+            bridge=27,
+            nose_tip=30,
+            cheeks=(2, 14),
+            eye_corners=(36, 39, 42, 45),
+            mouth_corners=(48, 54),
+        ),
+    }
+)
+"""The two layouts by their numbers of points; `LAYOUTS[len(landmarks)]` is that of a face."""
+
 REGIONS_98: Mapping[str, NDArray[np.intp]] = MappingProxyType(
     {
         "jaw": _indices(*range(33)),
@@ -33,6 +111,23 @@ REGIONS_98: Mapping[str, NDArray[np.intp]] = MappingProxyType(
     }
 )
 """Indices of the 98 points by part of the face; every point belongs to exactly one part."""
+
+BOUNDARIES_98: tuple[tuple[int, ...], ...] = (
+    tuple(range(33)),  # jaw
+    tuple(range(33, 38)),  # brows, upper edge
+    tuple(range(42, 47)),
+    tuple(range(51, 55)),  # line of the nose
+    tuple(range(55, 60)),  # base of the nose
+    (60, 61, 62, 63, 64),  # lids: upper, lower
+    (60, 67, 66, 65, 64),
+    (68, 69, 70, 71, 72),
+    (68, 75, 74, 73, 72),
+    tuple(range(76, 83)),  # lips: outer upper, outer lower, inner upper, inner lower
+    (76, 87, 86, 85, 84, 83, 82),
+    (88, 89, 90, 91, 92),
+    (88, 95, 94, 93, 92),
+)
+"""The curves of AdaptiveWingLoss's boundary map, as indices of the 98 points."""
 
 MIRROR_98 = _mirror(
     98,

@@ -23,10 +23,10 @@ from scipy.stats import rankdata
 from skimage.color import rgb2gray
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
+from unmask.landmark_layout import LAYOUTS
+
 LAFIN_WINDOW = 51
 RGB_WINDOW = 7
-EYE_CORNERS = {98: (60, 72), 68: (36, 45)}
-"""Outer eye corners for each number of landmarks: WFLW's 98 and iBUG's 68."""
 
 
 # === Pictures ===
@@ -239,13 +239,13 @@ def nme(predicted: ArrayLike, truth: ArrayLike) -> NDArray[np.float64]:
     a = np.asarray(predicted, np.float64)
     b = np.asarray(truth, np.float64)
     _same_shape(a, b)
-    if b.ndim not in (2, 3) or b.shape[-1] != 2 or b.shape[-2] not in EYE_CORNERS:
+    if b.ndim not in (2, 3) or b.shape[-1] != 2 or b.shape[-2] not in LAYOUTS:
         raise ValueError(
             f"landmarks must be (N, P, 2) or (P, 2), P = 98 or 68. Received: truth.shape={b.shape}"
         )
     if not (np.isfinite(a).all() and np.isfinite(b).all()):
         raise ValueError("landmarks must be finite. Received: NaN or infinity")
-    left, right = EYE_CORNERS[b.shape[-2]]
+    left, right = LAYOUTS[b.shape[-2]].outer_eye_corners
     scale = np.linalg.norm(b[..., left, :] - b[..., right, :], axis=-1)
     if not (scale > 0).all():
         raise ValueError(

@@ -26,7 +26,7 @@ from unmask.inpainting.coarse import load_first_guess
 from unmask.inpainting.predict import complete_windows
 from unmask.inpainting.prior import FirstGuess
 from unmask.landmarks.predict import locate_landmarks
-from unmask.presets import build_stage, get_preset
+from unmask.presets import GENDERS, build_stage, get_preset
 from unmask.refine import free_eyes, refine_mask
 from unmask.result import Face, Result
 from unmask.segmentation.finder import MaskFinder, load_finder
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     import keras
 
 MIN_SIDE = 64
-GENDERS = ("female", "male")
 
 # What looked like a mask may be a scarf or a patch on a suit: the heatmaps see no face around it.
 # Neither the mask's score nor the landmarks' confidence may be below its limit, and one has to make

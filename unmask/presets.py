@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     import keras
 
 
+GENDERS = ("female", "male")
+"""The genders that have weights of their own; a gender network says how likely the second is."""
+
+
 @dataclass(frozen=True)
 class Builder:
     """Where a network's build function is, and what it is called with.

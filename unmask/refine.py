@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unmask.face import grow
+from unmask.landmark_layout import LAYOUTS
 
 # How the two looks at a mask are joined: a bit of cheek too much is painted anew and not seen, a
 # bit of mask left over is. Near the coarse mask (in crop pixels) the closer look is trusted sooner.
@@ -67,18 +68,17 @@ def free_eyes(mask: NDArray[np.bool_], landmarks: NDArray[np.floating]) -> NDArr
     Returns:
         (256, 256) bool.
     """
-    starts, count = ((60, 68), 8) if len(landmarks) == 98 else ((36, 42), 6)
     eyes = np.zeros(mask.shape, np.uint8)
-    for start in starts:
-        outline = cv2.convexHull(np.rint(landmarks[start : start + count]).astype(np.int32))
+    for eye in LAYOUTS[len(landmarks)].eyes:
+        outline = cv2.convexHull(np.rint(landmarks[eye]).astype(np.int32))
         cv2.fillConvexPoly(eyes, outline, 1)
     return mask & ~grow(eyes > 0, _EYE_MARGIN)
 
 
 def _face_outline(landmarks: NDArray[np.floating], shape: tuple[int, ...]) -> NDArray[np.bool_]:
     """Fill the hull of the jaw and the bridge of the nose, with a margin for the mask itself."""
-    jaw, bridge = (slice(0, 33), 51) if len(landmarks) == 98 else (slice(0, 17), 27)
-    points = np.concatenate([landmarks[jaw], landmarks[bridge, None]])
+    layout = LAYOUTS[len(landmarks)]
+    points = np.concatenate([landmarks[layout.jaw], landmarks[layout.bridge, None]])
     filled = np.zeros(shape, np.uint8)
     cv2.fillConvexPoly(filled, cv2.convexHull(np.rint(points).astype(np.int32)), 1)
     return grow(filled > 0, _OUTLINE_MARGIN)

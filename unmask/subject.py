@@ -22,6 +22,7 @@ from unmask.face import (
 from unmask.image import Photo
 from unmask.inpainting.framing import HOLE_GROWTH, WINDOW_SIDE, window_matrix
 from unmask.inpainting.prior import FirstGuess
+from unmask.landmark_layout import LAYOUTS
 from unmask.result import Face
 from unmask.segmentation.regions import MaskRegion
 
@@ -32,9 +33,6 @@ _MIN_MOUTH_COVERED = 0.4
 _MAX_EYES_COVERED = 0.7
 # Two masks whose faces lie closer than this share of a crop's side belong to one face.
 _SAME_FACE = 0.3
-# Points of the mouth and of the eyes in either layout.
-_MOUTH_98, _MOUTH_68 = slice(76, 96), slice(48, 68)
-_EYES_98, _EYES_68 = slice(60, 76), slice(36, 48)
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,10 +71,9 @@ class Subject:
     @property
     def wears_mask(self) -> bool:
         """Whether the mask lies where a face mask lies: over the mouth, below the eyes."""
-        mouth, eyes = (_MOUTH_98, _EYES_98) if len(self.landmarks) == 98 else (_MOUTH_68, _EYES_68)
-        return self._covered(mouth) >= _MIN_MOUTH_COVERED and self._covered(eyes) <= (
-            _MAX_EYES_COVERED
-        )
+        layout = LAYOUTS[len(self.landmarks)]
+        mouth, eyes = self._covered(layout.mouth), self._covered(layout.both_eyes)
+        return mouth >= _MIN_MOUTH_COVERED and eyes <= _MAX_EYES_COVERED
 
     @property
     def mask_box(self) -> tuple[float, float, float, float]:

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
+from unmask.landmark_layout import BOUNDARIES_98
 from unmask.landmarks.heatmaps import (
-    BOUNDARIES_98,
     decode_local,
     decode_mean,
     decode_quarter,

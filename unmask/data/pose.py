@@ -5,11 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from unmask.landmark_layout import LAYOUTS
+
 TURNED = 0.35
 """Heads with at least this `head_turn` count as turned: one in six of UTKFace's."""
-
-# Two cheeks, the tip of the nose, the outer corners of the eyes, in either layout.
-_PLACES = {98: ((4, 28), 54, (60, 72)), 68: ((2, 14), 30, (36, 45))}
 
 
 def head_turn(landmarks: NDArray[np.floating]) -> float:
@@ -36,9 +35,10 @@ def head_turn(landmarks: NDArray[np.floating]) -> float:
     if landmarks.shape not in ((98, 2), (68, 2)):
         raise ValueError(f"landmarks must be (98, 2) or (68, 2). Received: shape={landmarks.shape}")
     points = landmarks.astype(np.float64)
-    cheeks, nose_tip, corners = _PLACES[len(points)]
-    eyes = points[corners[1]] - points[corners[0]]
-    left, right = (float((points[nose_tip] - points[cheek]) @ eyes) for cheek in cheeks)
+    layout = LAYOUTS[len(points)]
+    first, second = layout.outer_eye_corners
+    eyes, tip = points[second] - points[first], points[layout.nose_tip]
+    left, right = (float((tip - points[cheek]) @ eyes) for cheek in layout.cheeks)
     width = left - right
     return (left + right) / width if width else 0.0
 

@@ -13,16 +13,16 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from unmask.image import LUMA
+from unmask.landmark_layout import LAYOUTS
+
 REGIONS = ("mouth", "nose", "face", "ring")
 """`face` is what is neither mouth nor nose inside the outline; `ring` is what is outside it."""
 
-# WFLW-98: the outline from ear to ear, the brows, the nose, the lips' outer line.
-_OUTLINE, _BROWS, _NOSE, _LIPS = slice(0, 33), slice(33, 51), slice(51, 60), slice(76, 88)
 _AROUND_MOUTH, _AROUND_NOSE = 5, 7  # pixels of a 192 x 192 window, for corners and nostrils
 _DETAIL = 1.5  # pixels; what a Gaussian blur of this takes away is detail
 _BAND = 3  # pixels on either side of the hole's border
 _LEAST_PIXELS = 40
-_LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 Distance = Callable[[NDArray[np.uint8]], NDArray[np.float64]]
 """From completed windows (N, S, S, 3) to each one's perceptual distance from the truth."""
@@ -70,9 +70,11 @@ def divide_hole(
     """
     if landmarks.shape != (98, 2):
         raise ValueError(f"landmarks must be (98, 2). Received: shape={landmarks.shape}")
-    inside = _hull(hole.shape, np.concatenate([landmarks[_OUTLINE], landmarks[_BROWS]]), 0)
-    mouth = hole & _hull(hole.shape, landmarks[_LIPS], _AROUND_MOUTH)
-    nose = hole & ~mouth & _hull(hole.shape, landmarks[_NOSE], _AROUND_NOSE)
+    layout = LAYOUTS[98]
+    outline = np.concatenate([landmarks[part] for part in (layout.jaw, *layout.brows)])
+    inside = _hull(hole.shape, outline, 0)
+    mouth = hole & _hull(hole.shape, landmarks[layout.lips], _AROUND_MOUTH)
+    nose = hole & ~mouth & _hull(hole.shape, landmarks[layout.nose], _AROUND_NOSE)
     face = hole & inside & ~mouth & ~nose
     return {"mouth": mouth, "nose": nose, "face": face, "ring": hole & ~mouth & ~nose & ~face}
 
@@ -182,6 +184,6 @@ def _hull(shape: tuple[int, ...], points: NDArray[np.floating], around: int) -> 
 
 
 def _detail(image: NDArray[np.uint8], mask: NDArray[np.bool_]) -> float:
-    grey = image.astype(np.float32) @ _LUMA
+    grey = image.astype(np.float32) @ np.array(LUMA, np.float32)
     taken = grey - cv2.GaussianBlur(grey, (0, 0), _DETAIL)
     return float(taken[mask].std()) + 1e-3

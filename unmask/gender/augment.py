@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unmask.gender.framing import FRAMINGS, Framing
+from unmask.image import LUMA
 
 Augmentation: TypeAlias = Literal["varied", "notebook", "none"]
 
@@ -134,7 +135,7 @@ def _moved(source: NDArray[np.uint8], side: int, rng: np.random.Generator) -> ND
 
 def _recoloured(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
     saturation = 0.0 if rng.random() < 0.07 else rng.uniform(0.6, 1.4)
-    grey = np.array([0.299, 0.587, 0.114])
+    grey = np.array(LUMA)
     tint = np.exp(rng.normal(0.0, 0.08, 3))
     contrast = math.exp(rng.uniform(-0.45, 0.35))
     matrix = saturation * np.eye(3) + (1 - saturation) * grey

@@ -16,8 +16,8 @@ from unmask.gender.files import load_gender
 from unmask.gender.naming import name_genders
 from unmask.image import find_images
 from unmask.paths import path_inside
+from unmask.presets import GENDERS
 
-GENDERS = ("female", "male")
 _AUTHORS_SPLITS = {"train": "Training", "val": "Validation"}
 # Of 247 labelled bare faces in wide framing that the first shipped weights were so sure of, 246
 # were named as labelled; all but 22 of them had trained those weights.

@@ -19,6 +19,7 @@ import numpy as np
 from keras import layers, ops
 from numpy.typing import NDArray
 
+from unmask import presets
 from unmask.inference import forward
 from unmask.inpainting.data import draw_landmark_map
 from unmask.inpainting.framing import WINDOW_SIDE
@@ -28,7 +29,7 @@ from unmask.weights import load_weights
 # Arguments of `build_coarse` for the shipped weights.
 COARSE: dict[str, Any] = {"width": 64}
 
-GENDERS = ("male", "female")
+GENDERS = presets.GENDERS[::-1]
 """Order of the network's two gender inputs."""
 
 _LANDMARK_CELL = WINDOW_SIDE // (PRIOR_SIDE // 2)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from unmask.data.stream import Stream
 from unmask.errors import DataError
+from unmask.image import LUMA
 from unmask.inpainting.coarse import GENDERS
 from unmask.inpainting.data import InpaintingBatch, InpaintingSampler
 from unmask.inpainting.framing import WINDOW_SIDE
@@ -180,7 +181,7 @@ def random_colours(
     """
     gains = np.exp(rng.normal(0, exposure, (count, 1)) + rng.normal(0, cast, (count, 3)))
     kept = rng.uniform(1 - saturation, 1 + saturation, (count, 1, 1))
-    grey = np.repeat(np.array([[0.299], [0.587], [0.114]]), 3, axis=1)
+    grey = np.repeat(np.array(LUMA)[:, None], 3, axis=1)
     mixed = kept * np.eye(3) + (1 - kept) * grey
     return (mixed * gains[:, None, :]).astype(np.float32)
 

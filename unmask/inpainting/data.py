@@ -18,7 +18,7 @@ from unmask.face import CROP_SIZE, canonical_matrix, compose, grow, square_matri
 from unmask.inpainting.framing import HOLE_GROWTH, WINDOW_LEFT, WINDOW_SIDE, WINDOW_TOP, window
 from unmask.inpainting.holes import block_hole, stroke_hole
 from unmask.inpainting.prior import FirstGuess
-from unmask.landmark_layout import flip_landmarks
+from unmask.landmark_layout import LAYOUTS, flip_landmarks
 from unmask.synthesis import MaskSynthesizer
 
 LandmarkPredictor = Callable[[NDArray[np.uint8]], NDArray[np.floating]]
@@ -332,13 +332,13 @@ def _imprecise(
 ) -> NDArray[np.float32]:
     """Disturb landmarks as a predictor on masked faces would: together, by groups, singly."""
     noise = rng.normal(0, 0.5, points.shape) + rng.normal(0, 0.7, 2)
-    jaw, mouth = slice(3, 30), slice(76, 96)
+    jaw, mouth = slice(3, 30), LAYOUTS[98].mouth
     ramp = np.sin(np.linspace(0, np.pi, 27))[:, None]
     noise[jaw] += ramp * rng.normal(0, 2.0, 2)
     center = points[mouth].mean(0)
     stretch = np.exp(rng.normal(0, 0.08, 2))
     noise[mouth] += (points[mouth] - center) * (stretch - 1) + rng.normal(0, 1.5, 2)
-    noise[slice(51, 60)] += rng.normal(0, 1.0, 2)
+    noise[LAYOUTS[98].nose] += rng.normal(0, 1.0, 2)
     return (points + spread * noise).astype(np.float32)
 
 

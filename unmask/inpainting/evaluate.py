@@ -29,6 +29,7 @@ from unmask.inpainting.losses import FeatureNetwork
 from unmask.inpainting.predict import complete_windows, guess_windows
 from unmask.inpainting.prior import FirstGuess, LinearPrior
 from unmask.metrics import image_quality, psnr_hole
+from unmask.presets import GENDERS
 from unmask.synthesis import MaskSynthesizer
 
 EVALUATION_SEED = 1234
@@ -153,7 +154,7 @@ def choose_faces(
         seed: Seed of the lot.
     """
     chosen: list[FaceRecord] = []
-    for turn, gender in enumerate(("female", "male")):
+    for turn, gender in enumerate(GENDERS):
         group = [record for record in records if record.gender == gender]
         order = np.random.default_rng([seed, turn]).permutation(len(group))
         chosen += [group[i] for i in order[: (count + turn) // 2]]
@@ -292,7 +293,7 @@ def evaluate(
         The figures, methods in the order of `results`.
     """
     groups = {"all": np.ones(len(cases), bool)}
-    groups |= {g: cases.genders == g for g in ("male", "female") if (cases.genders == g).any()}
+    groups |= {g: cases.genders == g for g in GENDERS[::-1] if (cases.genders == g).any()}
     groups |= {f"mask: {kind}": cases.kinds == kind for kind in sorted(set(cases.kinds.tolist()))}
     scores = []
     for method, completed in results.items():

@@ -8,6 +8,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from unmask.image import LUMA
+
 CHECKER_KERNEL = np.array([0.25, 0.5, 0.25], np.float32)
 """Has no answer to a pattern of two pixels."""
 
@@ -98,5 +100,5 @@ class FineBrightness(keras.layers.Layer):
 
 def brightness(images: Any) -> Any:
     """Return the Rec. 601 luma of RGB images, with one channel: (B, H, W, 1)."""
-    red, green, blue = (images[..., i : i + 1] for i in range(3))
-    return 0.299 * red + 0.587 * green + 0.114 * blue
+    red, green, blue = (share * images[..., i : i + 1] for i, share in enumerate(LUMA))
+    return red + green + blue

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from unmask.image import LUMA
 from unmask.inference import forward
 from unmask.inpainting.data import draw_landmark_map
 from unmask.inpainting.filters import CHECKER_KERNEL
@@ -24,7 +25,7 @@ STRENGTH = 0.6
 # Share of the correction's colour that is kept before STRENGTH applies: all of it turns dark lips
 # violet, none leaves teeth without their white. A quarter to a half is nearest by features.
 COLOUR_SHARE = 0.3
-_LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+_LUMA = np.array(LUMA, np.float32)
 
 
 def complete_windows(

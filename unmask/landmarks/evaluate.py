@@ -13,12 +13,12 @@ from numpy.typing import ArrayLike, NDArray
 from unmask.data.faces import FaceRecord
 from unmask.face import canonical_matrix, compose, square_matrix
 from unmask.image import load_image
-from unmask.landmark_layout import POINTS_98_TO_68, REGIONS_98
+from unmask.landmark_layout import LAYOUTS, POINTS_98_TO_68, REGIONS_98
 from unmask.landmarks.augment import Augmentation, jitter_matrix
 from unmask.landmarks.correspondence import Correspondence
 from unmask.landmarks.predict import locate_landmarks
 from unmask.landmarks.readers import WFLW_ATTRIBUTES, WflwFace
-from unmask.metrics import EYE_CORNERS, area_under_curve, failure_rate, nme
+from unmask.metrics import area_under_curve, failure_rate, nme
 from unmask.synthesis import MaskSynthesizer
 
 FIRST_GUESS = Augmentation(steady=0, rotation=8, wild=0, scale=0.2, shift=0.12)
@@ -107,7 +107,7 @@ def score_landmarks(predicted: ArrayLike, truth: ArrayLike) -> LandmarkScores:
     if predicted.shape[-2:] == (98, 2) and truth.shape[-2:] == (68, 2):
         predicted = predicted[..., POINTS_98_TO_68, :]
     errors = nme(predicted, truth)
-    corners = EYE_CORNERS[truth.shape[-2]]
+    corners = LAYOUTS[truth.shape[-2]].outer_eye_corners
     ocular = np.linalg.norm(truth[:, corners[0]] - truth[:, corners[1]], axis=-1)[:, None]
     distances = np.linalg.norm(predicted - truth, axis=-1) / ocular
     return LandmarkScores(

@@ -10,28 +10,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from unmask.landmark_layout import BOUNDARIES_98
+
 STRIDE = 4
 SIGMA = 1.0
 IGNORED = -1.0
 """A target channel filled with this value is not supervised."""
 _REACH = 3  # heatmap pixels: everything beyond 3 sigma is exactly zero
-
-BOUNDARIES_98: tuple[tuple[int, ...], ...] = (
-    tuple(range(33)),  # jaw
-    tuple(range(33, 38)),  # brows, upper edge
-    tuple(range(42, 47)),
-    tuple(range(51, 55)),  # line of the nose
-    tuple(range(55, 60)),  # base of the nose
-    (60, 61, 62, 63, 64),  # lids: upper, lower
-    (60, 67, 66, 65, 64),
-    (68, 69, 70, 71, 72),
-    (68, 75, 74, 73, 72),
-    tuple(range(76, 83)),  # lips: outer upper, outer lower, inner upper, inner lower
-    (76, 87, 86, 85, 84, 83, 82),
-    (88, 89, 90, 91, 92),
-    (88, 95, 94, 93, 92),
-)
-"""The curves of the boundary map, as indices of the 98 points."""
 
 
 def to_heatmap(points: NDArray[np.floating], stride: int = STRIDE) -> NDArray[np.floating]:

@@ -9,6 +9,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from unmask.image import LUMA
+from unmask.landmark_layout import LAYOUTS
 from unmask.segmentation.sources import Example, FacePool
 
 # Drawing a mask costs more than all the rest of a scene, so that each face that has been dressed
@@ -298,7 +300,7 @@ def _dress(
         drop = rng.uniform(0.25, 0.5)
         center, axes = (middle[0], high[1] + drop * side), (0.75 * side, drop * side)
     elif kind == 2:
-        eyes = landmarks[60:76].mean(0) if len(landmarks) == 98 else landmarks[36:48].mean(0)
+        eyes = landmarks[LAYOUTS[len(landmarks)].both_eyes].mean(0)
         center, axes = tuple(eyes), (0.45 * side, 0.12 * side)
     else:
         center = (middle[0] + rng.uniform(-0.3, 0.3) * side, middle[1] + 0.3 * side)
@@ -425,7 +427,7 @@ def photometric(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[n
 
 def _colour(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
     """Saturation, contrast, brightness and white balance: one affine map of the colours."""
-    grey = np.tile([0.299, 0.587, 0.114], (3, 1))
+    grey = np.tile(LUMA, (3, 1))
     saturation = 0.0 if rng.random() < 0.08 else rng.uniform(0.5, 1.5)
     contrast = rng.uniform(0.7, 1.3)
     gain = rng.uniform(0.65, 1.4) * rng.normal(1, 0.08, 3)[:, None]

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from unmask.landmark_layout import LAYOUTS
+
 _JAW_POINTS = 33
 # Share of the face's width on the narrower side of the nose below which a head counts as turned.
 _TURNED = 0.33
@@ -67,14 +69,16 @@ def head_from_landmarks(landmarks: np.ndarray) -> Head:
         )
     if not np.isfinite(points).all():
         raise ValueError("landmarks must be finite. Received: landmarks with NaN or infinity")
-    if len(points) == 98:
-        jaw, bridge, tip = points[:33], points[51], points[54]
-        mouth, eyes = (76, 82), (60, 64, 68, 72)
-    else:
-        half = points[:17]
-        jaw = np.empty((_JAW_POINTS, 2))
+    layout = LAYOUTS[len(points)]
+    jaw = points[layout.jaw]
+    if len(jaw) < _JAW_POINTS:
+        half, jaw = jaw, np.empty((_JAW_POINTS, 2))
         jaw[::2] = half
         jaw[1::2] = (half[:-1] + half[1:]) / 2
-        bridge, tip = points[27], points[30]
-        mouth, eyes = (48, 54), (36, 39, 42, 45)
-    return Head(jaw, bridge, tip, points[list(mouth)].mean(0), points[list(eyes)].mean(0))
+    return Head(
+        jaw,
+        points[layout.bridge],
+        points[layout.nose_tip],
+        points[list(layout.mouth_corners)].mean(0),
+        points[list(layout.eye_corners)].mean(0),
+    )
