@@ -101,6 +101,9 @@ setup(
         ],
         # Synthetic sets and folders of photos on several machines.
         "scale": ["ray[data]>=2.40"],
+        # The lite networks without Keras and TensorFlow, and making such files.
+        "onnx": ["onnxruntime>=1.20,<2"],
+        "export": ["tf2onnx>=1.16,<2", "onnx>=1.17,<2"],
         "app": ["gradio>=5"],
         "dev": ["pytest>=8.3", "pytest-xdist>=3.6", "ruff>=0.9", "mypy>=1.14", "jax>=0.4.38"],
     },

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-import keras
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, logit
+
+from unmask.runtime.onnx import OnnxNetwork
+
+if TYPE_CHECKING:
+    import keras
+
+Network: TypeAlias = "keras.Model | OnnxNetwork"
+"""What `forward` runs."""
 
 # Nearer to 0 or to 1 a float32 has no digits left.
 _LEAST = 1e-7
@@ -16,29 +23,34 @@ _LEAST = 1e-7
 _ATTRIBUTE = "_unmask_forward"
 
 
-def forward(model: keras.Model, *inputs: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Compute a network's output at inference.
+def forward(model: Network, *inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Compute a network's output at inference, the last one where it has several.
 
     On TensorFlow the network is compiled once, for every size: half the time of calling the model
     layer by layer, and no further compilation for the next photo, which Keras' `predict_on_batch`
     would begin with. Other backends go through `predict_on_batch`.
 
     Args:
-        model: A network with one output.
+        model: A Keras network, or one that ONNX Runtime runs.
         *inputs: One float32 array for each of its inputs.
 
     Returns:
         The output as a float32 array.
 
     Example:
+        >>> import keras
         >>> x = keras.Input((None, None, 3))
         >>> model = keras.Model(x, keras.layers.Conv2D(1, 1, kernel_initializer="ones")(x))
         >>> forward(model, np.ones((2, 4, 6, 3), np.float32))[0, 0, 0]
         array([3.], dtype=float32)
     """
+    if isinstance(model, OnnxNetwork):
+        return model(*inputs)
+    import keras
+
     if keras.backend.backend() != "tensorflow":
         given = list(inputs) if len(inputs) > 1 else inputs[0]
-        return np.asarray(model.predict_on_batch(given), np.float32)
+        return np.asarray(_last(model.predict_on_batch(given)), np.float32)
     function = getattr(model, _ATTRIBUTE, None)
     if function is None:
         function = _compile(model)
@@ -70,6 +82,10 @@ def _compile(model: keras.Model) -> Callable[..., Any]:
     signature = [tf.TensorSpec(x.shape, x.dtype) for x in model.inputs]
 
     def call(*inputs: Any) -> Any:
-        return model(list(inputs) if len(inputs) > 1 else inputs[0], training=False)
+        return _last(model(list(inputs) if len(inputs) > 1 else inputs[0], training=False))
 
     return tf.function(call, input_signature=signature, autograph=False)
+
+
+def _last(outputs: Any) -> Any:
+    return outputs[-1] if isinstance(outputs, (list, tuple)) else outputs

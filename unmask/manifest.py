@@ -1,4 +1,4 @@
-"""Making a folder of weights: files under PRESET/STAGE.safetensors, their cards, manifest.toml."""
+"""Making a folder of weights: PRESET/STAGE.safetensors or .onnx, their cards, manifest.toml."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def write_manifest(folder: str | os.PathLike[str]) -> int:
     Raises:
         WeightsError: A file has no card beside it, or cannot be read.
     """
-    files = sorted(Path(folder).glob("*/*.safetensors"))
+    files = sorted(p for p in Path(folder).glob("*/*") if p.suffix in (".safetensors", ".onnx"))
     blocks = [_block(Path(folder), path) for path in files]
     write_text_atomic(Path(folder) / "manifest.toml", "\n".join([_HEADER, *blocks]))
     return len(files)
@@ -84,7 +84,7 @@ def _block(folder: Path, path: Path) -> str:
     card = path.with_suffix(".md")
     if not card.is_file():
         raise WeightsError(f"{path}: has no card {card.name} beside it")
-    noted = load_metadata(path)
+    noted = load_metadata(path) if path.suffix == ".safetensors" else {}
     recipe = f"{path.parent.name}/{_RECIPES.get(path.stem, path.stem)}"
     fields = {
         "preset": path.parent.name,

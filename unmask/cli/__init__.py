@@ -19,7 +19,8 @@ from unmask._version import __version__
 from unmask.errors import UnmaskError
 
 _COMMANDS = (
-    "run", "demo", "train", "pack", "compare", "synthesize", "label", "labelme", "weights", "info",
+    "run", "demo", "train", "pack", "compare", "synthesize", "label", "labelme", "export",
+    "weights", "info",
 )  # fmt: skip
 _GROUPS = {
     "evaluate": (

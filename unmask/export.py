@@ -1,0 +1,160 @@
+"""A preset's networks as files for other programs: ONNX, LiteRT, SavedModel, Keras."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from unmask.errors import UnmaskError
+from unmask.io import atomic_path
+from unmask.manifest import write_manifest
+from unmask.presets import build_stage, get_preset
+from unmask.weights import find, load_weights
+
+if TYPE_CHECKING:
+    import keras
+
+Format = Literal["onnx", "litert", "saved_model", "keras"]
+
+_OPSET = 18
+# Smaller tensors are left as they are: they are shapes and biases.
+_LEAST_HALVED = 256
+
+
+def export_preset(
+    form: Format,
+    out: str | os.PathLike[str],
+    *,
+    preset: str = "lite",
+    weights_dir: str | os.PathLike[str] | None = None,
+) -> Iterator[Path]:
+    """Write the networks of a preset for other programs.
+
+    With "onnx", `out` becomes a folder of weights: `Unmasker(runtime="onnx", weights_dir=out)`
+    needs no Keras. Kernels are stored as float16, as in the safetensors files.
+
+    Args:
+        form: What to write.
+        out: Folder, filled with `PRESET/STAGE.onnx`, `.tflite`, `.keras` or a SavedModel's folder.
+        preset: The preset.
+        weights_dir: Folder of its weights; the shipped one when None.
+
+    Yields:
+        What was written, one network after the other.
+
+    Raises:
+        UnmaskError: A package for the format is missing, or the backend is not TensorFlow.
+        WeightsError: The preset or its weights cannot be used.
+    """
+    writer = _WRITERS[form]
+    folder = Path(out) / preset
+    folder.mkdir(parents=True, exist_ok=True)
+    for stage in get_preset(preset).files:
+        entry = find(preset, stage, weights_dir)
+        if stage in get_preset(preset).networks:
+            model = build_stage(preset, stage)
+            load_weights(model, entry.path)
+            yield writer(model, folder / stage)
+        elif form == "onnx":  # the linear prior is no network
+            shutil.copyfile(entry.path, folder / entry.path.name)
+        if form == "onnx":
+            shutil.copyfile(entry.card, folder / f"{stage}.md")
+    if form == "onnx":
+        write_manifest(out)
+
+
+def _write_onnx(model: keras.Model, path: Path) -> Path:
+    _require("onnx", "tf2onnx")
+    import onnx
+    import tf2onnx
+
+    function, signature = _function(model)
+    converted, _ = tf2onnx.convert.from_function(function, signature, opset=_OPSET)
+    _halve(converted)
+    target = path.with_suffix(".onnx")
+    with atomic_path(target) as temporary:
+        onnx.save(converted, str(temporary))
+    return target
+
+
+def _write_litert(model: keras.Model, path: Path) -> Path:
+    import tensorflow as tf
+
+    function, signature = _function(model)
+    concrete = tf.function(function, input_signature=signature).get_concrete_function()
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([concrete], model)
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.target_spec.supported_types = [tf.float16]
+    target = path.with_suffix(".tflite")
+    with atomic_path(target) as temporary:
+        temporary.write_bytes(converter.convert())
+    return target
+
+
+def _write_saved_model(model: keras.Model, path: Path) -> Path:
+    model.export(str(path), verbose=False)
+    return path
+
+
+def _write_keras(model: keras.Model, path: Path) -> Path:
+    target = path.with_suffix(".keras")
+    with atomic_path(target) as temporary:
+        whole = temporary.with_suffix(".keras")
+        model.save(whole)
+        whole.replace(temporary)
+    return target
+
+
+_WRITERS: dict[str, Callable[[Any, Path], Path]] = {
+    "onnx": _write_onnx,
+    "litert": _write_litert,
+    "saved_model": _write_saved_model,
+    "keras": _write_keras,
+}
+
+
+def _function(model: keras.Model) -> tuple[Any, list[Any]]:
+    """Return the network as a TensorFlow function of its last output, and what it takes."""
+    import keras
+
+    if keras.backend.backend() != "tensorflow":
+        raise UnmaskError(f"export needs KERAS_BACKEND=tensorflow, not {keras.backend.backend()}")
+    import tensorflow as tf
+
+    signature = [tf.TensorSpec(x.shape, x.dtype, name=x.name) for x in model.inputs]
+
+    def call(*inputs: Any) -> Any:
+        output = model(list(inputs) if len(inputs) > 1 else inputs[0], training=False)
+        return output[-1] if isinstance(output, (list, tuple)) else output
+
+    return tf.function(call, input_signature=signature, autograph=False), signature
+
+
+def _halve(model: Any) -> None:
+    """Store large tensors as float16, and cast them where they are used."""
+    import onnx
+
+    graph = model.graph
+    for tensor in list(graph.initializer):
+        value = onnx.numpy_helper.to_array(tensor)
+        if value.dtype != np.float32 or value.size < _LEAST_HALVED:
+            continue
+        name = tensor.name
+        half = onnx.numpy_helper.from_array(value.astype(np.float16), f"{name}_float16")
+        graph.initializer.remove(tensor)
+        graph.initializer.append(half)
+        cast = onnx.helper.make_node("Cast", [half.name], [name], to=onnx.TensorProto.FLOAT)
+        graph.node.insert(0, cast)
+
+
+def _require(*modules: str) -> None:
+    import importlib.util
+
+    missing = [name for name in modules if importlib.util.find_spec(name) is None]
+    if missing:
+        raise UnmaskError(f"export needs {', '.join(missing)}: pip install 'unmask[export]'")
