@@ -7,12 +7,13 @@ import struct
 from pathlib import Path
 
 import h5py
+import keras
 import numpy as np
 import pytest
 
 from unmask import hdf5
 from unmask.errors import WeightsError
-from unmask.hdf5 import open_keras_weights
+from unmask.hdf5 import assign_keras_weights, open_keras_weights
 
 KERNEL = np.arange(6, dtype=np.float32).reshape(2, 3)
 
@@ -184,3 +185,58 @@ def test_infinite_weights_are_refused(tmp_path):
         pytest.raises(WeightsError, match="not finite"),
     ):
         weights.read("a", "k:0")
+
+
+# === Networks ===
+
+
+def network(depth: int = 12, seed: int = 0) -> keras.Model:
+    """A chain of layers of two classes, more than ten of one."""
+    keras.utils.set_random_seed(seed)
+    x = inputs = keras.Input((3,))
+    for width in range(3, 3 + depth):
+        x = keras.layers.Dense(width, bias_initializer="normal")(x)
+    return keras.Model(inputs, keras.layers.BatchNormalization(scale=False)(x))
+
+
+def save_as_keras_2(model: keras.Model, path: Path) -> Path:
+    layers = {
+        layer.name: {f"{layer.name}/{i}:0": np.array(w) for i, w in enumerate(layer.weights)}
+        for layer in model.layers
+    }
+    return write(path, layers, whole=False)
+
+
+@pytest.mark.parametrize("layout", [2, 3])
+def test_a_network_gets_its_own_weights_back(tmp_path, layout):
+    source, target = network(), network(seed=1)
+    path = tmp_path / "a.weights.h5"
+    save_as_keras_2(source, path) if layout == 2 else source.save_weights(path)
+    assign_keras_weights(target, path)
+    for ours, theirs in zip(source.weights, target.weights, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize("layout", [2, 3])
+@pytest.mark.parametrize("depth", [11, 13])
+def test_the_file_of_another_network_changes_nothing(tmp_path, layout, depth):
+    source, target = network(depth), network(seed=1)
+    path = tmp_path / "a.weights.h5"
+    save_as_keras_2(source, path) if layout == 2 else source.save_weights(path)
+    before = target.get_weights()
+    with pytest.raises(WeightsError, match="belongs to another network"):
+        assign_keras_weights(target, path)
+    for old, new in zip(before, target.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+@pytest.mark.parametrize("place", [0, -1])
+def test_nan_changes_nothing(tmp_path, place):
+    source, target = network(), network(seed=1)
+    source.weights[place].assign(np.full(source.weights[place].shape, np.nan))
+    source.save_weights(tmp_path / "a.weights.h5")
+    before = target.get_weights()
+    with pytest.raises(WeightsError, match=r"a\.weights\.h5: .* not finite"):
+        assign_keras_weights(target, tmp_path / "a.weights.h5")
+    for old, new in zip(before, target.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)

@@ -13,7 +13,6 @@ import pytest
 
 from unmask.errors import UnmaskError
 from unmask.io import (
-    allocate,
     atomic_path,
     prepare_folder,
     short_stem,
@@ -108,17 +107,6 @@ def test_a_folder_is_tried_before_it_is_needed(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(UnmaskError, match=r"file/out: cannot be written to \(Not a directory\)"):
         prepare_folder(tmp_path / "file" / "out")
-
-
-def test_space_is_reserved_and_content_stays(tmp_path: Path) -> None:
-    path = tmp_path / "a"
-    path.write_bytes(b"head")
-    allocate(path, 1_000_000)
-    assert path.stat().st_size == 1_000_000
-    assert path.stat().st_blocks * 512 >= 1_000_000
-    assert path.read_bytes()[:5] == b"head\0"
-    with pytest.raises(OSError, match=r"'.*/a'"):
-        allocate(path, 1 << 60)
 
 
 def test_stems_are_shortened_only_where_they_must() -> None:

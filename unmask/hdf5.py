@@ -12,19 +12,24 @@ import contextlib
 import itertools
 import math
 import os
+import re
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import h5py
 import numpy as np
 from numpy.typing import NDArray
 
 from unmask.errors import WeightsError
+
+if TYPE_CHECKING:
+    import keras
 
 _MAX_NAMES = 100_000
 _MAX_NAME_BYTES = 1 << 24
@@ -49,10 +54,13 @@ class KerasWeights:
         path: The file.
         shapes: Shape of each tensor by layer and by weight name (as in the file, e.g.
             `"dense/kernel:0"`), both in the file's order; layers without weights are there too.
+        numbered: Whether it is Keras 3's layout, which counts the layers of each class, and the
+            weights of each layer (`"conv2d_1"`, `"vars/0"`), instead of naming them.
     """
 
     path: Path
     shapes: Mapping[str, Mapping[str, tuple[int, ...]]]
+    numbered: bool
     _datasets: Mapping[tuple[str, str], h5py.Dataset]
 
     def read(self, layer: str, weight: str) -> NDArray[np.float32]:
@@ -71,7 +79,10 @@ class KerasWeights:
 
 @contextmanager
 def open_keras_weights(path: str | os.PathLike[str]) -> Iterator[KerasWeights]:
-    """Open a file written by Keras 1 or 2: `model.save("x.hdf5")` or `save_weights("x.h5")`.
+    """Open a weight file of Keras.
+
+    Keras 1 and 2 write `model.save("x.hdf5")` and `save_weights("x.h5")`, Keras 3
+    `save_weights("x.weights.h5")`.
 
     Args:
         path: The file.
@@ -93,6 +104,49 @@ def open_keras_weights(path: str | os.PathLike[str]) -> Iterator[KerasWeights]:
     _check_elsewhere(path)
     with _opened(path) as weights:
         yield weights
+
+
+def assign_keras_weights(model: keras.Model, path: str | os.PathLike[str]) -> None:
+    """Assign a weight file of the same network, as `model.load_weights` does.
+
+    Args:
+        model: The network, built, no network of networks.
+        path: See `open_keras_weights`.
+
+    Raises:
+        WeightsError: The file cannot be read, belongs to another network, or has values that are
+            not finite. Nothing has been assigned then.
+
+    Example:
+        >>> network = keras.applications.VGG19(include_top=False, weights=None)  # doctest: +SKIP
+        >>> assign_keras_weights(network, "vgg19_notop.h5")  # doctest: +SKIP
+    """
+    layers = {name: layer for name, layer in _numbered(model.layers) if layer.weights}
+    with open_keras_weights(path) as file:
+        held = {name: list(weights) for name, weights in file.shapes.items() if weights}
+        # The older layout has its layers in the network's order, whatever their names are.
+        found = list(layers if file.numbered and held.keys() == layers.keys() else held)
+        wanted = [[tuple(weight.shape) for weight in layer.weights] for layer in layers.values()]
+        stored = [[file.shapes[name][weight] for weight in held[name]] for name in found]
+        if wanted != stored:
+            pairs = enumerate(zip(stored, wanted, strict=False))
+            at = next((i for i, (theirs, ours) in pairs if theirs != ours), -1)
+            raise WeightsError(
+                f"{path}: belongs to another network than {model.name}: {len(found)} layers with "
+                f"weights, {len(layers)} here; {found[at] if found else 'none'} does not fit"
+            )
+        values = [[file.read(name, weight) for weight in held[name]] for name in found]
+    for layer, arrays in zip(layers.values(), values, strict=True):
+        layer.set_weights(arrays)
+
+
+def _numbered(layers: Sequence[Any]) -> Iterator[tuple[str, Any]]:
+    """Name layers as Keras 3's files do: conv2d, conv2d_1, ... in the network's order."""
+    counts: Counter[str] = Counter()
+    for layer in layers:
+        kind = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", type(layer).__name__).lower()
+        yield (f"{kind}_{counts[kind]}" if counts[kind] else kind), layer
+        counts[kind] += 1
 
 
 @contextmanager
@@ -146,26 +200,16 @@ def _rehearse(path: str) -> None:
 
 
 def _index(path: Path, file: h5py.File) -> KerasWeights:
-    root = _member(path, file, "model_weights") if "model_weights" in file else file
-    if not isinstance(root, h5py.Group):
-        raise WeightsError(f"{path}: model_weights: not a group")
-    layers = _names(path, root, "layer_names")
-    if layers is None:
-        raise WeightsError(
-            f"{path}: no layer_names: not a weight file in the layout of Keras 2 "
-            "(a `.weights.h5` or `.keras` file is read by Keras itself)"
-        )
+    root = _group(path, file, "model_weights") if "model_weights" in file else file
     shapes: dict[str, dict[str, tuple[int, ...]]] = {}
     datasets: dict[tuple[str, str], h5py.Dataset] = {}
     room = _FREE_BYTES + _MAX_EXPANSION * path.stat().st_size
-    for layer in layers:
-        group = _member(path, root, layer)
-        if not isinstance(group, h5py.Group):
-            raise WeightsError(f"{path}: {layer}: not a group")
+    numbered = "layers" in root and _names(path, root, "layer_names") is None
+    for layer, group, weights in (_layers_by_number if numbered else _layers_by_name)(path, root):
         if layer in shapes:
             raise WeightsError(f"{path}: layer_names has {layer} twice")
         shapes[layer] = {}
-        for weight in _names(path, group, "weight_names") or ():
+        for weight in weights:
             dataset = _tensor(path, group, weight)
             room -= _claimed(dataset)
             if room < 0 or len(datasets) >= _MAX_NAMES:
@@ -175,7 +219,33 @@ def _index(path: Path, file: h5py.File) -> KerasWeights:
                 )
             datasets[layer, weight] = dataset
             shapes[layer][weight] = tuple(int(side) for side in dataset.shape)
-    return KerasWeights(path, shapes, datasets)
+    return KerasWeights(path, shapes, numbered, datasets)
+
+
+def _layers_by_name(path: Path, root: h5py.Group) -> Iterator[tuple[str, h5py.Group, list[str]]]:
+    """Yield each layer of a file of Keras 1 or 2: its name, its group and its weights' names."""
+    layers = _names(path, root, "layer_names")
+    if layers is None:
+        raise WeightsError(f"{path}: neither layer_names nor layers: not a weight file of Keras")
+    for layer in layers:
+        group = _group(path, root, layer)
+        yield layer, group, _names(path, group, "weight_names") or []
+
+
+def _layers_by_number(path: Path, root: h5py.Group) -> Iterator[tuple[str, h5py.Group, list[str]]]:
+    """Yield the same of a file of Keras 3: layers/CLASS_NUMBER/vars/NUMBER."""
+    layers = _group(path, root, "layers")
+    for layer in layers:
+        group = _group(path, layers, layer)
+        stored = _group(path, group, "vars") if "vars" in group else ()
+        yield layer, group, [f"vars/{n}" for n in sorted(stored, key=lambda n: (len(n), n))]
+
+
+def _group(path: Path, parent: h5py.Group, name: str) -> h5py.Group:
+    group = _member(path, parent, name)
+    if not isinstance(group, h5py.Group):
+        raise WeightsError(f"{path}: {name}: not a group")
+    return group
 
 
 def _names(path: Path, group: h5py.Group, attribute: str) -> list[str] | None:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unmask.errors import WeightsError
+from unmask.hdf5 import assign_keras_weights
 
 # The last layers at strides 2, 4, 8 and 16. The stem is a chain, so that its ReLUs are in order.
 _PYRAMID = ("activation_02", "activation_04", "mixed2", "mixed7")
@@ -135,11 +136,8 @@ def _read_into(source: keras.Model, path: Path) -> None:
         raise WeightsError(f"{path}: no such file")
     if path.suffix == ".npz":
         assign_folded(source, path)
-        return
-    try:
-        source.load_weights(path)
-    except Exception as error:  # h5py raises nearly everything for broken bytes
-        raise WeightsError(f"{path}: not weights of InceptionV3 ({error})") from error
+    else:
+        assign_keras_weights(source, path)
 
 
 def _read_folded(

@@ -6,7 +6,6 @@ import contextlib
 import errno
 import os
 import secrets
-import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -126,35 +125,6 @@ def prepare_folder(folder: PathLike) -> None:
     except OSError as error:
         raise UnmaskError(f"{folder}: cannot be written to ({error.strerror})") from error
     sweep(folder)
-
-
-def allocate(path: PathLike, size: int) -> None:
-    """Reserve the disk space of a file, so that a full disk is an error and no crash.
-
-    A file that is mapped into memory is sparse at first: when the disk is full, writing to it ends
-    the process with SIGBUS. What the file holds already stays.
-
-    Args:
-        path: The file; it is created when missing.
-        size: Its size in bytes; a longer file keeps its length.
-
-    Raises:
-        OSError: The disk is full, or the file cannot be written; the error names the file.
-
-    Example:
-        >>> pixels = np.lib.format.open_memmap("cache.npy", "w+", np.uint8, (10, 64, 64, 3))
-        >>> allocate("cache.npy", os.path.getsize("cache.npy"))
-    """
-    try:
-        with Path(path).open("ab") as handle:
-            if hasattr(os, "posix_fallocate"):
-                os.posix_fallocate(handle.fileno(), 0, max(size, 1))
-            elif shutil.disk_usage(Path(path).parent).free < size:
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            else:
-                handle.truncate(max(size, handle.tell()))
-    except OSError as error:
-        raise _named(error, Path(path)) from error
 
 
 def short_stem(stem: str, room: int) -> str:

@@ -132,5 +132,5 @@ def test_wrong_vgg19_files_are_named(tmp_path):
     with pytest.raises(WeightsError, match="no such file"):
         FullVgg(tmp_path / "absent.h5")
     (tmp_path / "broken.weights.h5").write_bytes(b"nothing")
-    with pytest.raises(WeightsError, match=r"broken\.weights\.h5: not VGG-19"):
+    with pytest.raises(WeightsError, match=r"broken\.weights\.h5: not a readable HDF5"):
         FullVgg(tmp_path / "broken.weights.h5")

@@ -11,6 +11,7 @@ import keras
 from keras import ops
 
 from unmask.errors import WeightsError
+from unmask.hdf5 import assign_keras_weights
 from unmask.torch_checkpoint import assign_tensors, read_state_dict
 
 _PERCEPTUAL = tuple(f"block{block}_conv1" for block in (1, 2, 3, 4, 5))
@@ -90,10 +91,7 @@ def _load(weights: str | os.PathLike[str], *, torchvision: bool) -> keras.Model:
     if torchvision:
         assign_tensors(network, read_state_dict(weights), _torchvision_name, source=str(weights))
     elif not named:
-        try:
-            network.load_weights(weights)
-        except Exception as error:  # h5py raises nearly everything for broken bytes
-            raise WeightsError(f"{weights}: not VGG-19's weights ({error})") from error
+        assign_keras_weights(network, weights)
     return network
 
 
