@@ -14,7 +14,7 @@ from PIL import Image, TiffImagePlugin
 
 from unmask.decode import png_chunks
 from unmask.errors import ImageError
-from unmask.io import PathLike, atomic_path
+from unmask.io import PathLike, write_bytes_atomic
 
 FORMATS = {
     ".jpg": "JPEG",
@@ -68,36 +68,63 @@ def write_image(
     exif: bytes | None = None,
     dpi: tuple[float, float] | None = None,
 ) -> None:
-    """Write pixels in the format of the path's suffix.
+    """Write pixels in the format of the path's suffix; arguments as for `encode_image`.
 
     Args:
         path: The file; missing folders are created.
+        pixels: What to write.
+        icc_profile: The profile that `pixels` are in.
+        exif: EXIF data.
+        dpi: Resolution.
+
+    Raises:
+        ImageError: Unknown suffix, or a file that cannot be written.
+    """
+    form = format_of(path)
+    try:
+        content = encode_image(pixels, form, icc_profile=icc_profile, exif=exif, dpi=dpi)
+        write_bytes_atomic(path, content)
+    except ImageError as error:
+        raise ImageError(f"{path}: {error}") from error
+    except OSError as error:
+        raise ImageError(f"{path}: cannot be written ({error.strerror or error})") from error
+
+
+def encode_image(
+    pixels: NDArray[np.uint8] | NDArray[np.uint16],
+    file_format: str,
+    *,
+    icc_profile: bytes | None = None,
+    exif: bytes | None = None,
+    dpi: tuple[float, float] | None = None,
+) -> bytes:
+    """Return pixels as the bytes of an image file.
+
+    Args:
         pixels: uint8 (H, W), (H, W, 3) or (H, W, 4): grey, RGB or RGBA; uint16 for PNG and TIFF.
+        file_format: A value of `FORMATS`.
         icc_profile: The profile that `pixels` are in. BMP cannot hold one.
         exif: EXIF data as JPEG files hold it. BMP cannot hold it.
         dpi: Horizontal and vertical pixels an inch. WebP cannot hold them.
 
     Raises:
-        ImageError: Unknown suffix, or a file that cannot be written.
+        ImageError: The format cannot hold them; the message has no name yet.
     """
-    file_format = format_of(path)
     notes: dict[str, Any] = {"icc_profile": icc_profile, "exif": exif, "dpi": dpi}
     notes = {name: value for name, value in notes.items() if value is not None}
     if file_format not in _WITH_PROFILE:
         notes.pop("icc_profile", None)
     try:
-        with atomic_path(path) as temporary:
-            if file_format == "TIFF":
-                temporary.write_bytes(_tiff(pixels, notes))
-            elif pixels.dtype == np.uint16 and pixels.ndim == 3:
-                temporary.write_bytes(_deep_png(pixels, notes))
-            else:
-                image = Image.fromarray(np.ascontiguousarray(pixels))
-                image.save(temporary, format=file_format, **_OPTIONS[file_format], **notes)
-    except OSError as error:
-        raise ImageError(f"{path}: cannot be written ({error.strerror or error})") from error
-    except (ValueError, RuntimeError, OverflowError, struct.error) as error:
-        raise ImageError(f"{path}: cannot be written ({error})") from error
+        if file_format == "TIFF":
+            return _tiff(pixels, notes)
+        if pixels.dtype == np.uint16 and pixels.ndim == 3:
+            return _deep_png(pixels, notes)
+        buffer = io.BytesIO()
+        image = Image.fromarray(np.ascontiguousarray(pixels))
+        image.save(buffer, format=file_format, **_OPTIONS[file_format], **notes)
+        return buffer.getvalue()
+    except (OSError, ValueError, RuntimeError, OverflowError, struct.error) as error:
+        raise ImageError(f"cannot be written ({error})") from error
 
 
 def _deep_png(pixels: NDArray[Any], notes: dict[str, Any]) -> bytes:

@@ -11,7 +11,7 @@ import json
 import logging
 import os
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from unmask.encode import FORMATS
 from unmask.engines import work_through
 from unmask.errors import DataError, ImageError, PhotoWarning, UnmaskError, WeightsError
-from unmask.image import DEFAULT_MAX_PIXELS, Photo, load_photo
+from unmask.image import DEFAULT_MAX_PIXELS, Photo, load_photo, save_mask
 from unmask.io import atomic_path, prepare_folder, short_stem, sweep, write_text_atomic
 from unmask.paths import check_outputs
 from unmask.presets import get_preset
@@ -53,6 +53,7 @@ class FolderSettings:
         seed: Seed of the film grain.
         panel: Whether the steps are drawn as well, NAME-panel.png.
         json: Whether what was found is written as well, NAME.json.
+        mask_only: Whether the result is what would be painted, white on black, and not the photo.
         max_pixels: Largest accepted width times height of a photo.
     """
 
@@ -63,6 +64,7 @@ class FolderSettings:
     seed: int = 0
     panel: bool = False
     json: bool = False
+    mask_only: bool = False
     max_pixels: int = DEFAULT_MAX_PIXELS
 
 
@@ -91,13 +93,23 @@ class PhotoReport:
     error: str | None = None
 
 
-def plan_jobs(photos: Sequence[Path], out: Path, *, panel: bool = False) -> list[PhotoJob]:
-    """Choose a file for each photo: lossless, and no two the same.
+def plan_jobs(
+    photos: Sequence[Path],
+    out: Path,
+    *,
+    panel: bool = False,
+    suffix: str = ".png",
+    inside: Mapping[Path, Path] | None = None,
+) -> list[PhotoJob]:
+    """Choose a file for each photo, no two the same.
 
     Args:
         photos: The photos.
         out: A folder, or a file name for a single photo.
         panel: Whether panels will lie beside the results.
+        suffix: Of the results, which decides their format; "" for each photo's own where it is
+            a format that is written, else ".png".
+        inside: Folder inside `out` for a photo; `out` itself where it is not named.
 
     Returns:
         One job a photo, in their order. Photos of one name are numbered: NAME.png, NAME-2.png.
@@ -111,7 +123,8 @@ def plan_jobs(photos: Sequence[Path], out: Path, *, panel: bool = False) -> list
         >>> [str(job.target) for job in plan_jobs([Path("a.jpg"), Path("b/a.png")], Path("out"))]
         ['out/a.png', 'out/a-2.png']
     """
-    jobs = [PhotoJob(p, t) for p, t in zip(photos, _targets(photos, out, panel), strict=True)]
+    targets = _targets(photos, out, panel, suffix, inside or {})
+    jobs = [PhotoJob(p, t) for p, t in zip(photos, targets, strict=True)]
     written = [job.target for job in jobs]
     if panel:
         written += [_panel(job.target) for job in jobs]
@@ -299,19 +312,27 @@ class PhotoCompleter:
         if isinstance(outcome, Exception):
             return _failure(job, job.source, outcome)
         try:
-            if self.settings.json:
-                content = {
-                    "faces": [face.to_dict() for face in outcome.faces],
-                    "skipped": [[round(v, 1) for v in box] for box in outcome.skipped],
-                }
-                write_text_atomic(_json(job.target), json.dumps(content, indent=2) + "\n")
-            if self.settings.panel:
-                with atomic_path(_panel(job.target)) as temporary:
-                    outcome.panel().savefig(temporary, dpi=110)
-            outcome.save(job.target)
+            write_result(outcome, job.target, self.settings)
         except Exception as error:  # as above
             return _failure(job, job.target, error)
         return PhotoReport(job, faces=len(outcome.faces), skipped=len(outcome.skipped))
+
+
+def write_result(result: Result, target: Path, settings: FolderSettings) -> None:
+    """Write what is asked for of a result, the picture last.
+
+    Raises:
+        UnmaskError: Something cannot be written.
+    """
+    if settings.json:
+        write_text_atomic(_json(target), json.dumps(result.to_dict(), indent=2) + "\n")
+    if settings.panel:
+        with atomic_path(_panel(target)) as temporary:
+            result.panel().savefig(temporary, dpi=110)
+    if settings.mask_only:
+        save_mask(target, result.mask)
+    else:
+        result.save(target)
 
 
 @contextlib.contextmanager
@@ -333,7 +354,9 @@ def _without_remarks() -> Iterator[None]:
 # === Names of files ===
 
 
-def _targets(photos: Sequence[Path], out: Path, panel: bool) -> list[Path]:
+def _targets(
+    photos: Sequence[Path], out: Path, panel: bool, suffix: str, inside: Mapping[Path, Path]
+) -> list[Path]:
     if out.suffix and not out.is_dir() and (len(photos) == 1 or _is_image(out)):
         if len(photos) > 1:
             raise ImageError(
@@ -348,9 +371,11 @@ def _targets(photos: Sequence[Path], out: Path, panel: bool) -> list[Path]:
     targets: list[Path] = []
     taken: set[str] = set()
     for photo in photos:
-        target, number = out / _name(photo.stem, ".png"), 2
+        folder = out / inside.get(photo, Path())
+        end = suffix or (photo.suffix if _is_image(photo) else ".png")
+        target, number = folder / _name(photo.stem, end), 2
         while taken & _names(target, panel):
-            target, number = out / _name(f"{photo.stem}-{number}", ".png"), number + 1
+            target, number = folder / _name(f"{photo.stem}-{number}", end), number + 1
         taken |= _names(target, panel)
         targets.append(target)
     return targets
@@ -367,7 +392,7 @@ def _name(stem: str, end: str) -> str:
 def _names(target: Path, panel: bool) -> set[str]:
     # Some file systems take upper and lower case for the same.
     paths = (target, _panel(target)) if panel else (target,)
-    return {path.name.casefold() for path in paths}
+    return {str(path).casefold() for path in paths}
 
 
 def _files(job: PhotoJob, settings: FolderSettings) -> Iterator[Path]:
@@ -404,6 +429,8 @@ def _made_with(settings: FolderSettings) -> dict[str, Any]:
         "gender": settings.gender,
         "seed": settings.seed,
         "weights": weights,
+        # Only where it is asked for: older records do not have it.
+        **({"mask_only": True} if settings.mask_only else {}),
     }
 
 

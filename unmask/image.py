@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from unmask.decode import decode, to_rgb, turn_of
-from unmask.encode import FORMATS, format_of, write_image
+from unmask.encode import FORMATS, encode_image, format_of, write_image
 from unmask.errors import ImageError
 from unmask.io import write_bytes_atomic
 from unmask.origin import Origin, deep_pixels, read_origin, restore
@@ -284,10 +284,6 @@ def save_image(
 def save_photo(path: PathLike, pixels: NDArray[np.uint8], photo: Photo) -> None:
     """Write what became of a photo, with everything of its file that the format can hold.
 
-    A photo that has not changed is copied byte for byte if it is a file of that format. Otherwise
-    pixels that have not changed keep their 16 bits, their transparency, or their being grey; and
-    EXIF data, resolution and colour profile are written again.
-
     Args:
         path: See `save_image`.
         pixels: RGB uint8 (H, W, 3), the photo's size.
@@ -302,21 +298,38 @@ def save_photo(path: PathLike, pixels: NDArray[np.uint8], photo: Photo) -> None:
     """
     file_format = format_of(path)
     _check_array(pixels, str(path))
+    try:
+        write_bytes_atomic(path, encode_photo(pixels, photo, file_format))
+    except ImageError as error:
+        raise ImageError(f"{path}: {error}") from error
+    except OSError as error:
+        raise ImageError(f"{path}: cannot be written ({error.strerror or error})") from error
+
+
+def encode_photo(pixels: NDArray[np.uint8], photo: Photo, file_format: str) -> bytes:
+    """Return what became of a photo as the bytes of a file.
+
+    A photo that has not changed stays as it is, byte for byte, if its file is of that format.
+    Otherwise pixels that have not changed keep their 16 bits, their transparency, or their being
+    grey; and EXIF data, resolution and colour profile are written again.
+
+    Args:
+        pixels: RGB uint8 (H, W, 3), the photo's size.
+        photo: What they were made from.
+        file_format: A value of `unmask.encode.FORMATS`, such as "PNG".
+
+    Raises:
+        ImageError: The format cannot hold them; the message has no name yet.
+    """
     origin = photo.origin
     if origin is None:
-        write_image(path, pixels, icc_profile=photo.icc_profile)
-        return
+        return encode_image(pixels, file_format, icc_profile=photo.icc_profile)
     changed = np.asarray((pixels != photo.pixels).any(axis=2))
     if origin.content is not None and origin.format == file_format and not changed.any():
-        try:
-            write_bytes_atomic(path, origin.content)
-        except OSError as error:
-            reason = error.strerror or error
-            raise ImageError(f"{path}: cannot be written ({reason})") from error
-        return
-    write_image(
-        path,
+        return origin.content
+    return encode_image(
         restore(pixels, changed, origin.pixels, file_format),
+        file_format,
         icc_profile=photo.icc_profile,
         exif=origin.exif,
         dpi=origin.dpi,
@@ -342,6 +355,11 @@ def save_mask(path: PathLike, mask: NDArray[np.bool_]) -> None:
             f"{path}: a mask is written to one of {', '.join(_LOSSLESS_MASK_SUFFIXES)}"
         )
     write_image(path, mask.astype(np.uint8) * 255)
+
+
+def encode_mask(mask: NDArray[np.bool_]) -> bytes:
+    """Return a boolean (H, W) mask as the bytes of a PNG file, 255 = mask."""
+    return encode_image(mask.astype(np.uint8) * 255, "PNG")
 
 
 # === Inside: opening ===

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,7 @@ from unmask.gender import UNCERTAIN_BELOW
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from PIL import Image
 
     from unmask.image import Photo
 
@@ -92,6 +93,12 @@ class Result:
         return self.photo.pixels
 
     @property
+    def mask(self) -> NDArray[np.bool_]:
+        """(H, W) bool: every pixel that may have changed."""
+        everywhere = [face.mask for face in self.faces]
+        return np.any([np.zeros(self.image.shape[:2], bool), *everywhere], axis=0)
+
+    @property
     def icc_profile(self) -> bytes | None:
         """The photo's colour profile, if any."""
         return self.photo.icc_profile
@@ -108,19 +115,62 @@ class Result:
         height, width = self.image.shape[:2]
         return f"<Result {width}x{height}: {', '.join(found) or 'no masked face'}>"
 
-    def save(self, path: str | os.PathLike[str]) -> None:
+    @property
+    def pil(self) -> Image.Image:
+        """The image as Pillow has it."""
+        from PIL import Image
+
+        return Image.fromarray(self.image)
+
+    def _repr_png_(self) -> bytes:
+        """Show the image in a notebook."""
+        return self.encode("PNG")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what was found as JSON values, without pictures."""
+        return {
+            "faces": [face.to_dict() for face in self.faces],
+            "skipped": [[round(float(v), 1) for v in box] for box in self.skipped],
+        }
+
+    def encode(self, file_format: str) -> bytes:
+        """Return the image as the bytes of a file, with what `save` keeps of the photo's file.
+
+        Args:
+            file_format: "PNG", "JPEG", "WEBP", "TIFF" or "BMP".
+
+        Raises:
+            ImageError: There is no such format.
+        """
+        from unmask.encode import FORMATS
+        from unmask.errors import ImageError
+        from unmask.image import encode_photo
+
+        if file_format not in FORMATS.values():
+            known = ", ".join(dict.fromkeys(FORMATS.values()))
+            raise ImageError(f"format must be one of {known}. Received: {file_format!r}")
+        return encode_photo(self.image, self.photo, file_format)
+
+    def save(self, path: str | os.PathLike[str] | BinaryIO, file_format: str = "PNG") -> None:
         """Write the image, whole or not at all; the suffix decides the format.
 
         What the photo's file held is kept as far as the format can: EXIF data (the picture is
         upright), resolution, colour profile, and of pixels that have not changed transparency and
         16 bits. A photo that has not changed at all is copied as it is if it is of that format.
 
+        Args:
+            path: A path, or a binary file to write to.
+            file_format: Format for a binary file, see `encode`.
+
         Raises:
-            ImageError: The suffix is unknown, or the file cannot be written.
+            ImageError: The suffix or the format is unknown, or the file cannot be written.
         """
         from unmask.image import save_photo
 
-        save_photo(path, self.image, self.photo)
+        if isinstance(path, (str, os.PathLike)):
+            save_photo(path, self.image, self.photo)
+        else:
+            path.write(self.encode(file_format))
 
     def panel(self) -> Figure:
         """Draw the steps: input, mask, landmarks and result, one row a face.

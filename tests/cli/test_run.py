@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -106,3 +108,71 @@ def test_demo_beats_telea(tmp_path):
         assert ours.ssim_hole > telea.ssim_hole
         assert ours.psnr_outside == float("inf")
     assert load_image(tmp_path / "demo.png").shape[1] > 1000
+
+
+# === One photo ===
+
+
+def piped(monkeypatch, content: bytes) -> io.BytesIO:
+    """Put bytes on standard input, and return what becomes standard output."""
+    written = io.BytesIO()
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(content)))
+    monkeypatch.setattr("sys.stdout", SimpleNamespace(buffer=written, flush=lambda: None))
+    return written
+
+
+def test_from_standard_input_to_standard_output(folder, tmp_path, monkeypatch, capsys):
+    assert main(["run", str(folder / "astronaut.png"), "-o", str(tmp_path / "made.png")]) == 0
+    written = piped(monkeypatch, (folder / "astronaut.png").read_bytes())
+    assert main(["run", "-", "-o", "-"]) == 0
+    assert written.getvalue() == (tmp_path / "made.png").read_bytes()
+    assert "1 masked face" in capsys.readouterr().err
+
+
+def test_a_mask_of_ones_own(folder, tmp_path, masked):
+    hole = np.zeros(masked.shape[:2], np.uint8)
+    hole[110:160, 210:260] = 255
+    Image.fromarray(hole).save(tmp_path / "mask.png")
+    out = tmp_path / "painted.png"
+    words = ["run", str(folder / "astronaut.png"), "--mask", str(tmp_path / "mask.png")]
+    assert main([*words, "--mask-only", "-o", str(out)]) == 0
+    painted = np.asarray(Image.open(out)) > 0
+    assert painted[110:160, 210:260].mean() > 0.9
+    assert painted.sum() < 4 * 50 * 50
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [("[[1, 2]]", "98 or 68 points"), ("{", "not a list of points"), ("[[NaN, 1]]", "98 or 68")],
+)
+def test_landmarks_are_checked(folder, tmp_path, capsys, content, message):
+    points = tmp_path / "points.json"
+    points.write_text(content)
+    assert main(["run", str(folder / "wall.jpg"), "--landmarks", str(points), "-o", "x.png"]) == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "words", ["{0} {0} -o -", "{1} -o -", "{0} -o - --json", "{1} --mask {0}", "- {0}"]
+)
+def test_what_is_for_a_single_photo(folder, capsys, words):
+    photo, place = str(folder / "wall.jpg"), str(folder)
+    assert main(["run", *words.format(photo, place).split()]) == 2
+    assert "unmask:" in capsys.readouterr().err
+
+
+# === Folders ===
+
+
+def test_subfolders_formats_and_what_is_there(folder, tmp_path, capsys):
+    inner = folder / "inner"
+    inner.mkdir()
+    (folder / "wall.jpg").replace(inner / "wall.jpg")
+    out = tmp_path / "out"
+    words = ["run", str(folder), "-o", str(out), "--recursive", "--format", "keep", "--quiet"]
+    assert main(words) == 0
+    assert capsys.readouterr().out == ""
+    assert (out / "inner" / "wall.jpg").read_bytes() == (inner / "wall.jpg").read_bytes()
+    (out / "astronaut.png").write_bytes(b"mine")
+    assert main([*words, "--skip-existing", "--seed", "3"]) == 0
+    assert (out / "astronaut.png").read_bytes() == b"mine"

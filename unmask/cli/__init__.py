@@ -8,6 +8,7 @@ are called, so that help and refusals are there at once.
 from __future__ import annotations
 
 import importlib
+import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -48,6 +49,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     # TensorFlow reads it when a command loads it.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    # It warns of every new size of a batch.
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
     try:
         status = _run(sys.argv[1:] if argv is None else list(argv))
         sys.stdout.flush()
@@ -91,6 +94,8 @@ def _function(name: str) -> Callable[..., Any]:
 
 def _run(words: list[str]) -> int:
     app = build_app()
+    # A lone "-" means a stream; cyclopts takes it for an option. As paths both are the same.
+    words = ["./-" if word == "-" else word for word in words]
     command, bound, _ = app.parse_args(words, print_error=False, exit_on_error=False)
     # What cyclopts does without a command is to explain itself, and that is success.
     if command == app.help_print and not {*app.help_flags} & {*words}:

@@ -23,8 +23,15 @@ def run(
     seed: Seed = 0,
     panel: bool = False,
     json: bool = False,
+    mask: ExistingFile | None = None,
+    landmarks: ExistingFile | None = None,
+    mask_only: bool = False,
+    form: Annotated[Literal["png", "jpg", "webp", "keep"], Parameter(name="--format")] = "png",
+    recursive: bool = False,
     max_pixels: PositiveInt = 80_000_000,
     resume: bool = False,
+    skip_existing: bool = False,
+    quiet: bool = False,
     workers: PositiveInt = 1,
     engine: Literal["local", "ray"] = "local",
     ray_address: str | None = None,
@@ -36,8 +43,9 @@ def run(
     status is 1 then.
 
     Args:
-        inputs: Photos, or folders of photos.
-        out: Folder for the results, or a file name for a single photo.
+        inputs: Photos, or folders of photos; - reads one photo from standard input.
+        out: Folder for the results, or a file name for a single photo; - writes a single result to
+            standard output.
         preset: Which weights to use.
         weights_dir: Folder with a manifest.toml of your own.
         finder: Weights of another network that finds the masks, such as a trained Mask R-CNN.
@@ -45,26 +53,32 @@ def run(
         seed: Seed of the film grain.
         panel: Also draw the steps, NAME-panel.png.
         json: Also write what was found, NAME.json.
+        mask: Picture of a single photo's size, not black where the photo shows a mask, in place of
+            what would be found.
+        landmarks: Landmarks of the face in a single photo, in its pixels: a JSON list of 98 or 68
+            points [x, y], or such an array in a .npy file.
+        mask_only: Write what would be painted, white on black, in place of the photos.
+        form: Of the results in a folder; keep: each photo's own.
+        recursive: Also the folders inside folders; the results are laid out alike.
         max_pixels: Largest accepted width times height of a photo.
         resume: Leave photos alone whose results are in OUT already, from the same options.
+        skip_existing: Leave photos alone whose results are in OUT already, whatever made them.
+        quiet: Say nothing but what failed.
         workers: Processes, or Ray actors.
         engine: Who does the work, for large folders.
         ray_address: Of a Ray cluster that sees the photos and OUT at the same paths. Default: one
             is started here.
     """
-    from unmask.engines import one_thread_each
-    from unmask.errors import ImageError, SettingError
-    from unmask.folders import FolderSettings, begin, complete_photos, plan_jobs
-    from unmask.image import find_images
+    from unmask.errors import SettingError
     from unmask.presets import get_preset
 
     get_preset(preset)
     if ray_address and engine != "ray":
         raise SettingError(f"--ray-address is for --engine ray. Received: {ray_address}")
-    if engine == "ray" or workers > 1:
-        one_thread_each()
     # Ray's workers live in folders of their own.
     there = Path.absolute if engine == "ray" else Path
+    from unmask.folders import FolderSettings, begin, complete_photos, plan_jobs
+
     settings = FolderSettings(
         preset=preset,
         weights_dir=weights_dir and there(weights_dir),
@@ -73,25 +87,37 @@ def run(
         seed=seed,
         panel=panel,
         json=json,
+        mask_only=mask_only,
         max_pixels=max_pixels,
     )
-    photos = find_images(map(there, inputs))
-    if not any(photo.exists() for photo in photos):
-        raise ImageError(f"no photos in {', '.join(map(str, inputs))}")
-    jobs = plan_jobs(photos, there(out), panel=panel)
+    if mask or landmarks or Path("-") in (out, *inputs):
+        from unmask.cli.single import run_single
+
+        return run_single(inputs, out, settings, mask, landmarks, quiet=quiet)
+    if engine == "ray" or workers > 1:
+        from unmask.engines import one_thread_each
+
+        one_thread_each()
+    photos, inside = _photos(list(map(there, inputs)), recursive)
+    suffix = ".png" if mask_only else {"keep": ""}.get(form, f".{form}")
+    jobs = plan_jobs(photos, there(out), panel=panel, suffix=suffix, inside=inside)
+    if skip_existing:
+        jobs = [job for job in jobs if not job.target.is_file()]
     jobs = begin(jobs, there(out), settings, resume=resume)
     done = len(photos) - len(jobs)
     reports = complete_photos(
         jobs, settings, engine=engine, workers=workers, ray_address=ray_address
     )
     failed = empty = skipped = 0
-    for made in track(reports, "completing", len(jobs)):
+    for made in reports if quiet else track(reports, "completing", len(jobs)):
         if made.error:
             failed += 1
             report(made.error)
         else:
             empty += not made.faces and not made.skipped
             skipped += made.skipped
+    if quiet:
+        return 1 if failed else 0
     if done:
         print(f"{done} of {len(photos)} photos had their results already")
     without = f", {empty} without a masked face" if empty else ""
@@ -99,3 +125,21 @@ def run(
     if skipped:
         print(f"masked faces left as found, turned or hidden too far: {skipped}")
     return 1 if failed else 0
+
+
+def _photos(inputs: list[Path], recursive: bool) -> tuple[list[Path], dict[Path, Path]]:
+    """Return the photos, and where inside the results' folder those of subfolders belong."""
+    from unmask.errors import ImageError
+    from unmask.image import find_images
+
+    photos = find_images(inputs, recursive=recursive)
+    if not any(photo.exists() for photo in photos):
+        raise ImageError(f"no photos in {', '.join(map(str, inputs))}")
+    roots = [path for path in inputs if path.is_dir()]
+    inside = {
+        photo: photo.parent.relative_to(root)
+        for photo in photos
+        for root in roots
+        if photo.is_relative_to(root)
+    }
+    return photos, inside

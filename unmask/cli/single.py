@@ -1,0 +1,104 @@
+"""One photo of `unmask run`: from standard input, to standard output, with a mask of one's own."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unmask.errors import DataError, SettingError
+from unmask.folders import FolderSettings, plan_jobs
+from unmask.result import Result
+
+_STREAM = Path("-")
+
+
+def run_single(
+    inputs: list[Path],
+    out: Path,
+    settings: FolderSettings,
+    mask: Path | None,
+    landmarks: Path | None,
+    *,
+    quiet: bool = False,
+) -> int:
+    """Complete one photo.
+
+    Args:
+        inputs: The photo; "-" for standard input.
+        out: A file, a folder, or "-" for standard output.
+        settings: What to do with it.
+        mask: Picture of its mask, see `unmask.image.load_mask`.
+        landmarks: File of its face's landmarks, see `read_points`.
+        quiet: Whether nothing is said of the result.
+
+    Returns:
+        The exit status, 0.
+
+    Raises:
+        SettingError: There are several photos, or a result that cannot go to standard output.
+        UnmaskError: As for `unmask.run`.
+    """
+    if len(inputs) != 1 or inputs[0].is_dir():
+        raise SettingError("-, --mask and --landmarks are for a single photo")
+    if out == _STREAM and (settings.panel or settings.json):
+        raise SettingError("--panel and --json need a file to lie beside, not -o -")
+    points = None if landmarks is None else read_points(landmarks)
+    from unmask.pipeline import Unmasker
+
+    source: Path | bytes = inputs[0]
+    if inputs[0] == _STREAM:
+        source = sys.stdin.buffer.read()
+    unmasker = Unmasker(
+        settings.preset, settings.weights_dir,
+        finder=settings.finder, max_pixels=settings.max_pixels,
+    )  # fmt: skip
+    result = unmasker(
+        source, gender=settings.gender, mask=mask, landmarks=points, seed=settings.seed
+    )
+    _write(result, inputs[0], out, settings)
+    if not quiet:
+        print(result, file=sys.stderr)
+    return 0
+
+
+def read_points(path: Path) -> NDArray[np.float32]:
+    """Read landmarks.
+
+    Args:
+        path: A .npy array (98, 2) or (68, 2), or the same as JSON lists.
+
+    Raises:
+        DataError: It holds something else.
+
+    Example:
+        >>> read_points(Path("face.json")).shape  # doctest: +SKIP
+        (98, 2)
+    """
+    try:
+        if path.suffix.lower() == ".npy":
+            content = np.load(path, allow_pickle=False)
+        else:
+            content = json.loads(path.read_text(encoding="utf-8"))
+        points = np.asarray(content, np.float32)
+    except (OSError, ValueError, TypeError, RecursionError) as error:
+        raise DataError(f"{path}: not a list of points ({error})") from error
+    if points.shape not in ((98, 2), (68, 2)) or not np.isfinite(points).all():
+        raise DataError(f"{path}: must be 98 or 68 points [x, y]. Received: shape={points.shape}")
+    return points
+
+
+def _write(result: Result, photo: Path, out: Path, settings: FolderSettings) -> None:
+    from unmask.folders import write_result
+    from unmask.image import encode_mask
+
+    if out == _STREAM:
+        content = encode_mask(result.mask) if settings.mask_only else result.encode("PNG")
+        sys.stdout.buffer.write(content)
+        return
+    name = Path("photo") if photo == _STREAM else photo
+    (job,) = plan_jobs([name], out, panel=settings.panel)
+    write_result(result, job.target, settings)
