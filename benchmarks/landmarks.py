@@ -52,19 +52,24 @@ def _networks(
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(1)
 
-    from unmask.landmarks.mobilenet import build_mobilenet, predict_mobilenet
-    from unmask.landmarks.model import LITE, build_fan
-    from unmask.landmarks.onnx import PfldLocator
+    from unmask.landmarks.evaluate import PfldLocator
+    from unmask.landmarks.lafin import build_mobilenet
+    from unmask.landmarks.lite import build_lite
+    from unmask.landmarks.paper import build_fan
     from unmask.landmarks.predict import predict_landmarks
     from unmask.weights import find, load_weights
 
-    lite, full, lafin = build_fan(**LITE), build_fan(), build_mobilenet()
+    lite, full, lafin = build_lite(), build_fan(), build_mobilenet()
     load_weights(lite, find("lite", "landmarks").path)
     networks: dict[str, tuple[Callable[[np.ndarray], object], int, int]] = {
         "lite": (lambda crops: predict_landmarks(lite, crops), 256, 50),
         "lite, mirrored too": (lambda crops: predict_landmarks(lite, crops, mirror=True), 256, 50),
         "full, 4 hourglasses": (lambda crops: predict_landmarks(full, crops), 256, 3),
-        "LaFIn, 68 points": (lambda crops: predict_mobilenet(lafin, crops), 256, 50),
+        "LaFIn, 68 points": (
+            lambda crops: lafin.predict_on_batch(np.float32(crops) / 255),
+            256,
+            50,
+        ),
     }
     if pfld is not None:
         networks["PFLD, OpenCV"] = (PfldLocator(pfld).predict, 112, 50)

@@ -64,7 +64,7 @@ def _preset(name: str, networks: dict[str, Builder], *extra_files: str) -> Prese
     return Preset(name, MappingProxyType(networks), (*extra_files, *networks))
 
 
-_SEGMENTATION, _LANDMARKS = "unmask.segmentation.model", "unmask.landmarks.model"
+_SEGMENTATION = "unmask.segmentation.model"
 _GENDER, _INPAINTING = "unmask.gender.model", "unmask.inpainting.generator"
 
 PRESETS: Mapping[str, Preset] = MappingProxyType(
@@ -74,7 +74,7 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
             {
                 "segmentation": Builder(_SEGMENTATION, "build_unet", "LITE"),
                 "verifier": Builder("unmask.segmentation.verifier", "build_verifier", "VERIFIER"),
-                "landmarks": Builder(_LANDMARKS, "build_fan", "LITE"),
+                "landmarks": Builder("unmask.landmarks.lite", "build_lite", {}),
                 "gender": Builder(_GENDER, "build_compact", "LITE"),
                 "coarse": Builder("unmask.inpainting.coarse", "build_coarse", "COARSE"),
                 "inpainting_female": Builder(_INPAINTING, "build_generator", "LITE"),
@@ -87,7 +87,7 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
             "paper",
             {
                 "segmentation": Builder("unmask.segmentation.finder", "build_mask_rcnn", {}),
-                "landmarks": Builder(_LANDMARKS, "build_fan", {}),
+                "landmarks": Builder("unmask.landmarks.paper", "build_fan", {}),
                 "gender": Builder(_GENDER, "build_classifier", {}),
                 "inpainting_female": Builder(_INPAINTING, "build_generator", "PAPER"),
                 "inpainting_male": Builder(_INPAINTING, "build_generator", "PAPER"),

@@ -1,4 +1,4 @@
-"""The published network, its parameter count, and its converter."""
+"""The converter of the published networks, and their outputs."""
 
 import json
 import os
@@ -12,7 +12,6 @@ import pytest
 
 from unmask.errors import WeightsError
 from unmask.landmarks.convert import convert_state_dict, load_published
-from unmask.landmarks.model import build_fan
 
 
 def small_state(stacks=2, points=5, width=32, prefix=""):
@@ -58,12 +57,6 @@ def small_state(stacks=2, points=5, width=32, prefix=""):
             convolution(f"bl{i}", width, width, 1, bias=True)
             convolution(f"al{i}", width, points + 1, 1, bias=True)
     return {prefix + name: value for name, value in state.items()}
-
-
-def test_published_size_has_the_published_parameter_count():
-    model = build_fan()
-    assert sum(int(np.prod(v.shape)) for v in model.trainable_variables) == 24_153_036
-    assert [tuple(output.shape) for output in model.outputs] == [(None, 64, 64, 99)] * 4
 
 
 def test_every_published_tensor_finds_its_variable():
@@ -166,7 +159,7 @@ for name, ours in (("first", outputs[0]), ("last", outputs[3])):
 model, report = convert_state_dict(make_state_dict("lafin_landmarks68", 1))
 unused += report.unused
 stored = np.load(sys.argv[1] + "/outputs/lafin_landmarks68-seed1.npz")
-compare("lafin", model(image, training=False), stored["output"])
+compare("lafin", np.reshape(model(image, training=False), (1, -1)), stored["output"])
 print(json.dumps({"errors": errors, "unused": unused}))
 """
 

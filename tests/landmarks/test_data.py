@@ -14,7 +14,13 @@ from unmask.errors import DataError
 from unmask.face import canonical_matrix, transform_points, warp
 from unmask.image import save_image
 from unmask.landmark_layout import MIRROR_98, POINTS_98_TO_68, flip_landmarks
-from unmask.landmarks.augment import Augmentation, jitter_matrix, mirror_matrix, vary_pixels
+from unmask.landmarks.augment import (
+    Augmentation,
+    add_hand,
+    jitter_matrix,
+    mirror_matrix,
+    vary_pixels,
+)
 from unmask.landmarks.data import (
     EXCLUDED_SOURCES,
     LandmarkSampler,
@@ -23,9 +29,8 @@ from unmask.landmarks.data import (
     validation_faces,
 )
 from unmask.landmarks.evaluate import score_landmarks
-from unmask.landmarks.heatmaps import IGNORED, decode_local, to_image
-from unmask.landmarks.model import build_fan
-from unmask.landmarks.occlusion import add_hand
+from unmask.landmarks.heatmaps import IGNORED, decode_mean, to_image
+from unmask.landmarks.lite import build_lite
 from unmask.landmarks.predict import predict_landmarks
 from unmask.landmarks.task import Hourglasses, store_compactly
 from unmask.weights import load_weights, save_weights
@@ -125,7 +130,7 @@ def test_targets_hold_the_points():
     points = mean_face()
     targets = make_targets(points)
     assert targets.shape == (64, 64, 99)
-    found = to_image(decode_local(targets[None, ..., :98]))[0]
+    found = to_image(decode_mean(targets[None, ..., :98]))[0]
     assert np.abs(found - points).max() < 0.5
 
 
@@ -133,7 +138,7 @@ def test_targets_of_68_points_supervise_the_corresponding_channels_only():
     targets = make_targets(mean_face()[POINTS_98_TO_68])
     supervised = np.flatnonzero(targets[0, 0] != IGNORED)
     assert set(supervised.tolist()) == set(POINTS_98_TO_68.tolist())
-    found = to_image(decode_local(targets[None]))[0, POINTS_98_TO_68]
+    found = to_image(decode_mean(targets[None]))[0, POINTS_98_TO_68]
     assert np.abs(found - mean_face()[POINTS_98_TO_68]).max() < 0.5
 
 
@@ -248,7 +253,7 @@ def test_validation_faces_keep_the_truth_under_the_mask(face_dir):
 
 def test_what_float16_cannot_hold_is_stored_by_a_scale(tmp_path):
     network = Hourglasses(width=16, depth=2)
-    model = build_fan(stacks=1, width=16, depth=2, stem="eighth")
+    model = build_lite(width=16, depth=2)
     norm = model.get_layer("bn_end0")
     norm.moving_variance.assign(np.full(16, 1e6))
     image = np.random.default_rng(0).uniform(0, 1, (1, 256, 256, 3)).astype(np.float32)

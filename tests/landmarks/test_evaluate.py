@@ -1,4 +1,4 @@
-"""Scores, curves, the learnt correspondence and WFLW's subsets, with locators that are known."""
+"""Scores, the learnt correspondence and WFLW's subsets, with locators that are known."""
 
 import numpy as np
 import pytest
@@ -9,19 +9,17 @@ from unmask.data.faces import FaceRecord
 from unmask.face import square_matrix, transform_points
 from unmask.image import save_image
 from unmask.landmark_layout import POINTS_98_TO_68
-from unmask.landmarks.correspondence import fit_correspondence
+from unmask.landmarks.data import WflwFace
 from unmask.landmarks.evaluate import (
     Located,
-    cumulative_errors,
+    PfldLocator,
     evaluate_wflw,
+    fit_correspondence,
     locate_all,
     markdown_table,
     score_landmarks,
     score_located,
 )
-from unmask.landmarks.onnx import PfldLocator
-from unmask.landmarks.readers import WflwFace
-from unmask.metrics import area_under_curve
 
 
 def faces(count, seed=0):
@@ -46,15 +44,6 @@ def turned(points, degrees, scale, shift):
     angle = np.deg2rad(degrees)
     matrix = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     return points @ matrix.T + shift
-
-
-def test_the_cumulative_curve_counts_faces_and_has_the_area():
-    errors = np.random.default_rng(0).uniform(0, 0.15, 200)
-    thresholds, shares = cumulative_errors(errors, steps=2001)
-    assert shares[0] == 0
-    assert shares[-1] == (errors <= 0.1).mean()
-    assert thresholds[-1] == 0.1
-    assert shares.mean() == pytest.approx(area_under_curve(errors), abs=2e-3)
 
 
 def test_the_learnt_correspondence_removes_what_is_systematic():

@@ -3,9 +3,7 @@ import pytest
 
 from unmask.landmark_layout import BOUNDARIES_98
 from unmask.landmarks.heatmaps import (
-    decode_local,
     decode_mean,
-    decode_quarter,
     draw_boundary,
     draw_heatmaps,
     to_heatmap,
@@ -23,25 +21,10 @@ def test_coordinates_are_those_of_pixel_areas():
     np.testing.assert_allclose(to_heatmap(to_image(np.arange(64.0))), np.arange(64.0))
 
 
-@pytest.mark.parametrize("decode", [decode_local, decode_mean])
-def test_round_trip_stays_within_half_an_image_pixel(decode):
+def test_round_trip_stays_within_half_an_image_pixel():
     points = random_points(count=2000)
     maps = draw_heatmaps(to_heatmap(points))[None]
-    assert np.abs(to_image(decode(maps))[0] - points).max() < 0.5
-
-
-def test_quarter_decoding_stays_within_one_image_pixel():
-    points = random_points()
-    maps = draw_heatmaps(to_heatmap(points))[None]
-    assert np.abs(to_image(decode_quarter(maps))[0] - points).max() <= 1.0 + 1e-6
-
-
-def test_quarter_decoding_is_the_published_formula():
-    maps = np.zeros((1, 64, 64, 1), np.float32)
-    maps[0, 20, 10, 0], maps[0, 20, 11, 0], maps[0, 19, 10, 0] = 1.0, 0.5, 0.25
-    # 4 * (column + 0.5 + 0.25) and 4 * (row + 0.5 - 0.25) from the image's edge.
-    expected = np.array([4 * 10.75, 4 * 20.25]) - 0.5
-    np.testing.assert_allclose(to_image(decode_quarter(maps))[0, 0], expected)
+    assert np.abs(to_image(decode_mean(maps))[0] - points).max() < 0.5
 
 
 def test_heatmaps_are_clipped_gaussians():
@@ -57,12 +40,6 @@ def test_points_outside_draw_only_what_reaches_inside():
     maps = draw_heatmaps(np.array([[-2.0, 30.0], [-30.0, 30.0], [70.0, 80.0]]))
     assert maps[..., 0].max() == pytest.approx(np.exp(-2.0), rel=1e-5)
     assert not maps[..., 1:].any()
-
-
-def test_local_decoding_ignores_a_lower_peak_far_away():
-    maps = draw_heatmaps(np.array([[40.0, 12.0]]))[None]
-    disturbed = np.maximum(maps, 0.6 * draw_heatmaps(np.array([[10.0, 50.0]]))[None])
-    np.testing.assert_allclose(decode_local(disturbed)[0, 0], [40, 12], atol=0.05)
 
 
 def test_boundary_is_high_on_the_curves_and_zero_away_from_them():

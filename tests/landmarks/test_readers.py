@@ -6,7 +6,7 @@ from skimage.data import astronaut
 
 from unmask.errors import DataError
 from unmask.image import save_image
-from unmask.landmarks.readers import read_300w, read_pts, read_wflw
+from unmask.landmarks.data import read_300w, read_pts, read_wflw
 
 
 def wflw_line(points, flags, name):

@@ -6,7 +6,7 @@ import pytest
 from skimage.data import astronaut
 
 from unmask.face import canonical_matrix, square_matrix
-from unmask.landmarks.model import LITE, build_fan
+from unmask.landmarks.lite import build_lite
 from unmask.landmarks.predict import locate_landmarks
 from unmask.synthesis import MaskSynthesizer
 from unmask.weights import default_weights_dir, load_weights
@@ -18,7 +18,7 @@ GUESS = square_matrix((224, 125), 210)
 
 @pytest.fixture(scope="module")
 def model():
-    network = build_fan(**LITE)
+    network = build_lite()
     load_weights(network, default_weights_dir() / "lite" / "landmarks.safetensors")
     return network
 

@@ -58,8 +58,8 @@ def evaluate_landmarks(
 
     from unmask.data.faces import face_folder_files
     from unmask.io import write_text_atomic
+    from unmask.landmarks.data import read_wflw
     from unmask.landmarks.evaluate import evaluate_wflw, markdown_table
-    from unmask.landmarks.readers import read_wflw
     from unmask.paths import check_outputs
 
     if out:
@@ -93,12 +93,11 @@ def _locators(
     thorough: bool,
 ) -> dict[str, Locator]:
     from unmask.landmarks.convert import load_published
-    from unmask.landmarks.evaluate import network_locator
-    from unmask.landmarks.model import LITE, build_fan
-    from unmask.landmarks.onnx import PfldLocator
+    from unmask.landmarks.evaluate import PfldLocator, network_locator
+    from unmask.landmarks.lite import build_lite
     from unmask.weights import find, load_weights
 
-    lite = build_fan(**LITE)
+    lite = build_lite()
     load_weights(lite, weights or find("lite", "landmarks").path)
     networks = {"lite": lite}
     if published:
@@ -116,8 +115,7 @@ def _on_folder(
     locator: Locator, faces: Sequence[FaceRecord], fitted_on: Sequence[FaceRecord], seed: int
 ) -> dict[str, LandmarkScores]:
     """Rows of one network; a correspondence is fitted where there are faces for it."""
-    from unmask.landmarks.correspondence import fit_correspondence
-    from unmask.landmarks.evaluate import locate_all, score_located
+    from unmask.landmarks.evaluate import fit_correspondence, locate_all, score_located
 
     located = locate_all(locator, faces, seed=seed)
     fixed = score_located(located)

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unmask.errors import WeightsError
-from unmask.landmarks.mobilenet import build_mobilenet
-from unmask.landmarks.model import build_fan
+from unmask.landmarks.lafin import build_mobilenet
+from unmask.landmarks.paper import build_fan
 from unmask.torch_checkpoint import assign_tensors, check_enough, read_state_dict, shape_of
 from unmask.weights import LoadReport
 
@@ -67,8 +67,8 @@ def convert_state_dict(
         source: What error messages call the tensors' origin.
 
     Returns:
-        The float32 network from :func:`unmask.landmarks.model.build_fan` or
-        :func:`unmask.landmarks.mobilenet.build_mobilenet`, and what was loaded.
+        The float32 network from `unmask.landmarks.paper.build_fan` or
+        `unmask.landmarks.lafin.build_mobilenet`, and what was loaded.
 
     Raises:
         WeightsError: The tensors are of another network, or one is missing or has another shape.

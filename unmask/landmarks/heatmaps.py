@@ -93,86 +93,23 @@ def draw_boundary(points: NDArray[np.floating], size: int = 64) -> NDArray[np.fl
     return np.where(distance <= _REACH * SIGMA, ridge, 0).astype(np.float32)
 
 
-def decode_quarter(heatmaps: NDArray[np.floating]) -> NDArray[np.float32]:
-    """The highest pixel, moved a quarter pixel towards its higher neighbour in x and in y.
-
-    Takes and returns what :func:`decode_local` does.
-
-    Example:
-        >>> decode_quarter(draw_heatmaps(np.array([[10.3, 20.0]]))[None]).tolist()
-        [[[10.25, 20.0]]]
-
-    Reference:
-        The published code's decoding, ``4 * (column + 0.5 +- 0.25)`` from the image's edge.
-    """
-    rows, columns = _peaks(heatmaps)
-    patches = _patches(heatmaps, rows, columns, reach=1)
-    dx = np.sign(patches[:, :, 1, 2] - patches[:, :, 1, 0])
-    dy = np.sign(patches[:, :, 2, 1] - patches[:, :, 0, 1])
-    return np.stack([columns + 0.25 * dx, rows + 0.25 * dy], axis=-1).astype(np.float32)
-
-
-def decode_local(heatmaps: NDArray[np.floating], reach: int = 4) -> NDArray[np.float32]:
-    """Centre of mass of the squared heatmap in a window around its highest pixel.
+def decode_mean(heatmaps: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Centre of mass of the whole squared heatmap, as the coordinate loss sees it.
 
     Args:
-        heatmaps: (B, H, W, N).
-        reach: Half the window's side, in heatmap pixels.
+        heatmaps: (B, H, W, N); what is negative counts as 0, and a map without mass has its centre
+            at (0, 0).
 
     Returns:
         (B, N, 2), (x, y) in heatmap pixels.
 
     Example:
-        >>> maps = draw_heatmaps(np.array([[10.3, 20.0]]))[None]
-        >>> decode_local(maps).round(1).tolist()
-        [[[10.3, 20.0]]]
-    """
-    rows, columns = _peaks(heatmaps)
-    patches = _patches(heatmaps, rows, columns, reach).transpose(0, 2, 3, 1)
-    return (np.stack([columns, rows], axis=-1) + _center_of_mass(patches, reach)).astype(np.float32)
-
-
-def decode_mean(heatmaps: NDArray[np.floating]) -> NDArray[np.float32]:
-    """Centre of mass of the whole squared heatmap, as the coordinate loss sees it.
-
-    It is :func:`decode_local` with a window as large as the map, for which no peak is needed.
-
-    Example:
         >>> decode_mean(draw_heatmaps(np.array([[30.2, 41.6]]))[None]).round(1).tolist()
         [[[30.2, 41.6]]]
     """
-    return _center_of_mass(heatmaps).astype(np.float32)
-
-
-def _center_of_mass(maps: NDArray[np.floating], origin: int = 0) -> NDArray[np.floating]:
-    """Centres (B, N, 2), (x, y) from a pixel, of the squares of maps' (B, H, W, N) positive part.
-
-    The centre of a map without mass is its origin.
-    """
-    mass = np.square(np.maximum(maps, 0.0))
+    mass = np.square(np.maximum(heatmaps, 0.0))
     over_rows, over_columns = mass.sum(2), mass.sum(1)  # (B, H, N), (B, W, N)
     total = np.maximum(over_rows.sum(1), 1e-12)
-    x = np.einsum("bwn,w->bn", over_columns, np.arange(mass.shape[2]) - origin) / total
-    y = np.einsum("bhn,h->bn", over_rows, np.arange(mass.shape[1]) - origin) / total
-    return np.stack([x, y], axis=-1)
-
-
-def _peaks(heatmaps: NDArray[np.floating]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Row and column of the highest pixel, (B, N) each."""
-    batch, height, width, count = heatmaps.shape
-    best = heatmaps.reshape(batch, height * width, count).argmax(axis=1)
-    rows, columns = np.divmod(best, width)
-    return rows, columns
-
-
-def _patches(
-    heatmaps: NDArray[np.floating], rows: NDArray[np.intp], columns: NDArray[np.intp], reach: int
-) -> NDArray[np.floating]:
-    """Windows (B, N, 2 * reach + 1, 2 * reach + 1) around pixels, zero outside the map."""
-    padded = np.pad(heatmaps, ((0, 0), (reach, reach), (reach, reach), (0, 0)))
-    steps = np.arange(2 * reach + 1)
-    batch = np.arange(len(heatmaps))[:, None, None, None]
-    point = np.arange(heatmaps.shape[3])[None, :, None, None]
-    window_rows = rows[:, :, None, None] + steps[:, None]
-    window_columns = columns[:, :, None, None] + steps
-    return padded[batch, window_rows, window_columns, point]
+    x = np.einsum("bwn,w->bn", over_columns, np.arange(mass.shape[2])) / total
+    y = np.einsum("bhn,h->bn", over_rows, np.arange(mass.shape[1])) / total
+    return np.stack([x, y], axis=-1).astype(np.float32)

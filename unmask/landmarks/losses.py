@@ -87,7 +87,7 @@ def loss_map(target: Any, *, threshold: float = 0.2, weight: float = 10.0) -> An
 
 
 def weighted_adaptive_wing(target: Any, prediction: Any) -> Any:
-    """Mean of the Adaptive Wing loss over supervised pixels, weighted by :func:`loss_map`.
+    """Mean of the Adaptive Wing loss over supervised pixels, weighted by `loss_map`.
 
     Args:
         target: Target heatmaps (B, H, W, K); channels filled with -1 are ignored.

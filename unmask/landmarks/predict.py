@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from unmask.face import canonical_matrix, compose, invert, scale_of, transform_points, warp
 from unmask.landmark_layout import MIRROR_98
 from unmask.landmarks.heatmaps import decode_mean, to_image
-from unmask.landmarks.model import LITE, build_fan
+from unmask.landmarks.lite import build_lite
 from unmask.weights import load_weights
 
 # Scale and angle in degrees of the two further crops of a thorough look.
@@ -51,7 +51,7 @@ def predict_landmarks(
     """Find the landmarks of face crops.
 
     Args:
-        model: A network from :func:`unmask.landmarks.model.build_fan` with 98 points.
+        model: A network of this stage with 98 points.
         crops: (B, 256, 256, 3) uint8 RGB, faces about in the canonical framing.
         batch_size: Crops that go through the network at once.
         mirror: Also look at the mirrored crops and average; twice the time, a little better.
@@ -63,8 +63,7 @@ def predict_landmarks(
         ValueError: The crops are not uint8 or have another size than the network's input.
 
     Example:
-        >>> from unmask.landmarks.model import build_fan
-        >>> model = build_fan(stacks=1, width=16, depth=2, stem="eighth")
+        >>> model = build_lite(width=16, depth=2)
         >>> predict_landmarks(model, np.zeros((2, 256, 256, 3), np.uint8)).points.shape
         (2, 98, 2)
     """
@@ -100,13 +99,13 @@ def locate_landmarks(
     """Find the landmarks of one face in a photo, from a rough crop to the canonical one.
 
     Args:
-        model: A network from :func:`unmask.landmarks.model.build_fan` with 98 points.
+        model: A network of this stage with 98 points.
         photo: (H, W, 3) uint8 RGB.
         guess: (2, 3) matrix from photo pixels to a crop that roughly has the canonical framing;
             20 % in scale and 12 % of the side in position may be wrong.
         passes: Passes through the network; from the second on the crop is the canonical one of the
             landmarks found before.
-        mirror: See :func:`predict_landmarks`.
+        mirror: See `predict_landmarks`.
         thorough: Take the mean over the last crop and two more, one smaller and turned one way, one
             larger and turned the other way.
 
@@ -118,8 +117,7 @@ def locate_landmarks(
 
     Example:
         >>> from unmask.face import square_matrix
-        >>> from unmask.landmarks.model import build_fan
-        >>> model = build_fan(stacks=1, width=16, depth=2, stem="eighth")
+        >>> model = build_lite(width=16, depth=2)
         >>> photo = np.zeros((480, 640, 3), np.uint8)
         >>> locate_landmarks(model, photo, square_matrix((320, 200), 300)).points.shape
         (1, 98, 2)
@@ -155,7 +153,7 @@ def landmark_predictor(
 
     Returns:
         A function from (B, H, W, 3) uint8 RGB crops to (B, 98, 2) points, see
-        :func:`predict_landmarks`.
+        `predict_landmarks`.
 
     Raises:
         WeightsError: The file is missing, or does not fit.
@@ -166,7 +164,7 @@ def landmark_predictor(
         >>> predict(np.zeros((2, 256, 256, 3), np.uint8)).shape
         (2, 98, 2)
     """
-    model = build_fan(**LITE)
+    model = build_lite()
     load_weights(model, path)
     return lambda crops: predict_landmarks(model, crops).points
 

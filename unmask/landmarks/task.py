@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -16,8 +16,9 @@ import numpy as np
 from unmask.errors import WeightsError
 from unmask.landmarks.augment import Augmentation
 from unmask.landmarks.data import Faces, LandmarkSampler, gather_landmarks, validation_faces
+from unmask.landmarks.lite import build_lite
 from unmask.landmarks.losses import landmark_loss
-from unmask.landmarks.model import Stem, build_fan
+from unmask.landmarks.paper import build_fan
 from unmask.landmarks.predict import predict_landmarks
 from unmask.metrics import nme
 from unmask.training.recipe import Recipe
@@ -27,19 +28,30 @@ from unmask.weights import load_weights, save_weights
 
 @dataclass(frozen=True, kw_only=True)
 class Hourglasses:
-    """The network, see `unmask.landmarks.model.build_fan`; the defaults are the shipped one.
+    """Which network, and its sizes; the defaults are the shipped one.
 
     Attributes:
-        stacks: Number of hourglasses.
+        name: "paper" of `unmask.landmarks.paper`, or "lite" of `unmask.landmarks.lite`.
+        stacks: Number of hourglasses; 1 in the lite network.
         width: Channels of the feature maps.
         depth: Halvings inside an hourglass.
-        stem: What comes before the first hourglass.
     """
 
+    name: Literal["paper", "lite"] = "lite"
     stacks: int = 1
     width: int = 128
     depth: int = 3
-    stem: Stem = "eighth"
+
+    def __post_init__(self) -> None:
+        """Refuse a lite network of several hourglasses."""
+        if self.name == "lite" and self.stacks != 1:
+            raise ValueError(f"stacks must be 1 in the lite network. Received: {self.stacks}")
+
+    def build(self) -> keras.Model:
+        """Build it, with untrained weights."""
+        if self.name == "lite":
+            return build_lite(width=self.width, depth=self.depth)
+        return build_fan(self.stacks, width=self.width, depth=self.depth)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +86,7 @@ class LandmarkTask(Task):
     @classmethod
     def parameters(cls, recipe: LandmarkRecipe) -> int:
         """Count the network's trainable parameters, as PyTorch and the paper do."""
-        variables = build_fan(**asdict(recipe.network)).trainable_variables
+        variables = recipe.network.build().trainable_variables
         return sum(int(np.prod(variable.shape)) for variable in variables)
 
     def prepare(self) -> None:
@@ -91,7 +103,7 @@ class LandmarkTask(Task):
 
     def build(self) -> keras.Model:
         """Build the network, with a loss for each hourglass."""
-        self.network = build_fan(**asdict(self.recipe.network))
+        self.network = self.recipe.network.build()
         loss = partial(landmark_loss, coordinate_weight=self.recipe.coordinate_weight)
         self.loss = [loss] * len(self.network.outputs)
         return on_bytes(self.network)
@@ -133,7 +145,7 @@ def store_compactly(path: Path, network: Hourglasses) -> None:
         path: The safetensors file; it stays as it is if float16 cannot hold another value.
         network: The network in it.
     """
-    model = build_fan(**asdict(network))
+    model = network.build()
     metadata = load_weights(model, path)
     for i in range(len(model.outputs)):
         convolution, norm = model.get_layer(f"conv_last{i}"), model.get_layer(f"bn_end{i}")

@@ -1,9 +1,9 @@
-"""LaFIn's landmark predictor: MobileNetV2 with three pooled features and one dense layer.
+"""LaFIn's own landmark predictor: MobileNetV2, three pooled features and one dense layer.
 
 Source: Yang, Guo, Ma, Ling, "Generative Landmark Guided Face Inpainting" (LaFIn), 2020, and its
 published code; trunk: Sandler et al., "MobileNetV2", CVPR 2018. It predicts iBUG's 68 points of
-faces whose hole is painted white. Layers are named after the published tensors (dots become
-underscores), which is all that :mod:`unmask.landmarks.convert` needs to know.
+faces whose hole is painted white; the paper takes 98 of AdaptiveWingLoss instead. Layers are named
+after the published tensors, dots become underscores.
 """
 
 from __future__ import annotations
@@ -11,9 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 import keras
-import numpy as np
 from keras import layers
-from numpy.typing import NDArray
 
 _STAGES = (
     (1, 16, 1, 1),
@@ -41,18 +39,15 @@ def build_mobilenet(
         name: Name of the model.
 
     Returns:
-        A model from images (B, size, size, 3), RGB in [0, 1], to (B, 2 * points): x and y of each
-        point in turn, as fractions of the side.
+        A model from images (B, size, size, 3), RGB in [0, 1], the hole white, to
+        (B, points, 2): x and y as fractions of the side.
 
     Raises:
         ValueError: An argument is out of its range.
 
     Example:
         >>> build_mobilenet(size=64).output_shape
-        (None, 136)
-
-    Reference:
-        LaFIn's published landmark network.
+        (None, 68, 2)
     """
     if points < 1:
         raise ValueError(f"points must be positive. Received: points={points}")
@@ -76,33 +71,8 @@ def build_mobilenet(
         layers.PReLU(shared_axes=[1], name="prelu")(bent),  # the only one of the three
     ]
     joined = layers.Concatenate(name="concat")(pooled)
-    return keras.Model(image, layers.Dense(2 * points, name="fc_landmark")(joined), name=name)
-
-
-def predict_mobilenet(
-    model: keras.Model, crops: NDArray[np.uint8], *, batch_size: int = 16
-) -> NDArray[np.float32]:
-    """Find the landmarks of face crops.
-
-    Args:
-        model: A network from :func:`build_mobilenet`.
-        crops: (B, S, S, 3) uint8 RGB of the network's size, the hole painted white.
-        batch_size: Crops that go through the network at once.
-
-    Returns:
-        (B, N, 2) float32, (x, y) in crop pixels.
-
-    Example:
-        >>> model = build_mobilenet(size=64)
-        >>> predict_mobilenet(model, np.zeros((2, 64, 64, 3), np.uint8)).shape
-        (2, 68, 2)
-    """
-    points = np.zeros((len(crops), model.output_shape[-1] // 2, 2), np.float32)
-    for start in range(0, len(crops), batch_size):
-        part = slice(start, start + batch_size)
-        output: Any = model.predict_on_batch(crops[part].astype(np.float32) / np.float32(255))
-        points[part] = np.asarray(output, np.float32).reshape(-1, *points.shape[1:])
-    return points * np.float32(model.input_shape[1])
+    places = layers.Dense(2 * points, name="fc_landmark")(joined)
+    return keras.Model(image, layers.Reshape((points, 2), name="points")(places), name=name)
 
 
 def _normalise(x: Any, name: str) -> Any:

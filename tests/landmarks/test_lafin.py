@@ -1,4 +1,4 @@
-"""LaFIn's landmark predictor: size, conversion, prediction."""
+"""LaFIn's landmark predictor: size, conversion, output."""
 
 import keras
 import numpy as np
@@ -6,7 +6,7 @@ import pytest
 
 from unmask.errors import WeightsError
 from unmask.landmarks.convert import convert_state_dict
-from unmask.landmarks.mobilenet import build_mobilenet, predict_mobilenet
+from unmask.landmarks.lafin import build_mobilenet
 
 SUFFIXES = {
     "kernel": "weight", "bias": "bias", "gamma": "weight", "beta": "bias", "alpha": "weight",
@@ -40,7 +40,7 @@ def published(model):
 
 def test_parameters_and_output(network):
     assert sum(int(np.prod(v.shape)) for v in network.trainable_variables) == 2_554_569
-    assert network.output_shape == (None, 136)
+    assert network.output_shape == (None, 68, 2)
     with pytest.raises(ValueError, match="size=100"):
         build_mobilenet(size=100)
 
@@ -66,11 +66,9 @@ def test_a_missing_tensor_is_named(network):
         convert_state_dict(state)
 
 
-def test_prediction_is_in_pixels_and_independent_of_the_batch(network):
+def test_places_are_those_of_the_last_layer(network):
     layer = network.get_layer("fc_landmark")
     layer.kernel.assign(layer.kernel * 0)
     layer.bias.assign(np.tile([0.25, 0.5], 68))
-    crops = np.random.default_rng(0).integers(0, 256, (3, 256, 256, 3), dtype=np.uint8)
-    points = predict_mobilenet(network, crops, batch_size=2)
-    np.testing.assert_allclose(points, np.full((3, 68, 2), [64.0, 128.0]))
-    assert predict_mobilenet(network, crops[:0]).shape == (0, 68, 2)
+    places = network(np.zeros((3, 256, 256, 3), np.float32))
+    np.testing.assert_allclose(places, np.full((3, 68, 2), [0.25, 0.5]))

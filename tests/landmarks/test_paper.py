@@ -1,10 +1,19 @@
+"""The published network has the published size; ours shares its parts."""
+
 import keras
 import numpy as np
 import pytest
 from keras import ops
 
-from unmask.landmarks.model import LITE, AddCoordinates, build_fan
+from unmask.landmarks.lite import build_lite
+from unmask.landmarks.paper import AddCoordinates, build_fan
 from unmask.training.precision import precision
+
+
+def test_published_size_has_the_published_parameter_count():
+    model = build_fan()
+    assert sum(int(np.prod(v.shape)) for v in model.trainable_variables) == 24_153_036
+    assert [tuple(output.shape) for output in model.outputs] == [(None, 64, 64, 99)] * 4
 
 
 def test_coordinates_run_over_rows_then_columns():
@@ -27,9 +36,8 @@ def test_boundary_coordinates_exist_only_on_the_boundary():
     assert np.count_nonzero(out[..., 4:]) == 4
 
 
-@pytest.mark.parametrize("stem", ["published", "quarter", "eighth"])
-def test_members_of_the_family_have_one_output_a_stack(stem):
-    model = build_fan(stacks=2, points=5, width=16, depth=2, stem=stem, size=64)
+def test_every_hourglass_has_an_output():
+    model = build_fan(stacks=2, points=5, width=16, depth=2, size=64)
     outputs = model(np.zeros((2, 64, 64, 3), np.float32))
     assert [tuple(o.shape) for o in outputs] == [(2, 16, 16, 6)] * 2
     names = [layer.name for layer in model.layers]
@@ -37,13 +45,13 @@ def test_members_of_the_family_have_one_output_a_stack(stem):
 
 
 def test_lite_is_small():
-    model = build_fan(**LITE)
+    model = build_lite()
     assert model.count_params() * 2 < 12e6
     assert tuple(model.outputs[-1].shape) == (None, 64, 64, 99)
 
 
 def test_saving_restores_the_same_network(tmp_path):
-    model = build_fan(stacks=2, points=3, width=16, depth=1, stem="quarter", size=32)
+    model = build_fan(stacks=2, points=3, width=16, depth=1, size=32)
     image = np.random.default_rng(0).uniform(0, 1, (1, 32, 32, 3)).astype(np.float32)
     model.save(tmp_path / "fan.keras")
     again = keras.saving.load_model(tmp_path / "fan.keras")
@@ -52,7 +60,7 @@ def test_saving_restores_the_same_network(tmp_path):
 
 def test_mixed_precision_keeps_heatmaps_in_float32():
     with precision("mixed_bfloat16"):
-        model = build_fan(stacks=1, points=3, width=16, depth=1, stem="eighth", size=32)
+        model = build_lite(points=3, width=16, depth=1, size=32)
     assert model(np.zeros((1, 32, 32, 3), np.float32))[0].dtype == "float32"
 
 
@@ -61,10 +69,14 @@ def test_mixed_precision_keeps_heatmaps_in_float32():
     [
         ({"width": 24}, "width=24"),
         ({"size": 100}, "size=100"),
-        ({"stem": "cheap"}, "stem='cheap'"),
         ({"stacks": 0}, "stacks=0"),
     ],
 )
 def test_wrong_arguments_are_named(arguments, message):
     with pytest.raises(ValueError, match=message):
         build_fan(**arguments)
+
+
+def test_the_lite_image_must_fit_its_smaller_maps():
+    with pytest.raises(ValueError, match="multiple of 64 for depth=3"):
+        build_lite(size=96)
