@@ -80,7 +80,7 @@ setup(
         "numpy>=1.26,<3",
         "pandas>=2.2,<4",
         "matplotlib>=3.9,<4",
-        "pillow>=10.4",
+        "pillow>=11.1",
         "safetensors>=0.5,<1",
         "h5py>=3.11,<4",
         "rich>=13.7",

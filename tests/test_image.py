@@ -29,6 +29,7 @@ from unmask.image import (
     save_mask,
     save_photo,
 )
+from unmask.origin import COMPOSITE
 
 LOSSLESS = [".png", ".webp", ".bmp", ".tif", ".tiff", ".PNG"]
 
@@ -624,6 +625,23 @@ def test_notes_are_kept_and_the_picture_is_upright(
     assert image.info["icc_profile"] == srgb_profile()
     if suffix != ".webp":
         assert image.info["dpi"] == pytest.approx((150, 300), abs=0.5)
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".tif"])
+@pytest.mark.parametrize("deep", [False, True])
+def test_a_changed_photo_says_what_it_is(tmp_path: Path, suffix: str, deep: bool) -> None:
+    source = photo_pixels(30, 40)
+    if deep:
+        content = tmp_path / "deep.png"
+        write_image(content, source.astype(np.uint16) * 256 + 7)
+        photo = load_photo(content)
+    else:
+        photo = load_photo(source)
+    target = tmp_path / f"a{suffix}"
+    save_photo(target, painted(photo), photo)
+    assert COMPOSITE.encode() in kept(target).info["xmp"]
+    save_photo(target, photo.pixels, photo)
+    assert COMPOSITE.encode() not in target.read_bytes()
 
 
 @pytest.mark.parametrize("suffix", [".png", ".webp", ".tif"])

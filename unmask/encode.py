@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, TiffImagePlugin
+from PIL.PngImagePlugin import PngInfo
 
 from unmask.decode import png_chunks
 from unmask.errors import ImageError
@@ -41,6 +42,7 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     "WEBP": {"lossless": True, "exact": True},
     "BMP": {},
 }
+_PNG_NOTES = (b"iCCP", b"pHYs", b"eXIf", b"iTXt")
 _PNG_START = 33  # bytes of the signature and of the header's chunk
 
 
@@ -97,6 +99,7 @@ def encode_image(
     icc_profile: bytes | None = None,
     exif: bytes | None = None,
     dpi: tuple[float, float] | None = None,
+    xmp: bytes | None = None,
 ) -> bytes:
     """Return pixels as the bytes of an image file.
 
@@ -106,14 +109,18 @@ def encode_image(
         icc_profile: The profile that `pixels` are in. BMP cannot hold one.
         exif: EXIF data as JPEG files hold it. BMP cannot hold it.
         dpi: Horizontal and vertical pixels an inch. WebP cannot hold them.
+        xmp: An XMP packet. BMP cannot hold one.
 
     Raises:
         ImageError: The format cannot hold them; the message has no name yet.
     """
-    notes: dict[str, Any] = {"icc_profile": icc_profile, "exif": exif, "dpi": dpi}
+    notes: dict[str, Any] = {"icc_profile": icc_profile, "exif": exif, "dpi": dpi, "xmp": xmp}
     notes = {name: value for name, value in notes.items() if value is not None}
     if file_format not in _WITH_PROFILE:
-        notes.pop("icc_profile", None)
+        notes = {"dpi": dpi} if dpi is not None else {}
+    if file_format == "PNG" and "xmp" in notes:
+        notes["pnginfo"] = PngInfo()
+        notes["pnginfo"].add_itxt("XML:com.adobe.xmp", notes.pop("xmp").decode())
     try:
         if file_format == "TIFF":
             return _tiff(pixels, notes)
@@ -138,7 +145,7 @@ def _deep_png(pixels: NDArray[Any], notes: dict[str, Any]) -> bytes:
     example = io.BytesIO()
     Image.new("RGB", (1, 1)).save(example, "PNG", **notes)
     chunks = png_chunks(example.getvalue())
-    wanted = b"".join(chunk for kind, chunk in chunks if kind in (b"iCCP", b"pHYs", b"eXIf"))
+    wanted = b"".join(chunk for kind, chunk in chunks if kind in _PNG_NOTES)
     content = encoded.tobytes()
     return content[:_PNG_START] + wanted + content[_PNG_START:]
 
@@ -173,6 +180,9 @@ def _tiff(pixels: NDArray[Any], notes: dict[str, Any]) -> bytes:
     if "icc_profile" in notes:
         directory.tagtype[TiffImagePlugin.ICCPROFILE] = 7  # bytes of no known kind
         directory[TiffImagePlugin.ICCPROFILE] = notes["icc_profile"]
+    if "xmp" in notes:
+        directory.tagtype[TiffImagePlugin.XMP] = 1  # bytes
+        directory[TiffImagePlugin.XMP] = notes["xmp"]
     stream = io.BytesIO()
     directory.save(stream)
     stream.write(strip)

@@ -61,11 +61,16 @@ def export_preset(
             load_weights(model, entry.path)
             yield writer(model, folder / stage)
         elif form == "onnx":  # the linear prior is no network
-            shutil.copyfile(entry.path, folder / entry.path.name)
+            _copy(entry.path, folder / entry.path.name)
         if form == "onnx":
-            shutil.copyfile(entry.card, folder / f"{stage}.md")
+            _copy(entry.card, folder / f"{stage}.md")
     if form == "onnx":
         write_manifest(out)
+
+
+def _copy(source: Path, target: Path) -> None:
+    if not (target.exists() and source.samefile(target)):
+        shutil.copyfile(source, target)
 
 
 def _write_onnx(model: keras.Model, path: Path) -> Path:

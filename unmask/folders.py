@@ -17,11 +17,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from unmask._version import __version__
 from unmask.encode import FORMATS
 from unmask.engines import work_through
 from unmask.errors import DataError, ImageError, PhotoWarning, UnmaskError, WeightsError
 from unmask.image import DEFAULT_MAX_PIXELS, Photo, load_photo, save_mask
 from unmask.io import atomic_path, prepare_folder, short_stem, sweep, write_text_atomic
+from unmask.origin import COMPOSITE
 from unmask.paths import check_outputs
 from unmask.presets import get_preset
 from unmask.weights import file_sha256, find
@@ -162,7 +164,7 @@ def begin(
         >>> begin(jobs, Path("unmasked"), FolderSettings(), resume=True)
         [PhotoJob(source=PosixPath('one.jpg'), target=PosixPath('unmasked/one.png'))]
     """
-    made_with = _made_with(settings)
+    made_with = record_of(settings)
     # In the folder of a single named file are other things as well.
     named = out in {job.target for job in jobs}
     prepare_folder(out.parent if named else out)
@@ -217,7 +219,7 @@ def complete_photos(
         ...     print(report.job.target, report.error or report.faces)
     """
     settings = settings or FolderSettings()
-    _made_with(settings)  # one error now, not one for each worker
+    record_of(settings)  # one error now, not one for each worker
     folders = {job.target.parent for job in jobs}
     for folder in folders:
         prepare_folder(folder)
@@ -291,6 +293,10 @@ class PhotoCompleter:
             max_pixels=settings.max_pixels,
         ).load()
 
+    @cached_property
+    def _record(self) -> dict[str, Any]:
+        return record_of(self.settings)
+
     def _complete(self, photos: dict[PhotoJob, Photo]) -> list[tuple[PhotoJob, Result | Exception]]:
         if not photos:
             return []
@@ -312,20 +318,31 @@ class PhotoCompleter:
         if isinstance(outcome, Exception):
             return _failure(job, job.source, outcome)
         try:
-            write_result(outcome, job.target, self.settings)
+            write_result(outcome, job.target, self.settings, self._record)
         except Exception as error:  # as above
             return _failure(job, job.target, error)
         return PhotoReport(job, faces=len(outcome.faces), skipped=len(outcome.skipped))
 
 
-def write_result(result: Result, target: Path, settings: FolderSettings) -> None:
+def write_result(
+    result: Result, target: Path, settings: FolderSettings, record: Mapping[str, Any]
+) -> None:
     """Write what is asked for of a result, the picture last.
+
+    Args:
+        result: What to write.
+        target: Where the picture goes.
+        settings: What is asked for.
+        record: What it was made with, see `record_of`.
 
     Raises:
         UnmaskError: Something cannot be written.
     """
     if settings.json:
-        write_text_atomic(_json(target), json.dumps(result.to_dict(), indent=2) + "\n")
+        content = result.to_dict() | {"unmask": __version__, **record}
+        if result.faces:
+            content["digital_source_type"] = COMPOSITE
+        write_text_atomic(_json(target), json.dumps(content, indent=2) + "\n")
     if settings.panel:
         with atomic_path(_panel(target)) as temporary:
             result.panel().savefig(temporary, dpi=110)
@@ -414,7 +431,7 @@ def _panel(target: Path) -> Path:
 # === What is there already ===
 
 
-def _made_with(settings: FolderSettings) -> dict[str, Any]:
+def record_of(settings: FolderSettings) -> dict[str, Any]:
     """Return what the pixels of results depend on; the weights are there, and unaltered."""
     weights = {
         stage: find(settings.preset, stage, settings.weights_dir).sha256

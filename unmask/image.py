@@ -28,7 +28,7 @@ from unmask.decode import decode, to_rgb, turn_of
 from unmask.encode import FORMATS, encode_image, format_of, write_image
 from unmask.errors import ImageError
 from unmask.io import write_bytes_atomic
-from unmask.origin import Origin, deep_pixels, read_origin, restore
+from unmask.origin import COMPOSITE_XMP, Origin, deep_pixels, read_origin, restore
 from unmask.paths import walk_files
 
 DEFAULT_MAX_PIXELS = 80_000_000
@@ -311,7 +311,8 @@ def encode_photo(pixels: NDArray[np.uint8], photo: Photo, file_format: str) -> b
 
     A photo that has not changed stays as it is, byte for byte, if its file is of that format.
     Otherwise pixels that have not changed keep their 16 bits, their transparency, or their being
-    grey; and EXIF data, resolution and colour profile are written again.
+    grey; and EXIF data, resolution and colour profile are written again. A photo that has changed
+    says so in XMP, in IPTC's words: a composite with what a trained algorithm made.
 
     Args:
         pixels: RGB uint8 (H, W, 3), the photo's size.
@@ -322,9 +323,10 @@ def encode_photo(pixels: NDArray[np.uint8], photo: Photo, file_format: str) -> b
         ImageError: The format cannot hold them; the message has no name yet.
     """
     origin = photo.origin
-    if origin is None:
-        return encode_image(pixels, file_format, icc_profile=photo.icc_profile)
     changed = np.asarray((pixels != photo.pixels).any(axis=2))
+    xmp = COMPOSITE_XMP if changed.any() else None
+    if origin is None:
+        return encode_image(pixels, file_format, icc_profile=photo.icc_profile, xmp=xmp)
     if origin.content is not None and origin.format == file_format and not changed.any():
         return origin.content
     return encode_image(
@@ -333,6 +335,7 @@ def encode_photo(pixels: NDArray[np.uint8], photo: Photo, file_format: str) -> b
         icc_profile=photo.icc_profile,
         exif=origin.exif,
         dpi=origin.dpi,
+        xmp=xmp,
     )
 
 

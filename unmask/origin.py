@@ -12,6 +12,20 @@ from PIL import ExifTags, Image
 from unmask.decode import STORED_TURN, turn_of
 from unmask.encode import WITH_16_BITS, WITH_ALPHA
 
+COMPOSITE = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
+"""What a completed photo is, in IPTC's vocabulary of digital source types."""
+
+COMPOSITE_XMP = (
+    '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>'
+    '<x:xmpmeta xmlns:x="adobe:ns:meta/">'
+    '<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+    '<rdf:Description rdf:about=""'
+    ' xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/"'
+    f' Iptc4xmpExt:DigitalSourceType="{COMPOSITE}"/>'
+    '</rdf:RDF></x:xmpmeta><?xpacket end="w"?>'
+).encode()
+"""An XMP packet that says so."""
+
 # EXIF tags that are still true of a result, all texts; the others tell how the file was stored.
 _KEPT_TAGS = frozenset({270, 271, 272, 305, 306, 315, 316, 18246, 33432, *range(40091, 40096)})
 # Among the camera's details: width and height; and where in the old file further ones were.

@@ -80,6 +80,11 @@ class WeightFile:
     card: Path
     recipe: str = ""
 
+    @property
+    def is_onnx(self) -> bool:
+        """Whether it is for ONNX Runtime."""
+        return self.path.suffix == ".onnx"
+
 
 def save_arrays(
     path: str | os.PathLike[str],
@@ -298,15 +303,27 @@ def verify(entry: WeightFile) -> None:
         raise WeightsError(f"{entry.path}: SHA-256 {actual}, the manifest says {entry.sha256}")
 
 
-def find(preset: str, stage: str, weights_dir: str | os.PathLike[str] | None = None) -> WeightFile:
+def find(
+    preset: str,
+    stage: str,
+    weights_dir: str | os.PathLike[str] | None = None,
+    *,
+    onnx: bool = False,
+) -> WeightFile:
     """Return the verified manifest entry of one stage of a preset.
+
+    Args:
+        preset: Name of the preset.
+        stage: Its stage.
+        weights_dir: As for `read_manifest`.
+        onnx: Whether the network for ONNX Runtime is meant.
 
     Raises:
         WeightsError: The preset has no such file, or the file is missing or altered.
     """
     entries = read_manifest(weights_dir)
     for entry in entries:
-        if (entry.preset, entry.stage) == (preset, stage):
+        if (entry.preset, entry.stage) == (preset, stage) and entry.is_onnx == onnx:
             verify(entry)
             return entry
     known = ", ".join(sorted({f"{e.preset}/{e.stage}" for e in entries})) or "none"

@@ -10,10 +10,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from unmask._version import __version__
 from unmask.cli import main
 from unmask.demo import portraits, run_demo, wear_mask
 from unmask.image import load_image
+from unmask.origin import COMPOSITE
 from unmask.pipeline import Unmasker
+from unmask.weights import find
 
 
 @pytest.fixture(scope="module")
@@ -36,8 +39,14 @@ def test_a_folder(folder, tmp_path, masked, capsys):
     assert "2 of 2 photos written, 1 without a masked face" in capsys.readouterr().out
     assert load_image(out / "astronaut.png").shape == masked.shape
     np.testing.assert_array_equal(load_image(out / "wall.png"), load_image(folder / "wall.jpg"))
-    assert len(json.loads((out / "astronaut.json").read_text())["faces"]) == 1
-    assert json.loads((out / "wall.json").read_text()) == {"faces": [], "skipped": []}
+    found = json.loads((out / "astronaut.json").read_text())
+    assert len(found["faces"]) == 1
+    assert found["digital_source_type"] == COMPOSITE
+    assert found["weights"]["gender"] == find("lite", "gender").sha256
+    assert (found["seed"], found["unmask"]) == (0, __version__)
+    nothing = json.loads((out / "wall.json").read_text())
+    assert (nothing["faces"], nothing["skipped"]) == ([], [])
+    assert "digital_source_type" not in nothing
     assert (out / "astronaut-panel.png").is_file()
 
 

@@ -92,7 +92,7 @@ def read_points(path: Path) -> NDArray[np.float32]:
 
 
 def _write(result: Result, photo: Path, out: Path, settings: FolderSettings) -> None:
-    from unmask.folders import write_result
+    from unmask.folders import record_of, write_result
     from unmask.image import encode_mask
 
     if out == _STREAM:
@@ -101,4 +101,4 @@ def _write(result: Result, photo: Path, out: Path, settings: FolderSettings) -> 
         return
     name = Path("photo") if photo == _STREAM else photo
     (job,) = plan_jobs([name], out, panel=settings.panel)
-    write_result(result, job.target, settings)
+    write_result(result, job.target, settings, record_of(settings))

@@ -80,4 +80,4 @@ def _verify(entries: list[WeightFile]) -> int:
 
 
 def _name(entry: WeightFile) -> str:
-    return f"{entry.preset}/{entry.stage}"
+    return f"{entry.preset}/{entry.stage}{'.onnx' * entry.is_onnx}"

@@ -105,6 +105,8 @@ def list_recipes() -> Iterator[Listed]:
     """Yield what is known of each recipe of the package, building its network to count."""
     made: dict[str, str] = {}
     for entry in read_manifest():
+        if entry.is_onnx:
+            continue
         name = f"{entry.preset}/{entry.stage}"
         made[entry.recipe] = ", ".join(filter(None, (made.get(entry.recipe), name)))
     for name in recipe_names():
