@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import keras
 import numpy as np
 from numpy.typing import NDArray
 
 from unmask.face import CROP_SIZE
-from unmask.inference import forward, mean_probability
+from unmask.inference import Network, forward, mean_probability
 
 
 def predict_gender(
-    model: keras.Model, crops: NDArray[np.uint8], *, batch_size: int = 32, mirror: bool = False
+    model: Network, crops: NDArray[np.uint8], *, batch_size: int = 32, mirror: bool = False
 ) -> NDArray[np.float32]:
     """Tell how likely each face is male.
 

@@ -5,18 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
-import keras
 import numpy as np
 from numpy.typing import NDArray
 
 from unmask.face import canonical_matrix, compose, invert, scale_of, transform_points, warp
+from unmask.inference import Network, forward
 from unmask.landmark_layout import MIRROR_98
 from unmask.landmarks.heatmaps import decode_mean, to_image
-from unmask.landmarks.lite import build_lite
-from unmask.weights import load_weights
 
 # Scale and angle in degrees of the two further crops of a thorough look.
 _VIEWS = ((0.95, -6.0), (1.05, 6.0))
@@ -42,7 +39,7 @@ class LandmarkPrediction:
 
 
 def predict_landmarks(
-    model: keras.Model,
+    model: Network,
     crops: NDArray[np.uint8],
     *,
     batch_size: int = 16,
@@ -88,7 +85,7 @@ def predict_landmarks(
 
 
 def locate_landmarks(
-    model: keras.Model,
+    model: Network,
     photo: NDArray[np.uint8],
     guess: NDArray[np.floating],
     *,
@@ -164,13 +161,16 @@ def landmark_predictor(
         >>> predict(np.zeros((2, 256, 256, 3), np.uint8)).shape
         (2, 98, 2)
     """
+    from unmask.landmarks.lite import build_lite
+    from unmask.weights import load_weights
+
     model = build_lite()
     load_weights(model, path)
     return lambda crops: predict_landmarks(model, crops).points
 
 
 def _more_views(
-    model: keras.Model, photo: NDArray[np.uint8], matrix: NDArray[np.float64], mirror: bool
+    model: Network, photo: NDArray[np.uint8], matrix: NDArray[np.float64], mirror: bool
 ) -> list[NDArray[np.float32]]:
     """Return the points, in photo pixels, as they are found in changed crops."""
     size = model.input_shape[1]
@@ -185,8 +185,6 @@ def _more_views(
     ]
 
 
-def _heatmaps(model: keras.Model, images: NDArray[np.float32]) -> NDArray[np.float32]:
+def _heatmaps(model: Network, images: NDArray[np.float32]) -> NDArray[np.float32]:
     """Heatmaps of the last stack without the boundary map, (B, H, W, 98)."""
-    outputs: Any = model.predict_on_batch(images)
-    last = outputs[-1] if isinstance(outputs, (list, tuple)) else outputs
-    return np.asarray(last[..., :98], np.float32)
+    return forward(model, images)[..., :98]

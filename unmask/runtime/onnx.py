@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,7 +50,9 @@ class OnnxNetwork:
             raise WeightsError(f"{path}: not a usable ONNX model ({error})") from error
         given = self._session.get_inputs()
         self._names = [one.name for one in given]
-        self.input_shape = tuple(d if isinstance(d, int) else None for d in given[0].shape)
+        self.input_shape: tuple[Any, ...] = tuple(
+            d if isinstance(d, int) else None for d in given[0].shape
+        )
 
     def __call__(self, *inputs: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the output for one array per input, in the order of the Keras network's."""
