@@ -175,6 +175,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True, help="folder of what comes back")
     parser.add_argument("--workers", type=int, help="processes that make samples")
     args = parser.parse_args(arguments)
+    # The phases of a plan, and another call, find what has been compiled.
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(args.out / "work" / "cache"))
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
     run_plan(read_plan(args.plan), args.out, args.minutes, workers=args.workers)
     return 0
