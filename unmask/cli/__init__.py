@@ -8,7 +8,6 @@ are called, so that help and refusals are there at once.
 from __future__ import annotations
 
 import importlib
-import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -17,6 +16,7 @@ from typing import Any
 from cyclopts import App, CycloptsError, Parameter
 
 from unmask._version import __version__
+from unmask.cli.quiet import silence_tensorflow
 from unmask.errors import UnmaskError
 
 _COMMANDS = (
@@ -47,10 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         /usr/lib/python3/site-packages/unmask/_weights
         0
     """
-    # TensorFlow reads it when a command loads it.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    # It warns of every new size of a batch.
-    logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    silence_tensorflow()
     try:
         status = _run(sys.argv[1:] if argv is None else list(argv))
         sys.stdout.flush()
