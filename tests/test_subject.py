@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from unmask.decide import decide
 from unmask.image import load_photo
 from unmask.segmentation.regions import MaskRegion
 from unmask.subject import Subject, cut_subject, one_a_face
@@ -49,7 +50,8 @@ def _subject(box: tuple[int, int, int, int], count: int = 98, score: float = 0.9
     ],
 )
 def test_a_mask_covers_the_mouth_and_not_the_eyes(count, box, worn):
-    assert _subject(box, count).wears_mask is worn
+    outcome = decide(replace(_subject(box, count), confidence=0.3).evidence).outcome
+    assert outcome == ("complete" if worn else "ignore")
 
 
 def test_the_crop_follows_the_landmarks():
@@ -60,10 +62,12 @@ def test_the_crop_follows_the_landmarks():
     # The box seen in the crop: its area times the square of the crop's scale.
     scale = np.sqrt(np.linalg.det(subject.matrix[:, :2]))
     assert subject.mask.sum() == pytest.approx(116 * 110 * scale**2, rel=0.05)
-    assert subject.hole_share == pytest.approx((subject.mask & subject.valid).mean())
+    assert subject.evidence.hole == pytest.approx((subject.mask & subject.valid).mean())
 
 
 def test_the_surest_mask_of_a_face_is_kept():
     sure, unsure = _subject((70, 140, 186, 250)), _subject((80, 150, 170, 220), score=0.75)
     elsewhere = replace(sure, photo=1)
     assert one_a_face([unsure, sure, elsewhere]) == [sure, elsewhere]
+    given = replace(unsure, given=True)
+    assert one_a_face([given, sure]) == [given, sure]

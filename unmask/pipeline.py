@@ -6,6 +6,7 @@ the canonical crop, decide the gender, complete the hole, paste it back.
 
 from __future__ import annotations
 
+import logging
 import os
 import warnings
 from collections.abc import Sequence
@@ -17,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unmask.blend import blend
+from unmask.decide import LIMITS, decide
 from unmask.errors import PhotoWarning
 from unmask.face import canonical_matrix, matrix_from_mask_box
 from unmask.gender.files import load_gender
@@ -31,7 +33,6 @@ from unmask.refine import free_eyes, refine_mask
 from unmask.result import Face, Result
 from unmask.segmentation.finder import MaskFinder, load_finder
 from unmask.segmentation.regions import MaskRegion, regions_of_mask
-from unmask.segmentation.verifier import ACCEPTED
 from unmask.subject import Subject, as_face, cut_subject, frame_subject, one_a_face
 from unmask.weights import find, load_weights
 
@@ -40,21 +41,7 @@ if TYPE_CHECKING:
 
 MIN_SIDE = 64
 
-# What looked like a mask may be a scarf or a patch on a suit: the heatmaps see no face around it.
-# Neither the mask's score nor the landmarks' confidence may be below its limit, and one has to make
-# up for the other.
-_MIN_MASK_SCORE, _MIN_LANDMARK_CONFIDENCE = 0.75, 0.12
-_MIN_TOGETHER, _CONFIDENCE_COUNTS = 1.15, 1.5
-# A verifier can refuse what passes, and accept what does not. Bold prints make it doubt, so that it
-# has to be sure in either case. All chosen on validation photos: a mask is seen on 2 of 120 bare
-# faces, and 57 of 58 masked ones are found.
-_REFUSED = 0.1
-# Where three views of one face disagree so much about its landmarks, in shares of the crop's side,
-# and no view is sure of them, it is turned away or hidden: what would be painted is a frontal
-# mouth on a cheek. Chosen by eye among 514 masks on real photos, of which it leaves 23 as they are.
-_MAX_SPREAD, _CLEAR_CONFIDENCE = 3.5 / 256, 0.3
-# At least this share of the canonical crop must be mask, or there is nothing to uncover.
-_MIN_HOLE_SHARE = 0.01
+_logger = logging.getLogger(__name__)
 
 
 class Unmasker:
@@ -217,15 +204,13 @@ class Unmasker:
         subjects: list[Subject] = []
         for number, photo in enumerate(photos):
             for region in self._find(photo, mask, landmarks):
-                subject = self._locate(photo, number, region, landmarks, mask is not None)
-                if subject is not None:
-                    subjects.append(subject)
-        subjects = self._segment(subjects, mask)
-        clear = self._classify([s for s in subjects if s.clear], gender)
-        left = [[s.mask_box for s in subjects if s.photo == n and not s.clear]
-                for n in range(len(photos))]  # fmt: skip
-        completed = self._complete(clear, photos, seed)
-        results = [replace(r, skipped=boxes) for r, boxes in zip(completed, left, strict=True)]
+                subjects.append(self._locate(photo, number, region, landmarks, mask is not None))
+        complete, leave = self._decide(self._segment(subjects), photos)
+        completed = self._complete(self._classify(complete, gender), photos, seed)
+        results = [
+            replace(result, skipped=[s.mask_box for s in leave if s.photo == number])
+            for number, result in enumerate(completed)
+        ]
         for photo, result in zip(photos, results, strict=True):
             if result.skipped:
                 text = (
@@ -248,7 +233,7 @@ class Unmasker:
             regions = regions_of_mask(mask)
         else:
             judged = getattr(self.segmentation, "verifier", None) is not None
-            least = _REFUSED if judged else _MIN_MASK_SCORE
+            least = LIMITS.refused if judged else LIMITS.certainty
             regions = self.segmentation.find(photo.pixels, min_score=least)
         if landmarks is None or len(regions) < 2:
             return regions
@@ -263,7 +248,7 @@ class Unmasker:
         region: MaskRegion,
         given: NDArray[np.float32] | None,
         certain: bool,
-    ) -> Subject | None:
+    ) -> Subject:
         """Find the landmarks around a mask (`certain`: a given one), and with them the crop."""
         points, confidence, spread = given, 1.0, 0.0
         if points is None:
@@ -273,24 +258,38 @@ class Unmasker:
             )
             points, confidence = found.points[0], float(found.confidence[0])
             spread = 0.0 if found.spread is None else float(found.spread[0])
-        if not certain and not _is_face(region, confidence):
-            return None
-        clear = certain or spread <= _MAX_SPREAD or confidence >= _CLEAR_CONFIDENCE
-        return cut_subject(photo, number, region, points, clear=clear)
+        return cut_subject(
+            photo, number, region, points, confidence=confidence, spread=spread, given=certain
+        )
 
-    def _segment(self, subjects: list[Subject], given: NDArray[np.bool_] | None) -> list[Subject]:
-        """Look at each mask again inside its crop, where it has more pixels."""
-        if given is None and subjects:
-            # Black where the photo ends, as in whole photos: a mirrored face wears a mirrored mask.
-            crops = np.stack([np.where(s.valid[..., None], s.crop, np.uint8(0)) for s in subjects])
-            fine = self.segmentation.segment(crops)
-            subjects = [
-                replace(s, mask=refine_mask(s.mask, probability, s.crop_landmarks))
-                for s, probability in zip(subjects, fine, strict=True)
-            ]
-            subjects = one_a_face([s for s in subjects if s.wears_mask])
-            subjects = [replace(s, mask=free_eyes(s.mask, s.crop_landmarks)) for s in subjects]
-        return [s for s in subjects if s.hole_share >= _MIN_HOLE_SHARE]
+    def _segment(self, subjects: list[Subject]) -> list[Subject]:
+        """Look at each found mask again inside its crop, where it has more pixels."""
+        found = [s for s in subjects if not s.given]
+        if not found:
+            return subjects
+        # Black where the photo ends, as in whole photos: a mirrored face wears a mirrored mask.
+        crops = np.stack([np.where(s.valid[..., None], s.crop, np.uint8(0)) for s in found])
+        return [
+            replace(s, mask=refine_mask(s.mask, probability, s.crop_landmarks))
+            for s, probability in zip(found, self.segmentation.segment(crops), strict=True)
+        ]
+
+    def _decide(
+        self, subjects: list[Subject], photos: Sequence[Photo]
+    ) -> tuple[list[Subject], list[Subject]]:
+        """Say which masked faces are completed and which are left as they are."""
+        worn = []
+        for subject in subjects:
+            decision = decide(subject.evidence)
+            _logger.debug("%s: %s: %s", photos[subject.photo].name, subject.region, decision)
+            if decision.outcome != "ignore":
+                worn.append(replace(subject, outcome=decision.outcome))
+        faces = [
+            s if s.given else replace(s, mask=free_eyes(s.mask, s.crop_landmarks))
+            for s in one_a_face(worn)
+        ]
+        complete, leave = ([s for s in faces if s.outcome == o] for o in ("complete", "leave"))
+        return complete, leave
 
     def _classify(self, subjects: list[Subject], gender: str | None) -> list[Subject]:
         """Decide whose weights complete each face."""
@@ -392,17 +391,6 @@ def run(
 @lru_cache(maxsize=1)
 def _kept(preset: str, weights_dir: str | None, max_pixels: int) -> Unmasker:
     return Unmasker(preset, weights_dir, max_pixels=max_pixels)
-
-
-def _is_face(region: MaskRegion, confidence: float) -> bool:
-    """Decide by what is known of the mask and by the confidence of the landmarks around it."""
-    if confidence < _MIN_LANDMARK_CONFIDENCE:
-        return False
-    if region.certainty is not None and region.score >= ACCEPTED:
-        return True
-    pixels = region.score if region.certainty is None else region.certainty
-    together = pixels + _CONFIDENCE_COUNTS * confidence
-    return pixels >= _MIN_MASK_SCORE and together >= _MIN_TOGETHER
 
 
 def _box_center(region: MaskRegion) -> NDArray[np.float64]:

@@ -1,4 +1,4 @@
-"""A face on its way through the stages: what is known of it, if it counts, how it is framed."""
+"""A face on its way through the stages: what is known of it, and how it is framed."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from unmask.decide import LIMITS, Evidence
 from unmask.face import (
     CROP_SIZE,
     canonical_matrix,
@@ -26,14 +27,6 @@ from unmask.landmark_layout import LAYOUTS
 from unmask.result import Face
 from unmask.segmentation.regions import MaskRegion
 
-# A mask covers the mouth. What does not is a lip, a beard or a collar that looked like one. But not
-# all of the mouth: the points of a turned head are not exact.
-_MIN_MOUTH_COVERED = 0.4
-# A mask leaves the eyes free. What covers them is a patch on a suit, a cap or a hand.
-_MAX_EYES_COVERED = 0.7
-# Two masks whose faces lie closer than this share of a crop's side belong to one face.
-_SAME_FACE = 0.3
-
 
 @dataclass(frozen=True, eq=False)
 class Subject:
@@ -46,8 +39,11 @@ class Subject:
         crop: (256, 256, 3) canonical crop.
         valid: (256, 256) bool, which of its pixels lie in the photo.
         mask: (256, 256) bool, the mask in the crop.
-        score: How sure the mask is.
-        clear: Whether the landmarks are those of a face that the generators know.
+        region: The mask as it was found, or given.
+        confidence: Of the landmarks, see `Evidence`; 1 for given ones.
+        spread: The same; 0 for given ones.
+        given: Whether somebody gave the mask.
+        outcome: See `Decision`; empty before it is taken.
         gender: Whose weights complete it.
         gender_confidence: How sure that is.
     """
@@ -58,8 +54,11 @@ class Subject:
     crop: NDArray[np.uint8]
     valid: NDArray[np.bool_]
     mask: NDArray[np.bool_]
-    score: float
-    clear: bool = True
+    region: MaskRegion
+    confidence: float = 1.0
+    spread: float = 0.0
+    given: bool = False
+    outcome: str = ""
     gender: str = ""
     gender_confidence: float = 1.0
 
@@ -69,11 +68,25 @@ class Subject:
         return transform_points(self.landmarks, self.matrix)
 
     @property
-    def wears_mask(self) -> bool:
-        """Whether the mask lies where a face mask lies: over the mouth, below the eyes."""
+    def score(self) -> float:
+        """How sure the mask is, 0 to 1."""
+        return max(self.region.score, self.region.certainty or 0.0)
+
+    @property
+    def evidence(self) -> Evidence:
+        """What tells whether this is a masked face."""
         layout = LAYOUTS[len(self.landmarks)]
-        mouth, eyes = self._covered(layout.mouth), self._covered(layout.both_eyes)
-        return mouth >= _MIN_MOUTH_COVERED and eyes <= _MAX_EYES_COVERED
+        score, certainty = self.region.score, self.region.certainty
+        return Evidence(
+            certainty=score if certainty is None else certainty,
+            verdict=None if certainty is None else score,
+            confidence=self.confidence,
+            spread=self.spread,
+            mouth=self._covered(layout.mouth),
+            eyes=self._covered(layout.both_eyes),
+            hole=float((self.mask & self.valid).mean()),
+            given=self.given,
+        )
 
     @property
     def mask_box(self) -> tuple[float, float, float, float]:
@@ -83,11 +96,6 @@ class Subject:
         points = transform_points(pixels, invert(self.matrix))
         (x0, y0), (x1, y1) = points.min(0), points.max(0)
         return float(x0), float(y0), float(x1), float(y1)
-
-    @property
-    def hole_share(self) -> float:
-        """Share of the canonical crop that is mask, and in the photo."""
-        return float((self.mask & self.valid).mean())
 
     def _covered(self, points: slice) -> float:
         """Share of some landmarks that lie under the mask."""
@@ -102,24 +110,29 @@ def cut_subject(
     region: MaskRegion,
     landmarks: NDArray[np.float32],
     *,
-    clear: bool = True,
+    confidence: float = 1.0,
+    spread: float = 0.0,
+    given: bool = False,
 ) -> Subject:
-    """Cut the canonical crop around a found mask.
+    """Cut the canonical crop around a mask.
 
     Args:
         photo: The photo.
         number: Its number in the list.
         region: The mask.
         landmarks: (98 or 68, 2) points of the face that wears it, in photo pixels.
-        clear: See `Subject`.
+        confidence: See `Subject`, like all that follow.
+        spread: See there.
+        given: See there.
     """
     matrix = canonical_matrix(landmarks)
     # The networks were trained on crops whose missing border is mirrored.
     crop = warp(photo.pixels, matrix, CROP_SIZE)
     mask = warp(region.mask.astype(np.float32), matrix, CROP_SIZE, border=cv2.BORDER_CONSTANT)
     valid = coverage(photo.pixels.shape, matrix, CROP_SIZE)
-    score = max(region.score, region.certainty or 0.0)
-    return Subject(number, matrix, landmarks, crop, valid, mask > 0.5, score, clear)
+    return Subject(
+        number, matrix, landmarks, crop, valid, mask > 0.5, region, confidence, spread, given
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -174,7 +187,7 @@ def as_face(subject: Subject, image: NDArray[np.uint8], changed: NDArray[np.bool
 
 
 def one_a_face(subjects: list[Subject]) -> list[Subject]:
-    """Keep the surest of the masks that lead to one face, in their order."""
+    """Keep the surest of the found masks that lead to one face, in their order."""
     kept: list[Subject] = []
     for subject in sorted(subjects, key=lambda s: -s.score):
         center = invert(subject.matrix) @ (CROP_SIZE / 2, CROP_SIZE / 2, 1)
@@ -184,6 +197,8 @@ def one_a_face(subjects: list[Subject]) -> list[Subject]:
             for k in kept
             if k.photo == subject.photo
         ]
-        if all(np.hypot(*(center - other)) > _SAME_FACE * side for other in others):
+        if subject.given or all(
+            np.hypot(*(center - other)) > LIMITS.same_face * side for other in others
+        ):
             kept.append(subject)
     return [s for s in subjects if any(s is k for k in kept)]

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unmask.data.faces import FaceSet, gather_faces
+from unmask.decide import LIMITS
 from unmask.metrics import iou
 from unmask.mrcnn.boxes import extract_bboxes
 from unmask.mrcnn.scoring import average_precision, compute_matches
@@ -21,7 +22,6 @@ from unmask.segmentation.data import gather_photos
 from unmask.segmentation.finder import UNetFinder, load_finder
 from unmask.segmentation.regions import MaskRegion
 from unmask.segmentation.sources import Example, FacePool
-from unmask.segmentation.verifier import ACCEPTED
 
 Finder = Callable[[NDArray[np.uint8]], Sequence[MaskRegion]]
 """From a photo, (H, W, 3) uint8 RGB, to the masks found in it. A segmenter of any kind is measured
@@ -322,7 +322,7 @@ def load_segmenter(
         judge = finder.verifier
         name, least = "U-Net", _MIN_SCORE
         if judge is not None:
-            name, least = "U-Net and verifier", ACCEPTED
+            name, least = "U-Net and verifier", LIMITS.accepted
         looking = UNetFinder(finder.network, judge, thorough=thorough)
         return Segmenter(
             name if thorough else f"{name}, one look",

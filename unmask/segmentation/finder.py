@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from unmask.decide import LIMITS
 from unmask.errors import WeightsError
 from unmask.segmentation.model import LITE, build_unet
 from unmask.segmentation.predict import find_masks, segment_crops
@@ -25,9 +26,6 @@ if TYPE_CHECKING:
 
 # The last block of a ResNet's fourth stage tells how deep it is.
 _LAST_BLOCKS = (("resnet101", "res4w_branch2a/"), ("resnet50", "res4f_branch2a/"))
-
-# What a verifier is asked about: with it a faint mask need not be missed.
-_CANDIDATE = 0.6
 
 
 class MaskFinder(Protocol):
@@ -101,7 +99,7 @@ class UNetFinder:
         """Find the face masks in a photo; a mask's score is the verifier's, if there is one."""
         if self.verifier is None:
             return find_masks(self.network, photo, min_score=min_score, thorough=self.thorough)
-        found = find_masks(self.network, photo, min_score=_CANDIDATE, thorough=self.thorough)
+        found = find_masks(self.network, photo, min_score=LIMITS.candidate, thorough=self.thorough)
         scores = verify(self.verifier, photo, found)
         return [
             replace(region, score=float(score), certainty=region.score)

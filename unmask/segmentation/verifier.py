@@ -26,10 +26,6 @@ VERIFIER: dict[str, Any] = {"widths": (16, 32, 64, 128), "blocks": (0, 1, 2, 2)}
 VIEW_SIDE = 96
 """Side of what the network sees, in pixels."""
 
-ACCEPTED = 0.748
-"""From this verdict on a region counts as a mask. Chosen on validation pictures: it parts all but 2
-of 120 bare faces (the next has 0.747) from the masks of all 103 photos (the least has 0.750)."""
-
 # A verdict is a mean over framings: closer, as trained, and wider. With one framing a mask or two
 # of 58 validation photos are refused at the threshold at which the mean accepts all.
 _MARGINS = (-0.08, 0.0, 0.1)
