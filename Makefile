@@ -1,5 +1,7 @@
 # make demo   two portraits, masked and unmasked again -> out/demo.png
 # make test   the whole test suite
+# make fuzz   20,000 damaged files of every kind, and a table of what became of them (INPUTS=n)
+# make kill   stops every command at random moments, calls it again, and compares (ROUNDS=n)
 # make notebooks   executes all notebooks in place (UNMASK_DATA names a data folder for the full size)
 # make docs   the documentation -> build/docs
 # The environment is built once, in .venv; another Python: make PYTHON=python3.12 ...
@@ -24,7 +26,7 @@ endif
 UNMASK_TENSORFLOW ?= tensorflow
 UNMASK_OPENCV ?= opencv-python
 
-.PHONY: help demo test lint format benchmark notebooks docs clean
+.PHONY: help demo test fuzz kill lint format benchmark notebooks docs clean
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -34,6 +36,12 @@ demo: $(VENV)/.installed
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+
+fuzz: $(VENV)/.dev
+	$(BIN)/python -m tests.fuzz $(INPUTS)
+
+kill: $(VENV)/.dev
+	$(BIN)/python -m tests.kill $(ROUNDS)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -92,12 +92,16 @@ def test_what_killed_processes_leave_is_swept(tmp_path: Path) -> None:
         "import os, signal, sys; from unmask.io import atomic_path\n"
         "with atomic_path(sys.argv[1]) as t: t.write_text('half'); os.kill(os.getpid(), 9)"
     )
-    subprocess.run([sys.executable, "-c", killed, str(tmp_path / "a.png")], check=False)
+    for folder in (tmp_path, tmp_path / "inside"):
+        subprocess.run([sys.executable, "-c", killed, str(folder / "a.png")], check=False)
+    write_bytes_atomic(tmp_path / "inside" / "b.png", b"")  # whoever writes sweeps first
+    assert [p.name for p in (tmp_path / "inside").iterdir()] == ["b.png"]
     (tmp_path / ".notes-of-mine.png").touch()
-    assert len(list(tmp_path.iterdir())) == 2
+    assert len(list(tmp_path.iterdir())) == 3
     with atomic_path(tmp_path / "b.png") as alive:
         sweep(tmp_path)
-        assert {p.name for p in tmp_path.iterdir()} == {alive.name, ".notes-of-mine.png"}
+        names = {p.name for p in tmp_path.iterdir()}
+        assert names == {alive.name, ".notes-of-mine.png", "inside"}
     sweep(tmp_path / "missing")
 
 

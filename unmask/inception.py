@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import re
-import zipfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from unmask.errors import WeightsError
 from unmask.hdf5 import assign_keras_weights
+from unmask.npz import read_npz
 
 # The last layers at strides 2, 4, 8 and 16. The stem is a chain, so that its ReLUs are in order.
 _PYRAMID = ("activation_02", "activation_04", "mixed2", "mixed7")
@@ -145,28 +147,26 @@ def _read_folded(
 ) -> list[tuple[NDArray[np.float32], NDArray[np.float32]]]:
     """Return kernel and bias of every convolution."""
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            return [
-                _read_convolution(archive, path, index, shape) for index, shape in enumerate(shapes)
-            ]
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
-        if isinstance(error, WeightsError):
-            raise
+        archive = read_npz(path)
+    except (OSError, ValueError) as error:
         raise WeightsError(f"{path}: cannot be read ({error})") from error
+    return [_read_convolution(archive, path, index, shape) for index, shape in enumerate(shapes)]
 
 
 def _read_convolution(
-    archive: np.lib.npyio.NpzFile, path: Path, index: int, shape: tuple[int, ...]
+    archive: Mapping[str, NDArray[Any]], path: Path, index: int, shape: tuple[int, ...]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     name = f"{index:02d}"
     expected = {"bias": shape[-1:], "kernel_scale": shape[-1:], "kernel_int8": shape}
-    if f"{name}_kernel_int8" not in archive.files:
+    if f"{name}_kernel_int8" not in archive:
         expected = {"bias": shape[-1:]}
     parts = {}
     for part, wanted in expected.items():
         key = f"{name}_{part}"
-        if key not in archive.files:
+        if key not in archive:
             raise WeightsError(f"{path}: {key} is missing")
+        if archive[key].dtype.kind not in "fiu" or not np.isfinite(archive[key]).all():
+            raise WeightsError(f"{path}: {key} must be finite numbers")
         parts[part] = archive[key].astype(np.float32)
         if parts[part].shape != wanted:
             raise WeightsError(

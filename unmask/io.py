@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import os
 import secrets
 import sys
@@ -46,6 +47,7 @@ def atomic_path(path: PathLike) -> Iterator[Path]:
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
+    _sweep_once(target.parent)
     suffix = target.suffix if len(os.fsencode(target.suffix)) <= _LONGEST_SUFFIX else ""
     try:
         temporary, handle = _create(target.parent, suffix)
@@ -100,6 +102,12 @@ def sweep(folder: PathLike) -> None:
                 path.unlink()
             finally:
                 os.close(handle)
+
+
+@functools.cache
+def _sweep_once(folder: Path) -> None:
+    """Sweep a folder when this process first writes to it."""
+    sweep(folder)
 
 
 def prepare_folder(folder: PathLike) -> None:

@@ -216,8 +216,8 @@ def load_weights(model: keras.Model, path: str | os.PathLike[str]) -> dict[str, 
         The file's metadata.
 
     Raises:
-        WeightsError: The file is missing, unreadable, or its names or shapes are not the
-            network's. Nothing has been assigned then.
+        WeightsError: The file is missing or unreadable, its names or shapes are not the network's,
+            or it has values that are not finite. Nothing has been assigned then.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -240,6 +240,9 @@ def load_weights(model: keras.Model, path: str | os.PathLike[str]) -> dict[str, 
         raise
     except (SafetensorError, OSError, ValueError) as error:
         raise WeightsError(f"{path}: not a readable safetensors file ({error})") from error
+    for name, value in values.items():
+        if not np.isfinite(value).all():
+            raise WeightsError(f"{path}: tensor {name} has values that are not finite")
     for name, variable in variables.items():
         variable.assign(values[name].astype(np.float32))
     return metadata

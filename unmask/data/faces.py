@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 from unmask.errors import DataError
 from unmask.face import CROP_SIZE, canonical_matrix, coverage, transform_points, warp
 from unmask.image import load_image
+from unmask.npz import read_npz
 from unmask.paths import path_inside
 
 MAX_SPREAD = 0.006
@@ -300,12 +300,12 @@ def _read_archive(
     path: Path,
 ) -> tuple[list[str], NDArray[np.float32], list[str] | None, NDArray[np.bool_]]:
     try:
-        with np.load(path, allow_pickle=False) as content:
-            files = [str(name) for name in content["files"]]
-            landmarks = content[path.stem].astype(np.float32)
-            splits = [str(s) for s in content["split"]] if "split" in content.files else None
-            spread = content["spread"] if "spread" in content.files else np.zeros(len(files))
-    except (KeyError, ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        content = read_npz(path)
+        files = [str(name) for name in content["files"]]
+        landmarks = content[path.stem].astype(np.float32)
+        splits = [str(s) for s in content["split"]] if "split" in content else None
+        spread = content.get("spread", np.zeros(len(files)))
+    except (KeyError, ValueError, OSError, TypeError) as error:
         raise DataError(f"{path}: cannot be read ({error})") from error
     points = int(path.stem.removeprefix("landmarks"))
     if landmarks.shape[1:] != (points, 2):

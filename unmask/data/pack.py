@@ -22,6 +22,7 @@ from unmask.errors import DataError
 from unmask.face import CROP_SIZE, canonical_matrix, transform_points
 from unmask.image import load_image
 from unmask.io import atomic_path
+from unmask.npz import read_npz
 from unmask.paths import check_outputs, path_inside
 
 PART_BYTES = 48_000_000
@@ -81,10 +82,10 @@ def read_pack(path: Path, *, split: str | None = None) -> dict[str, list[FaceRec
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            rows = list(csv.DictReader(io.TextIOWrapper(archive.open("labels.csv"), "utf-8")))
-            with np.load(io.BytesIO(archive.read("faces.npz")), allow_pickle=False) as content:
-                landmarks, corners = content["landmarks"], content["corners"]
             places = _places(path, archive)
+            rows = list(csv.DictReader(io.TextIOWrapper(archive.open("labels.csv"), "utf-8")))
+            content = read_npz(io.BytesIO(archive.read("faces.npz")))
+            landmarks, corners = content["landmarks"], content["corners"]
         found: dict[str, list[FaceRecord]] = {}
         for row, points, quad in zip(rows, landmarks, corners, strict=True):
             if split in (None, row["split"]):
@@ -103,7 +104,7 @@ def read_pack(path: Path, *, split: str | None = None) -> dict[str, list[FaceRec
                     )
                 )
         return found
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile, struct.error) as error:
+    except Exception as error:  # zip, csv and struct have errors of their own classes
         raise DataError(f"{path}: not a file of packed faces ({error!r})") from error
 
 

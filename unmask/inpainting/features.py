@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import zipfile
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ from unmask.errors import WeightsError
 from unmask.inpainting.layers import ReflectionPadding2D
 from unmask.inpainting.losses import FeatureNetwork
 from unmask.inpainting.vgg import FullVgg
+from unmask.npz import read_npz
 
 _BLOCKS = (("11", "12"), ("21", "22"), ("31", "32", "33", "34"), ("41", "42", "43", "44"), ("51",))
 _STYLE = ("22", "34", "44")
@@ -74,11 +73,13 @@ def _read(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     if not Path(path).is_file():
         raise WeightsError(f"{path}: no such file")
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
-    # NumPy passes on what zip makes of broken bytes; a lone array is no context manager.
-    except (OSError, ValueError, zipfile.BadZipFile, zlib.error, EOFError, TypeError) as error:
+        arrays = read_npz(path)
+    except (OSError, ValueError) as error:
         raise WeightsError(f"{path}: not a readable .npz archive ({error})") from error
+    for name, values in arrays.items():
+        if values.dtype.kind not in "fiu" or not np.isfinite(values).all():
+            raise WeightsError(f"{path}: {name} must be finite numbers")
+    return arrays
 
 
 def _build(arrays: dict[str, np.ndarray]) -> keras.Model:

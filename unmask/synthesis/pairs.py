@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from unmask.engines import ENGINES, work_through
 from unmask.errors import DataError, SettingError
 from unmask.io import atomic_path, check_same, prepare_folder, write_text_atomic
+from unmask.npz import read_npz
 from unmask.paths import check_outputs, path_inside
 from unmask.synthesis.journal import Journal
 from unmask.synthesis.sources import SETTINGS_FILE, SourceFace
@@ -197,8 +198,11 @@ def _read_tables(destination: Path) -> Iterator[dict[str, Any]]:
     archive = next((path for path in archives if path.is_file()), None)
     if not table.is_file() or archive is None:
         return
-    with np.load(archive, allow_pickle=False) as content:
+    try:
+        content = read_npz(archive)
         points = dict(zip(map(str, content["files"]), content[archive.stem], strict=True))
+    except (KeyError, ValueError, OSError, TypeError) as error:
+        raise DataError(f"{archive}: cannot be read ({error}); take another folder") from error
     with table.open(newline="", encoding="utf-8") as handle:
         for row in csv.DictReader(handle):
             if row["file"] in points:
