@@ -49,7 +49,7 @@ def main(
 
 def _measure(name: str, side: int, repeats: int) -> tuple[int, list[float]]:
     from unmask.inference import forward
-    from unmask.inpainting.networks import GENERATORS
+    from unmask.inpainting.evaluate import GENERATORS
 
     model = GENERATORS[name]()
     rng = np.random.default_rng(0)

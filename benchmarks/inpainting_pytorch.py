@@ -20,7 +20,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from cyclopts import Parameter, run
 
-# Width, blocks, attention, first guess as input.
+# Width, blocks, attention, coarse completion as input.
 NETWORKS: dict[str, tuple[int, int, bool, bool]] = {
     "lite": (32, 3, False, True),
     "paper": (64, 7, True, False),
@@ -79,7 +79,7 @@ def _inputs(side: int) -> list[np.ndarray]:
 
 def _ours(name: str, side: int) -> Callable[[], object]:
     from unmask.inference import forward
-    from unmask.inpainting.networks import GENERATORS
+    from unmask.inpainting.evaluate import GENERATORS
 
     model = GENERATORS[name]()
     inputs = _inputs(side)[: len(model.inputs)]
@@ -138,8 +138,8 @@ def _torch_generator(width: int, depth: int, attention: bool, coarse: bool) -> A
             self.fusion2 = normalised(nn.Conv2d(2 * w, 2 * w, 1), 2 * w)
             self.decoder3 = nn.Sequential(nn.ReflectionPad2d(3), nn.Conv2d(2 * w, 3, 7))
 
-        def forward(self, image: Any, mask: Any, landmarks: Any, guess: Any) -> Any:
-            painted = image * (1 - mask) + (guess * mask if coarse else mask)
+        def forward(self, image: Any, mask: Any, landmarks: Any, completion: Any) -> Any:
+            painted = image * (1 - mask) + (completion * mask if coarse else mask)
             parts = [painted, landmarks, *([mask] if coarse else [])]
             half, quarter = (
                 functional.interpolate(mask, scale_factor=f, mode="bilinear", align_corners=True)

@@ -14,7 +14,7 @@ from unmask.weights import find, load_arrays, load_weights, read_manifest
 
 def test_both_presets_have_every_network():
     names = {"segmentation", "landmarks", "gender", "inpainting_female", "inpainting_male"}
-    # The first guess of the small generators is not in the paper.
+    # The coarse completion of the small generators is not in the paper.
     assert set(get_preset("paper").networks) == set(get_preset("paper").files) == names
     assert set(get_preset("lite").networks) == names | {"verifier", "coarse"}
     assert set(get_preset("lite").files) == names | {"verifier", "coarse", "prior"}

@@ -24,16 +24,15 @@ from unmask.face import canonical_matrix, matrix_from_mask_box
 from unmask.gender.files import load_gender
 from unmask.gender.predict import predict_gender
 from unmask.image import DEFAULT_MAX_PIXELS, ImageSource, Photo, load_mask, load_photo
-from unmask.inpainting.coarse import load_first_guess
+from unmask.inpainting.coarse import CoarseCompletion, load_coarse
 from unmask.inpainting.predict import complete_windows
-from unmask.inpainting.prior import FirstGuess
 from unmask.landmarks.predict import locate_landmarks
 from unmask.presets import GENDERS, build_stage, get_preset
 from unmask.refine import free_eyes, refine_mask
 from unmask.result import Face, Result
 from unmask.segmentation.finder import MaskFinder, load_finder
 from unmask.segmentation.regions import MaskRegion, regions_of_mask
-from unmask.subject import Subject, as_face, cut_subject, frame_subject, one_a_face
+from unmask.subject import Frame, Subject, as_face, cut_subject, frame_subject, one_a_face
 from unmask.weights import find, load_weights
 
 if TYPE_CHECKING:
@@ -144,7 +143,7 @@ class Unmasker:
 
     def load(self) -> Unmasker:
         """Load every network now instead of at first use, and return this object."""
-        for name in ("segmentation", "landmarks", "gender", "prior", "generators"):
+        for name in ("segmentation", "landmarks", "gender", "coarse", "generators"):
             getattr(self, name)
         return self
 
@@ -178,14 +177,12 @@ class Unmasker:
         return {gender: self._network(f"inpainting_{gender}") for gender in GENDERS}
 
     @cached_property
-    def prior(self) -> FirstGuess | None:
-        """What makes the first guess, if the preset has one."""
-        if "prior" not in get_preset(self.preset).files:
+    def coarse(self) -> CoarseCompletion | None:
+        """What completes faces coarsely, if the preset has it."""
+        if "coarse" not in get_preset(self.preset).files:
             return None
-        linear, network = (
-            find(self.preset, stage, self.weights_dir).path for stage in ("prior", "coarse")
-        )
-        return load_first_guess(linear, network)
+        files = (find(self.preset, stage, self.weights_dir).path for stage in ("prior", "coarse"))
+        return load_coarse(*files)
 
     def _network(self, stage: str) -> keras.Model:
         entry = find(self.preset, stage, self.weights_dir)
@@ -305,23 +302,12 @@ class Unmasker:
     def _complete(
         self, subjects: list[Subject], photos: Sequence[Photo], seed: int
     ) -> list[Result]:
-        """Complete the holes, gender by gender, and paste them back."""
-        framed = [frame_subject(s, photos[s.photo], self.prior) for s in subjects]
-        completed: dict[int, NDArray[np.uint8]] = {}
-        for gender in GENDERS:
-            chosen = [i for i, s in enumerate(subjects) if s.gender == gender]
-            if chosen:
-                filled = complete_windows(
-                    self.generators[gender],
-                    None if self.prior is None else self.prior.for_gender(gender),
-                    np.stack([framed[i].image for i in chosen]),
-                    np.stack([framed[i].hole for i in chosen]),
-                    np.stack([framed[i].landmarks for i in chosen]),
-                )
-                completed |= dict(zip(chosen, filled, strict=True))
+        """Complete the holes and blend them into their photos."""
+        frames = [frame_subject(s, photos[s.photo]) for s in subjects]
+        completed = self._paint(frames, [s.gender for s in subjects])
         images = [photo.pixels for photo in photos]
         faces: list[list[Face]] = [[] for _ in photos]
-        for i, (subject, frame) in enumerate(zip(subjects, framed, strict=True)):
+        for i, (subject, frame) in enumerate(zip(subjects, frames, strict=True)):
             # By its place in the photo, so that a photo's result does not depend on its neighbours.
             rng = np.random.default_rng([seed, len(faces[subject.photo])])
             image, changed = blend(
@@ -334,6 +320,26 @@ class Unmasker:
             Result(image, found, photo)
             for image, found, photo in zip(images, faces, photos, strict=True)
         ]
+
+    def _paint(self, frames: list[Frame], genders: list[str]) -> NDArray[np.uint8]:
+        """Complete the windows coarsely, all at once, then by each gender's generator."""
+        if not frames:
+            return np.zeros((0, 0, 0, 3), np.uint8)
+        images, holes, valid, landmarks = (
+            np.stack([getattr(frame, name) for frame in frames])
+            for name in ("image", "hole", "valid", "landmarks")
+        )
+        coarse = None
+        if self.coarse is not None:
+            images, coarse = self.coarse(images, holes, valid, landmarks, genders)
+        completed = images.copy()
+        for gender in sorted(set(genders)):
+            rows = [i for i, g in enumerate(genders) if g == gender]
+            given = None if coarse is None else coarse[rows]
+            completed[rows] = complete_windows(
+                self.generators[gender], images[rows], holes[rows], landmarks[rows], given
+            )
+        return completed
 
 
 def run(

@@ -65,7 +65,8 @@ def _preset(name: str, networks: dict[str, Builder], *extra_files: str) -> Prese
 
 
 _SEGMENTATION = "unmask.segmentation.model"
-_GENDER, _INPAINTING = "unmask.gender.model", "unmask.inpainting.generator"
+_GENDER = "unmask.gender.model"
+_PAPER, _LITE = "unmask.inpainting.paper", "unmask.inpainting.lite"
 
 PRESETS: Mapping[str, Preset] = MappingProxyType(
     {
@@ -76,9 +77,9 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
                 "verifier": Builder("unmask.segmentation.verifier", "build_verifier", "VERIFIER"),
                 "landmarks": Builder("unmask.landmarks.lite", "build_lite", {}),
                 "gender": Builder(_GENDER, "build_compact", "LITE"),
-                "coarse": Builder("unmask.inpainting.coarse", "build_coarse", "COARSE"),
-                "inpainting_female": Builder(_INPAINTING, "build_generator", "LITE"),
-                "inpainting_male": Builder(_INPAINTING, "build_generator", "LITE"),
+                "coarse": Builder("unmask.inpainting.coarse", "build_coarse", {}),
+                "inpainting_female": Builder(_LITE, "build_generator", {}),
+                "inpainting_male": Builder(_LITE, "build_generator", {}),
             },
             "prior",
         ),
@@ -89,8 +90,8 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
                 "segmentation": Builder("unmask.segmentation.finder", "build_mask_rcnn", {}),
                 "landmarks": Builder("unmask.landmarks.paper", "build_fan", {}),
                 "gender": Builder(_GENDER, "build_classifier", {}),
-                "inpainting_female": Builder(_INPAINTING, "build_generator", "PAPER"),
-                "inpainting_male": Builder(_INPAINTING, "build_generator", "PAPER"),
+                "inpainting_female": Builder(_PAPER, "build_generator", {}),
+                "inpainting_male": Builder(_PAPER, "build_generator", {}),
             },
         ),
     }

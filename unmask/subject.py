@@ -21,8 +21,7 @@ from unmask.face import (
     warp,
 )
 from unmask.image import Photo
-from unmask.inpainting.framing import HOLE_GROWTH, WINDOW_SIDE, window_matrix
-from unmask.inpainting.prior import FirstGuess
+from unmask.inpainting.window import HOLE_GROWTH, WINDOW_SIDE, window_matrix
 from unmask.landmark_layout import LAYOUTS
 from unmask.result import Face
 from unmask.segmentation.regions import MaskRegion
@@ -140,7 +139,7 @@ class Frame:
     """The window of one face, as the generator sees it.
 
     Attributes:
-        image: (192, 192, 3) uint8 RGB, filled where the photo ends.
+        image: (192, 192, 3) uint8 RGB, mirrored where the photo ends.
         hole: (192, 192) bool, what is to be completed.
         valid: (192, 192) bool, where the photo is.
         landmarks: (98 or 68, 2) points in window pixels.
@@ -154,7 +153,7 @@ class Frame:
     matrix: NDArray[np.float64]
 
 
-def frame_subject(subject: Subject, photo: Photo, prior: FirstGuess | None) -> Frame:
+def frame_subject(subject: Subject, photo: Photo) -> Frame:
     """Cut the generator's window, wide enough for the whole hole."""
     hole = grow(subject.mask, HOLE_GROWTH)
     to_window = window_matrix(hole)
@@ -163,8 +162,6 @@ def frame_subject(subject: Subject, photo: Photo, prior: FirstGuess | None) -> F
     image = warp(photo.pixels, matrix, WINDOW_SIDE)
     valid = coverage(photo.pixels.shape, matrix, WINDOW_SIDE)
     points = transform_points(subject.landmarks, matrix)
-    if prior is not None:
-        image = prior.fill_outside(image, window_hole, valid, points)
     return Frame(image, window_hole, valid, points, matrix)
 
 

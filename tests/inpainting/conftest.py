@@ -12,8 +12,9 @@ from skimage.data import astronaut
 
 from tests.training.toys import draw_faces, draw_vgg, face_points
 from unmask.data.faces import FaceRecord, FaceSet, read_face_folder
-from unmask.inpainting.framing import WINDOW_SIDE
+from unmask.inpainting.coarse import CoarseCompletion
 from unmask.inpainting.prior import PRIOR_SIDE, LinearPrior, landmark_vector
+from unmask.inpainting.window import WINDOW_SIDE
 
 
 @pytest.fixture(scope="session")
@@ -58,6 +59,12 @@ def prior() -> LinearPrior:
         noise=np.full(pixels + 196, 1e-6, np.float32),
         side=WINDOW_SIDE,
     )
+
+
+@pytest.fixture(scope="session")
+def linear(prior: LinearPrior) -> CoarseCompletion:
+    """Return the coarse completion by that prior alone."""
+    return CoarseCompletion(prior)
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""The network that corrects the linear first guess: its model, its samples and its training."""
+"""The coarse completion: its network, its samples and its training."""
 
 import shutil
 
@@ -7,23 +7,19 @@ import numpy as np
 import pytest
 
 from unmask.errors import DataError, WeightsError
-from unmask.inpainting.coarse import (
-    CoarsePrior,
-    build_coarse,
-    coarse_inputs,
-    gender_code,
-    load_first_guess,
-)
-from unmask.inpainting.coarse_data import (
+from unmask.inpainting.coarse import CoarseCompletion, build_coarse, gender_code, load_coarse
+from unmask.inpainting.coarse_task import (
     CoarseSampler,
+    CoarseTask,
+    HoleError,
     SampleFile,
     as_inputs,
     draw_samples,
+    hole_psnr,
     read_samples,
+    trained_model,
 )
-from unmask.inpainting.coarse_task import CoarseTask, HoleError, hole_psnr, trained_model
 from unmask.inpainting.data import InpaintingSampler, SampleSettings
-from unmask.inpainting.prior import LinearPrior
 from unmask.training.recipe import read_recipe
 from unmask.training.runner import train
 from unmask.training.task import Places
@@ -60,16 +56,24 @@ def test_shipped_size():
     assert build_coarse().count_params() == 3_102_828
 
 
-def test_starts_from_the_guess_and_stays_in_the_hole(image, hole):
+def network_inputs():
+    """One face at the network's sizes: linear completion, hole, landmark map, gender."""
+    rng = np.random.default_rng(0)
+    hole = np.zeros((1, 64, 64, 1), np.float32)
+    hole[:, 30:57, 16:49] = 1
+    hole[:, 29] = 0.3
+    marks = (rng.uniform(size=(1, 192, 192, 1)) > 0.99).astype(np.float32)
+    linear = rng.uniform(size=(1, 64, 64, 3)).astype(np.float32)
+    return [linear, hole, marks, gender_code("male")[None]]
+
+
+def test_starts_from_the_linear_completion_and_stays_in_the_hole():
     keras.utils.set_random_seed(0)
-    sample = coarse_inputs(image, hole, points(), "male")
-    assert [x.shape for x in sample] == [(64, 64, 3), (64, 64, 1), (192, 192, 1), (2,)]
-    guess, share = sample[:2]
-    inputs = [x[None] for x in sample]
-    first = np.asarray(build_coarse(**SMALL)(inputs))[0]
-    assert 0 < np.abs(first - guess).max() < 0.1
-    shifted = np.asarray(network(0.25)(inputs))[0]
-    np.testing.assert_allclose(shifted - guess, 0.25 * share * np.ones(3), atol=1e-6)
+    inputs = network_inputs()
+    first = np.asarray(build_coarse(**SMALL)(inputs))
+    assert 0 < np.abs(first - inputs[0]).max() < 0.1
+    shifted = np.asarray(network(0.25)(inputs))
+    np.testing.assert_allclose(shifted - inputs[0], 0.25 * inputs[1] * np.ones(3), atol=1e-6)
 
 
 def test_pixels_come_out_where_they_belong():
@@ -85,43 +89,41 @@ def test_pixels_come_out_where_they_belong():
         np.testing.assert_allclose(result[row, column], first + np.arange(3))
 
 
-def test_sees_gender_landmarks_and_hole(image, hole):
+def test_sees_gender_landmarks_and_hole():
     keras.utils.set_random_seed(2)
     model = build_coarse(**SMALL)
     for layer in model.layers:
         if layer.name.endswith("conv2"):  # no longer the identity
             kernel, bias = layer.get_weights()
             layer.set_weights([np.random.default_rng(0).normal(0, 0.1, kernel.shape), bias])
-
-    def answer(*sample):
-        return np.asarray(model([x[None] for x in sample]))
-
-    male = coarse_inputs(image, hole, points(), "male")
-    changed = [
-        coarse_inputs(image, hole, points(), "female"),
-        coarse_inputs(image, hole, points(), None),
-        coarse_inputs(image, hole, points() + 1, "male"),
-        coarse_inputs(image, hole, None, "male"),
-        coarse_inputs(image, hole | np.roll(hole, 12, 0), points(), "male"),
-    ]
-    for other in changed:
-        assert np.abs(answer(*other) - answer(*male)).max() > 1e-6
+    inputs = network_inputs()
+    male = np.asarray(model(inputs))
+    for place, other in (
+        (3, gender_code("female")[None]), (3, gender_code("")[None]),
+        (2, np.roll(inputs[2], 1, 1)), (2, 0 * inputs[2]),
+        (1, np.maximum(inputs[1], np.roll(inputs[1], 4, 1))),
+    ):  # fmt: skip
+        changed = [*inputs[:place], other, *inputs[place + 1 :]]
+        assert np.abs(np.asarray(model(changed)) - male).max() > 1e-6
 
 
-def test_no_correction_is_the_linear_guess(prior, image, hole):
-    coarse = CoarsePrior(prior, network(), "female")
-    linear = prior.complete(image, hole, points())
-    result = coarse.complete(image, hole, points())
-    assert np.abs(result.astype(int) - linear).max() <= 1
+def complete(coarse, image, hole, landmarks=None, gender="male"):
+    """One face, all of it in the photo, completed by itself."""
+    landmarks = points() if landmarks is None else landmarks
+    given = image[None], hole[None], np.ones_like(hole)[None], landmarks[None]
+    return coarse(*given, [gender])[1][0]
+
+
+def test_no_correction_is_the_linear_completion(prior, linear, image, hole):
+    result = complete(CoarseCompletion(prior, network()), image, hole)
+    assert np.abs(result.astype(int) - complete(linear, image, hole)).max() <= 1
     np.testing.assert_array_equal(result[~hole], image[~hole])
 
 
-def test_the_correction_is_added_to_the_guess(prior, image, hole):
+def test_the_correction_is_added_to_the_linear_completion(prior, linear, image, hole):
     grey = np.full_like(image, 100)
-    coarse = CoarsePrior(prior, network(0.1))
-    difference = coarse.complete(grey, hole, points()).astype(int) - prior.complete(
-        grey, hole, points()
-    )
+    corrected = complete(CoarseCompletion(prior, network(0.1)), grey, hole)
+    difference = corrected.astype(int) - complete(linear, grey, hole)
     inner = np.zeros_like(hole)
     inner[100:160, 60:135] = True
     assert np.abs(difference[inner] - 25.5).max() <= 1
@@ -129,58 +131,63 @@ def test_the_correction_is_added_to_the_guess(prior, image, hole):
 
 
 def test_what_is_in_the_hole_has_no_influence(prior, image, hole):
-    coarse = CoarsePrior(prior, build_coarse(**SMALL), "male")
+    coarse = CoarseCompletion(prior, build_coarse(**SMALL))
     other = image.copy()
     other[hole] = 255 - other[hole]
-    np.testing.assert_array_equal(
-        coarse.complete(image, hole, points())[hole], coarse.complete(other, hole, points())[hole]
-    )
+    results = [complete(coarse, shown, hole)[hole] for shown in (image, other)]
+    np.testing.assert_array_equal(*results)
 
 
 class Grey:
-    """A first guess that mirrors exactly, unlike the fitted one."""
+    """A linear model that mirrors exactly, unlike the fitted one."""
 
-    def complete(self, image, hole, landmarks=None):
-        return np.where(hole[..., None], np.uint8(128), image)
+    def complete(self, image, hole, valid, landmarks):
+        return image, np.where(hole[..., None], np.uint8(128), image)
 
 
 def test_a_mirrored_face_is_completed_mirrored(image, hole):
     keras.utils.set_random_seed(0)
-    coarse = CoarsePrior(Grey(), build_coarse(**SMALL), "male")
+    coarse = CoarseCompletion(Grey(), build_coarse(**SMALL))
     where = np.rint(points())
-    straight = coarse.complete(image, hole, where).astype(int)
+    straight = complete(coarse, image, hole, where).astype(int)
     flipped = where * (-1, 1) + (191, 0)
-    mirrored = coarse.complete(image[:, ::-1].copy(), hole[:, ::-1], flipped).astype(int)
+    mirrored = complete(coarse, image[:, ::-1].copy(), hole[:, ::-1], flipped).astype(int)
     assert np.abs(straight - 128)[hole].max() > 1
     assert np.abs(straight - mirrored[:, ::-1]).max() <= 1
 
 
-def test_takes_68_points_and_none(prior, image, hole):
-    coarse = CoarsePrior(prior, network(), "male")
-    blind = coarse.complete(image, hole)
+def test_many_faces_at_once_are_each_by_itself(prior, image, hole):
+    keras.utils.set_random_seed(0)
+    coarse = CoarseCompletion(prior, build_coarse(**SMALL))
+    images = np.stack([np.roll(image, i, 0) for i in range(10)])
+    holes = np.stack([np.roll(hole, i, 1) for i in range(10)])
+    valid = np.ones_like(holes)
+    valid[3, :, 180:] = False
+    landmarks = np.stack([points() + i for i in range(10)])
+    genders = ["male", "female", "", *["male"] * 7]
+    filled, completed = coarse(images, holes, valid, landmarks, genders)
+    for i in (0, 1, 2, 3, 9):
+        rows = slice(i, i + 1)
+        alone = coarse(images[rows], holes[rows], valid[rows], landmarks[rows], genders[rows])
+        np.testing.assert_array_equal(filled[i], alone[0][0])
+        assert np.abs(completed[i].astype(int) - alone[1][0]).max() <= 1
+    np.testing.assert_array_equal(filled[valid], images[valid])
+    assert (filled[3][~valid[3]] != images[3][~valid[3]]).mean() > 0.5
+
+
+def test_takes_68_points(prior, linear, image, hole):
+    result = complete(CoarseCompletion(prior, network()), image, hole, points(68))
     # The linear part knows 98 points only.
-    assert np.abs(coarse.complete(image, hole, points(68)).astype(int) - blind).max() <= 1
+    blind = complete(linear, image, hole, 0 * points(68))
+    assert np.abs(result.astype(int) - blind).max() <= 1
 
 
-def test_genders(prior):
+def test_genders(linear, image, hole):
     np.testing.assert_array_equal(gender_code("male"), [1, 0])
     np.testing.assert_array_equal(gender_code("female"), [0, 1])
-    np.testing.assert_array_equal(gender_code(None), [0, 0])
-    coarse = CoarsePrior(prior, network())
-    assert coarse.for_gender("female").gender == "female"
-    assert coarse.gender is None
+    np.testing.assert_array_equal(gender_code(""), [0, 0])
     with pytest.raises(ValueError, match="gender='x'"):
-        coarse.for_gender("x")
-    assert prior.for_gender("male") is prior
-
-
-def test_outside_is_filled_by_the_linear_model(prior, image, hole):
-    valid = np.ones_like(hole)
-    valid[:, 180:] = False
-    arguments = image, hole, valid, points()
-    np.testing.assert_array_equal(
-        CoarsePrior(prior, network(0.3)).fill_outside(*arguments), prior.fill_outside(*arguments)
-    )
+        complete(linear, image, hole, gender="x")
 
 
 def test_hole_error_by_hand():
@@ -197,12 +204,12 @@ def test_hole_error_by_hand():
 
 
 @pytest.fixture
-def draw(faces, prior, tmp_path):
+def draw(faces, linear, tmp_path):
     """What draws ten samples, three in a file."""
 
     def drawn(count=10, workers=0):
         settings = SampleSettings(framing="window", side=192, hole_growth=(4, 4))
-        sampler = InpaintingSampler(faces, settings, batch_size=1, seed=5, guess=lambda: prior)
+        sampler = InpaintingSampler(faces, settings, batch_size=1, seed=5, coarse=lambda: linear)
         return draw_samples(SampleFile(sampler, tmp_path, count, per_file=3), workers)
 
     return drawn
@@ -220,7 +227,7 @@ def test_samples_are_kept_and_repeatable(draw):
     inside, outside = samples["hole"][..., 0] == 255, samples["hole"][..., 0] == 0
     assert 0.05 < inside.mean() < 0.6
     seen = outside & (samples["valid"][..., 0] == 255)
-    difference = np.abs(samples["guess"].astype(int) - samples["truth"])
+    difference = np.abs(samples["linear"].astype(int) - samples["truth"])
     assert np.median(difference[seen]) == 0
     assert difference[inside].mean() > 3
 
@@ -262,7 +269,7 @@ def test_batches_change_everything_together(draw):
     known = {row["truth"].tobytes(): row for row in samples}
     for i, truth in enumerate(inputs["truth"]):
         row = known[truth.tobytes()]
-        for name in ("guess", "hole"):
+        for name in ("linear", "hole"):
             np.testing.assert_array_equal(inputs[name][i], row[name])
         share = row["hole"] / 255.0 * row["valid"]
         assert np.abs(weight[i] - share).max() <= 1
@@ -278,9 +285,9 @@ def test_batches_change_everything_together(draw):
         assert 0 < flags.mean() < 2 * share
     assert 0.05 < np.std(inputs["colours"], axis=0).max() < 0.3
 
-    guess = keras.Input((64, 64, 3))
+    first = keras.Input((64, 64, 3))
     others = [keras.Input(shape) for shape in ((64, 64, 1), (192, 192, 1), (2,))]
-    network = keras.Model([guess, *others], Repainter()([guess, *others]))
+    network = keras.Model([first, *others], Repainter()([first, *others]))
     error = np.asarray(trained_model(network).predict_on_batch(inputs))
 
     def changed(name):
@@ -289,7 +296,7 @@ def test_batches_change_everything_together(draw):
         mixed = np.einsum("nhwc,ncd->nhwd", turned / np.float32(255), inputs["colours"])
         return np.clip(mixed, 0, 1)
 
-    np.testing.assert_allclose(error, changed("guess") - changed("truth"), atol=1e-5)
+    np.testing.assert_allclose(error, changed("linear") - changed("truth"), atol=1e-5)
 
 
 @pytest.fixture
@@ -326,7 +333,7 @@ def test_faces_of_unknown_gender_are_named(task, face_folder, tmp_path):
     assert men == 0
 
 
-def test_a_short_training_improves_on_the_linear_guess(task, tmp_path):
+def test_a_short_training_improves_on_the_linear_completion(task, tmp_path):
     path = train(task(), workers=0)
     best = float(load_metadata(path)["psnr"])
     (samples,) = read_samples(sorted((tmp_path / "run" / "samples" / "val").iterdir()))
@@ -335,13 +342,13 @@ def test_a_short_training_improves_on_the_linear_guess(task, tmp_path):
     load_weights(model, path)
     kept = float(np.mean(hole_psnr(weight, trained_model(model).predict_on_batch(inputs))))
     assert kept == pytest.approx(best, abs=0.1)  # stored as float16
-    guess, truth = (inputs[name] / np.float32(255) for name in ("guess", "truth"))
-    assert kept > float(np.mean(hole_psnr(weight, guess - truth))) + 0.5
+    linear, truth = (inputs[name] / np.float32(255) for name in ("linear", "truth"))
+    assert kept > float(np.mean(hole_psnr(weight, linear - truth))) + 0.5
 
 
-def test_load_first_guess(prior, tmp_path):
+def test_load_coarse(prior, tmp_path):
     path = tmp_path / "prior.safetensors"
     prior.save(path)
-    assert isinstance(load_first_guess(path), LinearPrior)
+    assert load_coarse(path).network is None
     with pytest.raises(WeightsError):
-        load_first_guess(path, path)
+        load_coarse(path, path)

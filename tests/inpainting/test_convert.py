@@ -12,7 +12,7 @@ from keras import ops
 
 from unmask.errors import WeightsError
 from unmask.inpainting.convert import assign_published, convert_state_dict, load_published
-from unmask.inpainting.generator import build_generator
+from unmask.inpainting.paper import build_generator
 
 ROOT = Path(__file__).resolve().parents[2]
 

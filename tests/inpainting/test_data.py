@@ -15,16 +15,17 @@ from unmask.inpainting.data import (
     Augmentation,
     InpaintingSampler,
     SampleSettings,
-    draw_landmark_map,
+    block_hole,
+    stroke_hole,
 )
-from unmask.inpainting.holes import block_hole, stroke_hole
+from unmask.inpainting.window import draw_landmark_map
 
 FULL = Augmentation(rotation=6, scale=0.05, shift=5, recolour=True, landmark_noise=1)
 WINDOW = SampleSettings(framing="window", side=192, hole_growth=(2, 7), worn=0.5, augmentation=FULL)
 
 
 @pytest.fixture(scope="module")
-def make(faces, prior):
+def make(faces, linear):
     """What makes a sampler of the faces, or of some records, with changed settings."""
 
     def sampler(records=faces.records, *, seed=3, predictor=None, steady=False, **changes):
@@ -32,7 +33,7 @@ def make(faces, prior):
         return InpaintingSampler(
             FaceSet(tuple(records), np.ones(len(records))),
             settings.steady() if steady else settings,
-            batch_size=2, seed=seed, guess=lambda: prior, predictor=predictor, shuffle=not steady,
+            batch_size=2, seed=seed, coarse=lambda: linear, predictor=predictor, shuffle=not steady,
         )  # fmt: skip
 
     return sampler
@@ -63,7 +64,7 @@ def test_samples_are_consistent(make):
         assert set(np.unique(sample[name])) <= {0, 1}
     assert 0.05 < sample["mask"].mean() < 0.6
     assert 60 <= sample["landmark_map"].sum() <= 98
-    # The guess keeps what is known.
+    # The coarse completion keeps what is known.
     known = sample["mask"][..., 0] == 0
     np.testing.assert_array_equal(sample["coarse"][known], sample["image"][known])
 
@@ -88,9 +89,9 @@ def test_a_batch_depends_on_seed_and_number_alone(make):
     assert not same(first, make(seed=4)(5)[0])
 
 
-def test_a_worker_process_makes_the_same(faces, prior):
+def test_a_worker_process_makes_the_same(faces):
     settings = replace(WINDOW, framing="crop", side=256)
-    sampler = InpaintingSampler(faces, settings, batch_size=1, seed=1, coarse=False)
+    sampler = InpaintingSampler(faces, settings, batch_size=1, seed=1)
     (before,) = sampler(0)
     content = pickle.dumps(sampler)
     assert len(content) < 50_000  # the faces' paths and landmarks, no pixels
@@ -122,7 +123,7 @@ def test_smaller_samples_show_the_same_face(make):
 def test_the_window_is_a_part_of_the_crop(make, faces):
     crop = InpaintingSampler(
         faces, replace(WINDOW, framing="crop", side=256, augmentation=Augmentation()),
-        batch_size=1, seed=3, coarse=False,
+        batch_size=1, seed=3,
     ).sample(2)  # fmt: skip
     part = make(augmentation=Augmentation()).sample(2)
     assert "coarse" not in crop
@@ -163,7 +164,7 @@ def test_faces_that_cannot_be_used_are_named(make, face_folder):
         make([replace(record, landmarks=record.landmarks[:68])])
     with pytest.raises(ValueError, match="a predictor is needed"):
         make(predicted=0.5)
-    with pytest.raises(ValueError, match="first guesses are for the window"):
+    with pytest.raises(ValueError, match="coarse completions are for the window"):
         make(framing="crop")
 
 

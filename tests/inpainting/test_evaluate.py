@@ -8,21 +8,23 @@ from skimage.io import imread
 
 from unmask.data.faces import read_face_folder
 from unmask.errors import DataError
-from unmask.inpainting.baselines import fill_mean_color, fill_navier_stokes, fill_telea
-from unmask.inpainting.data import draw_landmark_map
+from unmask.inpainting import lite, paper
 from unmask.inpainting.evaluate import (
     baselines,
     choose_faces,
     contact_sheet,
     evaluate,
+    fill_mean_color,
+    fill_navier_stokes,
+    fill_telea,
     generator_method,
     make_cases,
     markdown_table,
     perceptual_distance,
 )
 from unmask.inpainting.features import CompressedVgg
-from unmask.inpainting.generator import build_generator
-from unmask.inpainting.predict import complete_windows, guess_windows
+from unmask.inpainting.predict import complete_windows
+from unmask.inpainting.window import draw_landmark_map
 from unmask.metrics import psnr_hole
 
 
@@ -32,13 +34,19 @@ def faces(face_folder):
 
 
 @pytest.fixture(scope="module")
-def cases(faces, prior):
-    return make_cases(faces[:6], prior)
+def cases(faces):
+    return make_cases(faces[:6])
+
+
+@pytest.fixture(scope="module")
+def completed(cases, linear):
+    """The cases' images without gaps, and their coarse completions."""
+    return linear(cases.images, cases.holes, cases.valid, cases.landmarks)
 
 
 @pytest.fixture(scope="module")
 def coarse_generator():
-    return build_generator(width=8, depth=1, coarse=True)
+    return lite.build_generator(width=8, depth=1)
 
 
 # === Baselines ===
@@ -85,53 +93,58 @@ def test_baselines_name_what_does_not_fit():
 # === Completing windows ===
 
 
-def test_windows_are_completed_in_the_hole_only(cases, prior, coarse_generator):
-    inputs = cases.images, cases.holes, cases.landmarks
-    result = complete_windows(coarse_generator, prior, *inputs, batch_size=4)
+def test_windows_are_completed_in_the_hole_only(cases, completed, coarse_generator):
+    images, coarse = completed
+    result = complete_windows(
+        coarse_generator, images, cases.holes, cases.landmarks, coarse, batch_size=4
+    )
     assert result.dtype == np.uint8
-    assert result.shape == cases.images.shape
-    np.testing.assert_array_equal(result[~cases.holes], cases.images[~cases.holes])
-    assert (result[cases.holes] != cases.images[cases.holes]).mean() > 0.8
+    assert result.shape == images.shape
+    np.testing.assert_array_equal(result[~cases.holes], images[~cases.holes])
+    assert (result[cases.holes] != images[cases.holes]).mean() > 0.8
 
 
-def test_batching_and_hidden_pixels_make_no_difference(cases, prior, coarse_generator):
-    inputs = cases.images[:3], cases.holes[:3], cases.landmarks[:3]
-    result = complete_windows(coarse_generator, prior, *inputs, batch_size=3)
-    single = complete_windows(coarse_generator, prior, *inputs, batch_size=1)
+def test_batching_and_hidden_pixels_make_no_difference(cases, completed, coarse_generator):
+    images, holes, landmarks, coarse = (
+        x[:3] for x in (completed[0], cases.holes, cases.landmarks, completed[1])
+    )
+    inputs = holes, landmarks, coarse
+    result = complete_windows(coarse_generator, images, *inputs, batch_size=3)
+    single = complete_windows(coarse_generator, images, *inputs, batch_size=1)
     assert np.abs(result.astype(int) - single).max() <= 1
-    repainted = np.where(inputs[1][..., None], np.uint8(77), inputs[0])
-    again = complete_windows(coarse_generator, prior, repainted, *inputs[1:], batch_size=3)
+    repainted = np.where(holes[..., None], np.uint8(77), images)
+    again = complete_windows(coarse_generator, repainted, *inputs, batch_size=3)
     np.testing.assert_array_equal(again, result)
 
 
-def test_a_silent_generator_returns_the_guess(cases, prior):
-    model = build_generator(width=8, depth=1, coarse=True)
+def test_a_silent_generator_returns_the_coarse_completion(cases, completed):
+    model = lite.build_generator(width=8, depth=1)
     last = model.get_layer("decoder3")
     last.set_weights([0 * value for value in last.get_weights()])
-    inputs = cases.images[:2], cases.holes[:2], cases.landmarks[:2]
-    expected = guess_windows(prior, *inputs)
-    np.testing.assert_array_equal(complete_windows(model, prior, *inputs), expected)
+    images, coarse = completed
+    result = complete_windows(model, images, cases.holes, cases.landmarks, coarse)
+    np.testing.assert_array_equal(result, coarse)
 
 
-def test_no_faces_and_wrong_inputs(cases, prior, coarse_generator):
+def test_no_faces_and_wrong_inputs(cases, coarse_generator):
     images, holes, landmarks = cases.images[:1], cases.holes[:1], cases.landmarks[:1]
-    empty = complete_windows(coarse_generator, prior, images[:0], holes[:0], landmarks[:0])
-    assert empty.shape == (0, 192, 192, 3)
-    with pytest.raises(ValueError, match="prior=None"):
-        complete_windows(coarse_generator, None, images, holes, landmarks)
-    with pytest.raises(ValueError, match="images must be"):
-        complete_windows(coarse_generator, prior, images / 255.0, holes, landmarks)
-    with pytest.raises(ValueError, match="holes must be"):
-        complete_windows(coarse_generator, prior, images, holes[:, :100], landmarks)
-    with pytest.raises(ValueError, match="landmarks must be"):
-        complete_windows(coarse_generator, prior, images, holes, landmarks[:, :5])
+    none = [x[:0] for x in (images, holes, landmarks, images)]
+    assert complete_windows(coarse_generator, *none).shape == (0, 192, 192, 3)
+    for changed, message in (
+        ((images, holes, landmarks), "coarse=None"),
+        ((images / 255.0, holes, landmarks, images), "images must be"),
+        ((images, holes[:, :100], landmarks, images), "holes must be"),
+        ((images, holes, landmarks[:, :5], images), "landmarks must be"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            complete_windows(coarse_generator, *changed)
 
 
 # === Evaluation ===
 
 
-def test_cases_are_repeatable_and_consistent(cases, faces, prior):
-    again = make_cases(faces[:6], prior)
+def test_cases_are_repeatable_and_consistent(cases, faces):
+    again = make_cases(faces[:6])
     np.testing.assert_array_equal(again.crops, cases.crops)
     np.testing.assert_array_equal(again.holes, cases.holes)
     assert len(cases) == 6
@@ -141,56 +154,54 @@ def test_cases_are_repeatable_and_consistent(cases, faces, prior):
     changed = np.abs(cases.images.astype(int) - cases.truth).max(-1)
     inside, outside = cases.scored, ~cases.holes & cases.valid
     assert changed[inside].mean() > 10 * changed[outside].mean()
-    other = make_cases(faces[:6], prior, seed=5)
+    other = make_cases(faces[:6], seed=5)
     assert (other.holes != cases.holes).any()
 
 
-def test_pixels_from_outside_the_photo_are_guessed_and_not_scored(faces, prior):
+def test_pixels_from_outside_the_photo_are_completed_and_not_scored(faces, linear):
     record = faces[0]
     moved = replace(record, landmarks=record.landmarks - np.array([95, 0], np.float32))
-    case = make_cases([moved], prior)
-    padding = ~case.valid
+    case = make_cases([moved])
+    padding, kept = ~case.valid, case.valid
     assert padding.mean() > 0.1
-    mirrored = case.crops[:, 64:256, 32:224]
-    assert (case.images[padding] != mirrored[padding]).mean() > 0.5
-    kept = case.valid
-    np.testing.assert_array_equal(case.images[kept], mirrored[kept])
+    assert not (case.scored & padding).any()
+    for images in (method(case) for method in baselines(linear).values()):
+        changed = (images != case.images).any(-1) & ~case.holes
+        assert changed[padding & ~case.holes].mean() > 0.5
+        assert not changed[kept].any()
 
 
-def test_predicted_landmarks_come_from_the_masked_crops(cases, prior):
+def test_predicted_landmarks_come_from_the_masked_crops(cases):
     seen = []
 
     def predictor(crops):
         seen.append(crops)
         return np.full((len(crops), 98, 2), 100.0)
 
-    guided = cases.guided_by(predictor, prior)
+    guided = cases.guided_by(predictor)
     np.testing.assert_array_equal(seen[0], cases.crops)
     assert guided.landmarks[0, 0].tolist() == [68, 36]
     np.testing.assert_array_equal(guided.holes, cases.holes)
 
 
-def test_without_landmarks_maps_are_empty_and_guesses_come_from_pixels(cases, prior):
-    blind = cases.without_landmarks(prior)
+def test_without_landmarks_maps_are_empty(cases):
+    blind = cases.without_landmarks()
     assert not any(draw_landmark_map(points, 192).any() for points in blind.landmarks)
     np.testing.assert_array_equal(blind.holes, cases.holes)
-    guess = guess_windows(prior, blind.images[:1], blind.holes[:1], blind.landmarks[:1])
-    expected = prior.complete(blind.images[0], blind.holes[0], None)
-    np.testing.assert_array_equal(guess[0], expected)
     # A generator on a plain input sees the difference only in the map.
-    model = build_generator(width=8, depth=1)
+    model = paper.build_generator(width=8, depth=1)
     results = [
-        complete_windows(model, None, blind.images[:1], blind.holes[:1], c.landmarks[:1])
+        complete_windows(model, blind.images[:1], blind.holes[:1], c.landmarks[:1])
         for c in (cases, blind)
     ]
     assert (results[0] != results[1]).any()
 
 
-def test_the_truth_scores_best_and_scoring_ignores_known_pixels(cases, prior, vgg_file):
+def test_the_truth_scores_best_and_scoring_ignores_known_pixels(cases, linear, vgg_file):
     features = CompressedVgg(vgg_file)
     near = np.clip(cases.truth.astype(int) + 1, 0, 255).astype(np.uint8)
     spoiled = np.where(cases.scored[..., None], near, np.uint8(0))
-    results = {name: method(cases) for name, method in baselines(prior).items()}
+    results = {name: method(cases) for name, method in baselines(linear).items()}
     evaluation = evaluate(cases, {**results, "near": near, "spoiled": spoiled}, features)
     best = evaluation.of("near")
     assert best.psnr_hole > 45
@@ -228,18 +239,17 @@ def test_perceptual_distance_equals_the_loss_of_each_face(cases, vgg_file):
     assert not perceptual_distance(features, cases, cases.truth).any()
 
 
-def test_each_gender_gets_its_generator(cases, prior, coarse_generator):
-    other = build_generator(width=8, depth=1, coarse=True)
+def test_each_gender_gets_its_generator(cases, linear, completed, coarse_generator):
+    other = lite.build_generator(width=8, depth=1)
     last = other.get_layer("decoder3")
     last.set_weights([0 * value for value in last.get_weights()])
     models = {"male": coarse_generator, "female": other}
-    own = generator_method(models, prior)(cases)
-    swapped = generator_method(models, prior, swapped=True)(cases)
-    guess = guess_windows(prior, cases.images, cases.holes, cases.landmarks)
-    male = cases.genders == "male"
-    np.testing.assert_array_equal(own[~male], guess[~male])
-    np.testing.assert_array_equal(swapped[male], guess[male])
-    assert (own[male] != guess[male]).any()
+    own = generator_method(models, linear)(cases)
+    swapped = generator_method(models, linear, swapped=True)(cases)
+    coarse, male = completed[1], cases.genders == "male"
+    np.testing.assert_array_equal(own[~male], coarse[~male])
+    np.testing.assert_array_equal(swapped[male], coarse[male])
+    assert (own[male] != coarse[male]).any()
 
 
 def test_the_sheet_shows_best_median_and_worst(cases, tmp_path):
@@ -268,8 +278,8 @@ def test_faces_are_chosen_by_lot_and_balanced(faces):
     assert choose_faces(unknown, 4) == []
 
 
-def test_nothing_to_evaluate_is_an_error(faces, prior):
+def test_nothing_to_evaluate_is_an_error(faces):
     with pytest.raises(DataError, match="no faces"):
-        make_cases([], prior)
+        make_cases([])
     with pytest.raises(DataError, match="has 68"):
-        make_cases([replace(faces[0], landmarks=faces[0].landmarks[:68])], prior)
+        make_cases([replace(faces[0], landmarks=faces[0].landmarks[:68])])

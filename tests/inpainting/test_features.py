@@ -6,8 +6,7 @@ import pytest
 from keras import ops
 
 from unmask.errors import WeightsError
-from unmask.inpainting.features import CompressedVgg, load_features
-from unmask.inpainting.vgg import FullVgg, _torchvision_name
+from unmask.inpainting.features import CompressedVgg, FullVgg, _torchvision_name, load_features
 
 
 def test_compressed_vgg_returns_ordered_features(vgg_file):

@@ -1,14 +1,22 @@
-"""Generator, discriminator and feature network: sizes, and what must not change the output."""
+"""The paper's networks, lite's and the AOT variant: sizes, and what must not change the output."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 from keras import ops
 
-from unmask.inpainting.discriminator import build_discriminator
-from unmask.inpainting.generator import LITE, PAPER, build_generator
-from unmask.rivals.aot import AOT, build_aot_discriminator, build_aot_generator
+from unmask.inpainting import lite
+from unmask.inpainting.aot import build_aot_variant
+from unmask.inpainting.paper import LongShortAttention, build_discriminator, build_generator
+from unmask.rivals.aot import build_aot_discriminator, build_aot_generator
 from unmask.weights import load_weights, save_weights
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def parameters(model):
@@ -21,8 +29,8 @@ def inputs(height, width, coarse=False, seed=0):
     mask = np.zeros((1, height, width, 1), "float32")
     mask[:, height // 4 : 3 * height // 4, width // 4 : 3 * width // 4] = 1
     points = (rng.uniform(size=mask.shape) > 0.98).astype("float32")
-    guess = [rng.uniform(size=image.shape).astype("float32")] if coarse else []
-    return [image, mask, points, *guess]
+    extra = [rng.uniform(size=image.shape).astype("float32")] if coarse else []
+    return [image, mask, points, *extra]
 
 
 def call(model, values):
@@ -36,15 +44,20 @@ def generator():
 
 @pytest.fixture(scope="module")
 def coarse_generator():
-    return build_generator(width=8, depth=1, coarse=True)
+    return lite.build_generator(width=8, depth=1)
 
 
 def test_the_paper_generator_has_the_published_parameter_count():
-    assert parameters(build_generator(**PAPER)) == 11_734_981
+    assert parameters(build_generator()) == 11_734_981
+
+
+def test_docstrings_tell_the_parameter_counts():
+    for build in (build_generator, build_discriminator, lite.build_generator, build_aot_variant):
+        assert f"{parameters(build()):,} parameters" in build.__doc__
 
 
 def test_the_aot_networks_have_the_published_parameter_counts():
-    assert parameters(build_aot_generator(**AOT)) == 15_200_835
+    assert parameters(build_aot_generator()) == 15_200_835
     assert parameters(build_aot_discriminator()) == 2_763_777
 
 
@@ -52,31 +65,33 @@ def test_the_guided_aot_generator_differs_from_the_paper_in_its_blocks_only():
     def names(model):
         return {v.path for v in model.weights if not v.path.startswith("middle")}
 
-    aot = build_generator(width=8, blocks="aot", depth=2)
+    aot = build_aot_variant(width=8, depth=2)
     assert names(aot) == names(build_generator(width=8, depth=2))
     blocks = {v.path.split("/")[0] for v in aot.weights if v.path.startswith("middle1")}
     assert blocks == {f"middle1_{p}" for p in ("branch1", "branch2", "branch4", "branch8",
                                                "fuse", "gate")}  # fmt: skip
-    with pytest.raises(ValueError, match="blocks='round'"):
-        build_generator(blocks="round")
 
 
-def test_without_attention_the_generator_is_the_one_whose_attention_is_off():
-    whole = build_generator(width=8, depth=1)
-    model = build_generator(width=8, depth=1, attention=False)
+def test_lite_without_a_coarse_completion_is_the_paper_without_attention():
+    """On a white hole, with an unseen mask, they agree: attention's scales start at 0."""
+    whole, model = build_generator(width=8, depth=1), lite.build_generator(width=8, depth=1)
     assert not any(v.path.startswith("attention/") for v in model.weights)
-    values = {v.path: v for v in whole.weights}
+    values = {v.path: ops.convert_to_numpy(v) for v in whole.weights}
     for variable in model.weights:
-        variable.assign(values[variable.path])
-    # The scales of attention are 0 at first.
+        value = values[variable.path]
+        if variable.path == "encoder1/kernel":
+            value = np.concatenate([value, np.zeros_like(value[:, :, :1])], axis=2)
+        variable.assign(value)
     given = inputs(64, 64)
-    np.testing.assert_allclose(call(model, given), call(whole, given), atol=1e-5)
-    whole.get_layer("attention").alpha.assign([1.0])
-    assert np.abs(call(model, given) - call(whole, given)).max() > 1e-4
+    painted = given[0] * (1 - given[1]) + given[1]
+    correction = call(whole, given) * 2 - 1
+    expected = np.clip(painted + correction, 0, 1)
+    found = call(model, [*given, np.ones_like(given[0])])
+    np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("build", [
-    lambda: build_generator(width=8, blocks="aot", depth=1),
+    lambda: build_aot_variant(width=8, depth=1),
     lambda: build_aot_generator(width=8, depth=1),
 ], ids=["guided", "plain"])  # fmt: skip
 def test_aot_generators_complete_any_size(build):
@@ -104,7 +119,7 @@ def test_the_paper_discriminator_has_the_published_parameters_that_it_uses():
 
 
 def test_the_lite_generator_fits_seven_megabytes(tmp_path):
-    save_weights(build_generator(**LITE), tmp_path / "lite.safetensors")
+    save_weights(lite.build_generator(), tmp_path / "lite.safetensors")
     assert (tmp_path / "lite.safetensors").stat().st_size < 7e6
 
 
@@ -133,7 +148,7 @@ def test_what_the_image_holds_in_the_hole_makes_no_difference(generator, coarse_
     np.testing.assert_array_equal(call(model, values), call(model, other))
 
 
-def test_landmarks_and_guess_make_a_difference(coarse_generator):
+def test_landmarks_and_coarse_completion_make_a_difference(coarse_generator):
     values = inputs(64, 64, coarse=True)
     result = call(coarse_generator, values)
     for place in (2, 3):
@@ -142,10 +157,10 @@ def test_landmarks_and_guess_make_a_difference(coarse_generator):
         assert np.abs(call(coarse_generator, other) - result).max() > 1e-4
 
 
-def test_the_coarse_generator_starts_near_its_guess():
-    image, mask, points, guess = inputs(64, 64, coarse=True)
-    result = call(build_generator(**LITE), [image, mask, points, guess])
-    painted = image * (1 - mask) + guess * mask
+def test_lite_starts_near_its_coarse_completion():
+    image, mask, points, coarse = inputs(64, 64, coarse=True)
+    result = call(lite.build_generator(), [image, mask, points, coarse])
+    painted = image * (1 - mask) + coarse * mask
     assert np.abs(result - painted).mean() < 0.06
 
 
@@ -161,7 +176,7 @@ def test_output_is_float32_in_mixed_precision():
 
     with precision("mixed_bfloat16"):
         mixed = build_generator(width=8, depth=1)
-        discriminator = build_discriminator(8, attention=False)
+        discriminator = build_discriminator(8)
     plain = build_generator(width=8, depth=1)
     plain.set_weights(mixed.get_weights())
     values = inputs(64, 64)
@@ -172,7 +187,7 @@ def test_output_is_float32_in_mixed_precision():
 
 
 def test_a_patch_of_the_discriminator_sees_70_pixels():
-    model = build_discriminator(8, attention=False)
+    model = build_discriminator(8)
     image, _, points = inputs(128, 128)
     scores = call(model, [image, points])
     assert scores.shape == (1, 14, 14, 1)
@@ -189,3 +204,85 @@ def test_a_patch_of_the_discriminator_sees_70_pixels():
     # Patch p covers the pixels from 8 p - 23 to 8 p + 46.
     expected = [p for p in range(14) if 8 * p - 23 <= 64 <= 8 * p + 46]
     assert rows.tolist() == expected
+
+
+# === Long-short attention ===
+
+
+def numbers(*shape, seed=0):
+    return np.random.default_rng(seed).normal(size=shape).astype("float32")
+
+
+def array(tensor):
+    return ops.convert_to_numpy(tensor)
+
+
+def softmax(values):
+    powers = np.exp(values - values.max(-1, keepdims=True))
+    return powers / powers.sum(-1, keepdims=True)
+
+
+@pytest.fixture
+def attention():
+    layer = LongShortAttention(3)
+    layer.build([(None, None, None, 4), (None, None, None, 5), (None, None, None, 1)])
+    layer.query.kernel.assign(numbers(1, 1, 4, 3, seed=1))
+    layer.gamma.assign([0.6])
+    layer.alpha.assign([0.4])
+    return layer
+
+
+def test_attention_equals_its_formula(attention):
+    features, earlier = numbers(2, 4, 6, 4), numbers(2, 4, 6, 5, seed=2)
+    mask = np.random.default_rng(3).uniform(size=(2, 4, 6, 1)).astype("float32")
+    x, e, m = features.reshape(2, 24, 4), earlier.reshape(2, 24, 5), mask.reshape(2, 24, 1)
+    query = x @ array(attention.query.kernel)[0, 0] + array(attention.query.bias)
+    weights = softmax(query @ query.transpose(0, 2, 1))
+    short = 0.6 * weights @ x + x
+    long = 0.4 * m * (weights @ e) + (1 - m) * e
+    expected = np.concatenate([short, long], axis=-1).reshape(2, 4, 6, 9)
+    np.testing.assert_allclose(array(attention([features, earlier, mask])), expected, atol=1e-4)
+    np.testing.assert_allclose(array(attention(features)), short.reshape(2, 4, 6, 4), atol=1e-4)
+
+
+def test_attention_follows_a_permutation_of_positions(attention):
+    values = numbers(1, 4, 6, 4)
+    order = np.random.default_rng(4).permutation(24)
+    moved = values.reshape(1, 24, 4)[:, order].reshape(1, 4, 6, 4)
+    expected = array(attention(values)).reshape(1, 24, 4)[:, order].reshape(1, 4, 6, 4)
+    np.testing.assert_allclose(array(attention(moved)), expected, atol=1e-4)
+
+
+def test_attention_starts_as_identity():
+    values = numbers(1, 4, 4, 8)
+    np.testing.assert_array_equal(array(LongShortAttention(2)(values)), values)
+
+
+def test_attention_serves_networks_that_do_not_know_their_size():
+    features = keras.Input((None, None, 4))
+    layer = LongShortAttention(2)
+    model = keras.Model(features, layer(features))
+    layer.gamma.assign([0.7])
+    layer.query.kernel.assign(numbers(1, 1, 4, 2))
+    for side in (6, 10):
+        values = numbers(2, side, side, 4)
+        flat = values.reshape(2, -1, 4)
+        query = flat @ array(layer.query.kernel)[0, 0]
+        expected = flat + 0.7 * softmax(query @ query.transpose(0, 2, 1)) @ flat
+        result = model.predict(values, verbose=0)
+        np.testing.assert_allclose(result.reshape(2, -1, 4), expected, atol=1e-4)
+
+
+@pytest.mark.slow
+def test_attention_is_the_same_on_jax():
+    pytest.importorskip("jax")
+    on_jax("-m", "pytest", __file__, "-k", "attention", "-p", "no:cacheprovider")
+
+
+def on_jax(*arguments):
+    done = subprocess.run(
+        [sys.executable, *arguments], env=os.environ | {"KERAS_BACKEND": "jax"},
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, (done.stdout + done.stderr)[-2000:]
+    return done.stdout

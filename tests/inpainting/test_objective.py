@@ -11,9 +11,9 @@ import pytest
 from unmask.inpainting import losses
 from unmask.inpainting.data import InpaintingSampler, SampleSettings
 from unmask.inpainting.features import load_features
-from unmask.inpainting.networks import DiscriminatorSettings, GeneratorSettings
 from unmask.inpainting.objective import LossSettings, Objective, _as_floats
-from unmask.inpainting.predict import COLOUR_SHARE, STRENGTH, correct_guess
+from unmask.inpainting.predict import COLOUR_SHARE, STRENGTH, correct_coarse
+from unmask.inpainting.task import DiscriminatorSettings, GeneratorSettings
 
 SIDE = 64
 PUBLISHED = LossSettings()
@@ -25,9 +25,9 @@ DETAIL = LossSettings(
 
 
 @pytest.fixture(scope="module")
-def batch(faces, prior):
+def batch(faces, linear):
     settings = SampleSettings(framing="window", side=SIDE, hole_growth=(4, 4))
-    sampler = InpaintingSampler(faces, settings, batch_size=2, seed=0, guess=lambda: prior)
+    sampler = InpaintingSampler(faces, settings, batch_size=2, seed=0, coarse=lambda: linear)
     return dict(sampler(0)[0])
 
 
@@ -38,12 +38,12 @@ def features(vgg_file):
 
 def networks(*, coarse=False, kind="published"):
     keras.utils.set_random_seed(0)
-    generator = GeneratorSettings(width=8, depth=1, attention=False, coarse=coarse).build()
+    generator = GeneratorSettings(width=8, depth=1, attention=not coarse, coarse=coarse).build()
     if coarse:
-        # No longer the guess itself.
+        # No longer the coarse completion itself.
         kernel = generator.get_layer("decoder3").kernel
         kernel.assign(np.random.default_rng(0).normal(0, 0.02, kernel.shape))
-    return generator, DiscriminatorSettings(kind=kind, width=8, attention=False).build()
+    return generator, DiscriminatorSettings(kind=kind, width=8).build()
 
 
 def numbers(terms):
@@ -120,7 +120,7 @@ def test_training_sees_what_the_pipeline_pastes(batch):
     hole = floats["mask"][..., 0] > 0
     assert np.abs(output - coarse)[hole].max() > 0.02
     _, completed = objective.complete(floats)
-    part = (correct_guess(output, coarse, hole) - coarse) / STRENGTH
+    part = (correct_coarse(output, coarse, hole) - coarse) / STRENGTH
     grey = part @ np.float32([0.299, 0.587, 0.114])[:, None]
     pasted = coarse + grey + (part - grey) / COLOUR_SHARE
     inner = np.s_[:, 20:44, 20:44]  # blurs differ at the border of an image
@@ -136,12 +136,3 @@ def test_terms_without_weight_are_left_out():
         LossSettings(tv=-1)
     with pytest.raises(ValueError, match="one of them above"):
         replace(settings, pixel=0.0)
-
-
-def test_parsing_compares_regions(batch):
-    image = keras.Input((None, None, 3))
-    parser = keras.Model(image, keras.layers.Softmax()(8.0 * image))
-    settings = LossSettings(parsing=0.1, perceptual=0, style=0, adversarial=0)
-    generator, _ = networks()
-    _, terms, _ = Objective(settings, generator, None, None, parser).generator_loss(batch)
-    assert float(terms["parsing"]) > 0.1

@@ -3,17 +3,17 @@
 import numpy as np
 import pytest
 
-from unmask.inpainting.predict import COLOUR_SHARE, STRENGTH, correct_guess
+from unmask.inpainting.predict import COLOUR_SHARE, STRENGTH, correct_coarse
 
 HOLE = np.zeros((64, 64), bool)
 HOLE[8:56, 8:56] = True
 
 
 def corrected(correction):
-    guesses = np.full((1, 64, 64, 3), 0.5, np.float32)
-    outputs = (guesses + np.float32(correction)).astype(np.float32)
-    result = correct_guess(outputs, guesses, HOLE[None])
-    np.testing.assert_array_equal(result[0][~HOLE], guesses[0][~HOLE])
+    coarse = np.full((1, 64, 64, 3), 0.5, np.float32)
+    outputs = (coarse + np.float32(correction)).astype(np.float32)
+    result = correct_coarse(outputs, coarse, HOLE[None])
+    np.testing.assert_array_equal(result[0][~HOLE], coarse[0][~HOLE])
     return (result[0] - 0.5) / STRENGTH
 
 

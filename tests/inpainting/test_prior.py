@@ -1,4 +1,4 @@
-"""The linear first guess."""
+"""The linear part of the coarse completion, and the window that it completes."""
 
 from dataclasses import replace
 
@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from unmask.errors import DataError, WeightsError
-from unmask.inpainting.framing import window
 from unmask.inpainting.prior import PRIOR_SIDE, LinearPrior, fit_prior
 from unmask.inpainting.prior_task import PriorTask
+from unmask.inpainting.window import window, window_matrix
 from unmask.training.recipe import read_recipe
 from unmask.training.runner import train
 from unmask.training.task import Places
@@ -33,6 +33,14 @@ def draw(prior, scores):
     return image, vector[PIXELS:].reshape(98, 2) * 64
 
 
+UNKNOWN = np.zeros((68, 2), np.float32)
+
+
+def fill(prior, image, hole, points=UNKNOWN):
+    """The face with its hole completed; without 98 points, by its pixels alone."""
+    return prior.complete(image, hole, np.ones_like(hole), points)[1]
+
+
 def errors(result, truth, mask):
     return np.abs(result.astype(int) - truth)[mask]
 
@@ -42,7 +50,7 @@ def test_a_face_of_the_model_is_recovered(prior, hole, guided):
     truth, points = draw(prior, [8, -6, 5, 4, -3, 2])
     image = truth.copy()
     image[hole] = (255, 0, 255)
-    result = prior.complete(image, hole, points if guided else None)
+    result = fill(prior, image, hole, points if guided else UNKNOWN)
     # The prior answers in smooth interpolation, so that is what it is held against.
     smooth = cv2.resize(truth[1::3, 1::3], (192, 192), interpolation=cv2.INTER_CUBIC)
     assert errors(result, smooth, hole).max() <= 4
@@ -52,20 +60,20 @@ def test_a_face_of_the_model_is_recovered(prior, hole, guided):
 def test_only_the_hole_changes_and_its_content_has_no_influence(prior, hole):
     rng = np.random.default_rng(0)
     image = rng.integers(0, 256, (192, 192, 3), dtype=np.uint8)
-    result = prior.complete(image, hole)
+    result = fill(prior, image, hole)
     np.testing.assert_array_equal(result[~hole], image[~hole])
     other = image.copy()
     other[hole] = 255 - other[hole]
     # Cells at the border of the hole are unknown too, so nothing of the hole can leak.
-    np.testing.assert_array_equal(prior.complete(other, hole)[hole], result[hole])
-    np.testing.assert_array_equal(prior.complete(image, np.zeros_like(hole)), image)
+    np.testing.assert_array_equal(fill(prior, other, hole)[hole], result[hole])
+    np.testing.assert_array_equal(fill(prior, image, np.zeros_like(hole)), image)
 
 
-def test_the_guess_meets_the_known_pixels_without_a_step(prior, hole):
+def test_the_completion_meets_the_known_pixels_without_a_step(prior, hole):
     image, _ = draw(prior, [0] * 6)
     lighter = np.clip(image.astype(int) + 40, 0, 255).astype(np.uint8)  # no face of the model
     weak = replace(prior, variance=np.full(6, 1e-6, np.float32))
-    result = weak.complete(lighter, hole).astype(int)
+    result = fill(weak, lighter, hole).astype(int)
     assert np.abs(result[90, 60:135] - lighter[89, 60:135]).mean() < 15
     assert np.abs(result[130, 97] - lighter[130, 97]).mean() > 15
 
@@ -94,7 +102,7 @@ def test_a_fitted_prior_beats_the_mean_face(hole):
     new_windows, new_points = gaussian_faces(5, seed=1)
     for face, landmarks in zip(new_windows, new_points, strict=True):
         truth = face.repeat(3, 0).repeat(3, 1)
-        result = fitted.complete(truth, hole, landmarks)
+        result = fill(fitted, truth, hole, landmarks)
         assert (
             errors(result, truth, hole).mean() < 0.3 * errors(mean.astype(int), truth, hole).mean()
         )
@@ -129,7 +137,7 @@ def test_files_round_trip(prior, hole, tmp_path):
     np.testing.assert_array_equal(loaded.mean, prior.mean)
     np.testing.assert_allclose(loaded.basis, prior.basis, atol=1e-3)
     image, points = draw(prior, [5, 4, 3, 2, 1, 0])
-    once, again = (p.complete(image, hole, points) for p in (prior, loaded))
+    once, again = (fill(p, image, hole, points) for p in (prior, loaded))
     assert errors(once, again, hole).max() <= 2
 
 
@@ -150,7 +158,7 @@ def test_wrong_files_are_refused(prior, tmp_path):
 
 def test_wrong_shapes_are_refused(prior):
     with pytest.raises(ValueError, match=r"Received: image \(64, 64, 3\)"):
-        prior.complete(np.zeros((64, 64, 3), np.uint8), np.zeros((64, 64), bool))
+        fill(prior, np.zeros((64, 64, 3), np.uint8), np.zeros((64, 64), bool))
 
 
 def test_the_window_is_cut_from_single_crops_batches_and_masks():
@@ -170,7 +178,6 @@ def test_the_window_is_cut_from_single_crops_batches_and_masks():
 
 def test_the_window_follows_a_wide_hole(hole):
     from unmask.face import transform_points
-    from unmask.inpainting.framing import window_matrix
 
     crop_hole = np.zeros((256, 256), bool)
     crop_hole[130:240, 60:200] = True
@@ -182,12 +189,14 @@ def test_the_window_follows_a_wide_hole(hole):
     assert inside.max() <= 191
 
 
-def test_what_lies_outside_the_photo_is_guessed(prior, hole):
+def test_what_lies_outside_the_photo_is_completed_first(prior, hole):
     truth, points = draw(prior, [8, -6, 5, 4, -3, 2])
     valid = np.ones((192, 192), bool)
     valid[:, :30] = False
     image = np.where(valid[..., None], truth, 0).astype(np.uint8)
-    filled = prior.fill_outside(image, hole, valid, points)
+    filled, completed = prior.complete(image, hole, valid, points)
     np.testing.assert_array_equal(filled[valid], image[valid])
     assert errors(filled, truth, ~valid).mean() < 4
-    assert prior.fill_outside(image, hole, np.ones_like(valid)) is image
+    np.testing.assert_array_equal(completed[~hole], filled[~hole])
+    np.testing.assert_array_equal(completed, fill(prior, filled, hole, points))
+    assert prior.complete(image, hole, np.ones_like(valid), points)[0] is image

@@ -9,10 +9,9 @@ import numpy as np
 import pytest
 
 from unmask.errors import DataError
-from unmask.inpainting.generator import LITE, build_generator
+from unmask.inpainting import lite
 from unmask.inpainting.predict import STRENGTH
-from unmask.inpainting.sheets import draw_sheet
-from unmask.inpainting.task import InpaintingRecipe, InpaintingTask
+from unmask.inpainting.task import InpaintingRecipe, InpaintingTask, draw_sheet
 from unmask.training.recipe import read_recipe
 from unmask.training.task import Places
 
@@ -40,7 +39,7 @@ def test_recipes_of_the_paper_have_its_networks(name, parameters):
 
 def test_the_lite_recipe_makes_what_ships():
     built = recipe_of("lite/inpainting").generator.build()
-    shipped = build_generator(**LITE)
+    shipped = lite.build_generator()
     assert [(v.path, v.shape) for v in built.weights] == [
         (v.path, v.shape) for v in shipped.weights
     ]
@@ -58,10 +57,12 @@ def test_defaults_are_the_papers():
     ("overrides", "message"),
     [
         ({"optimizer.name": "sgd"}, "adam"),
-        ({"generator.coarse": True}, "framing"),
+        ({"generator.coarse": True, "generator.attention": False}, "framing"),
+        ({"generator.coarse": True}, "either has attention"),
+        ({"generator.attention": False}, "either has attention"),
+        ({"discriminator.attention": False}, "attention"),
         ({"losses.as_pasted": True}, "as_pasted"),
         ({"losses.matching": 0.1}, "detail"),
-        ({"losses.parsing": 0.1}, "parser"),
         ({"samples.strokes": 0.7, "samples.blocks": 0.6}, r"strokes=0\.7, blocks=0\.6"),
         ({"samples.predicted": 2.0}, r"predicted=2"),
         ({"samples.side": 100}, "side=100"),
@@ -99,7 +100,7 @@ def test_samples_of_the_paper_are_whole_crops(face_folder):
 
 
 def painter(*, guided):
-    """Return a generator that adds a tenth to the guess, or paints grey without one."""
+    """Return a generator that adds a tenth to the coarse completion, or paints grey without one."""
     image, mask, points, coarse = (
         keras.Input((None, None, n), name=name)
         for name, n in (("image", 3), ("mask", 1), ("landmark_map", 1), ("coarse", 3))
@@ -114,12 +115,12 @@ def test_the_sheet_shows_what_run_would_paste(face_folder, guided):
     batch = task._choose_shown()
     sheet = draw_sheet(painter(guided=guided), batch)
     assert sheet.shape == (3 * SIDE, 4 * SIDE, 3)  # the three faces for validation
-    known, guess, result, truth = np.split(sheet[:SIDE].astype(int), 4, axis=1)
+    known, coarse, result, truth = np.split(sheet[:SIDE].astype(int), 4, axis=1)
     hole = (known == 255).all(-1)
     assert hole.mean() > 0.1
     if guided:
         unclipped = hole & (result < 255).all(-1)
-        assert np.median((result - guess)[unclipped]) == pytest.approx(25.5 * STRENGTH, abs=1)
+        assert np.median((result - coarse)[unclipped]) == pytest.approx(25.5 * STRENGTH, abs=1)
     else:
         assert (result[hole] == 102).all()
     outside = ~hole & (known == truth).all(-1)

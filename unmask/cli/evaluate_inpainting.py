@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
     from unmask.data.faces import FaceRecord
     from unmask.evaluation.regions import RegionScores
+    from unmask.inpainting.coarse import CoarseCompletion
     from unmask.inpainting.evaluate import Cases, Method
     from unmask.inpainting.losses import FeatureNetwork
-    from unmask.inpainting.prior import FirstGuess
 
 # The methods that landmarks make a difference to.
 _GUIDED = ("linear prior", "coarse network", "generator")
@@ -60,9 +60,9 @@ def evaluate_inpainting(
         male: Generator's weights. Default: the shipped ones.
         female: Generator's weights. Default: the shipped ones.
         prior: Linear prior. Default: the shipped one.
-        coarse: Weights of the network that corrects the linear prior's guess. Default: the
+        coarse: Weights of the network that corrects the linear prior. Default: the
             shipped ones.
-        linear: Paint on the linear prior's guess as it is.
+        linear: Paint on the linear prior's completion as it is.
         network: What --male and --female hold the weights of.
         aot: Weights of a plain AOT-GAN, which knows no landmarks: G*.pt or a training's.
         features: Also measure perceptual distances, by an .npz of a compressed VGG-19, a file of
@@ -79,7 +79,7 @@ def evaluate_inpainting(
 
     from unmask.data.faces import read_face_folder
     from unmask.evaluation.regions import region_table
-    from unmask.inpainting.coarse import load_first_guess
+    from unmask.inpainting.coarse import load_coarse
     from unmask.inpainting.evaluate import contact_sheet, evaluate, markdown_table
     from unmask.inpainting.features import load_features
     from unmask.io import write_text_atomic
@@ -92,18 +92,18 @@ def evaluate_inpainting(
     files = (out / name for name in ("evaluation.json", "evaluation.md", "sheet.png"))
     check_outputs(files, (record.path for record in records))
     prior = prior or find("lite", "prior").path
-    guess = load_first_guess(prior, None if linear else coarse or find("lite", "coarse").path)
-    methods = _methods(_generators(male, female, network), prior, guess, aot)
+    completion = load_coarse(prior, None if linear else coarse or find("lite", "coarse").path)
+    methods = _methods(_generators(male, female, network), completion, aot)
     if male is not None and male == female:
         del methods[_SWAPPED]
-    cases = _cases(records, count, guess, name_genders=name_genders)
+    cases = _cases(records, count, name_genders=name_genders)
     work = [(name, method, cases) for name, method in methods.items()]
     guidable = [name for name in _GUIDED if name in methods]
     if landmarks:
-        guided = cases.guided_by(landmark_predictor(landmarks), guess)
+        guided = cases.guided_by(landmark_predictor(landmarks))
         work += [(f"{n}, predicted landmarks", methods[n], guided) for n in guidable]
     if without_landmarks:
-        unguided = cases.without_landmarks(guess)
+        unguided = cases.without_landmarks()
         work += [(f"{n}, no landmarks", methods[n], unguided) for n in guidable]
     results = {name: method(faces) for name, method, faces in track(work, "methods")}
     evaluation = evaluate(cases, results, vgg)
@@ -132,9 +132,7 @@ def _regions(
     )
 
 
-def _cases(
-    records: list[FaceRecord], count: int, guess: FirstGuess, *, name_genders: bool
-) -> Cases:
+def _cases(records: list[FaceRecord], count: int, *, name_genders: bool) -> Cases:
     from unmask.gender.files import load_gender
     from unmask.gender.naming import name_genders as named
     from unmask.inpainting.evaluate import choose_faces, make_cases
@@ -142,45 +140,38 @@ def _cases(
 
     if name_genders:
         records = named(records, load_gender(find("lite", "gender").path))
-    return make_cases(choose_faces(records, count), guess)
+    return make_cases(choose_faces(records, count))
 
 
 def _generators(male: Path | None, female: Path | None, network: str) -> dict[str, keras.Model]:
+    from unmask.inpainting.evaluate import load_generator
     from unmask.weights import find
 
     return {
-        gender: _load(path or find("lite", f"inpainting_{gender}").path, network)
+        gender: load_generator(path or find("lite", f"inpainting_{gender}").path, network)
         for gender, path in (("male", male), ("female", female))
     }
 
 
 def _methods(
-    models: dict[str, keras.Model], prior: Path, guess: FirstGuess, aot: Path | None
+    models: dict[str, keras.Model], coarse: CoarseCompletion, aot: Path | None
 ) -> dict[str, Method]:
-    from unmask.inpainting.coarse import CoarsePrior
-    from unmask.inpainting.evaluate import baselines, first_guess_method, generator_method
-    from unmask.inpainting.prior import LinearPrior
+    from dataclasses import replace
 
-    methods = baselines(LinearPrior.load(prior))
-    if isinstance(guess, CoarsePrior):
-        methods["coarse network"] = first_guess_method(guess)
+    from unmask.inpainting.evaluate import (
+        baselines,
+        coarse_method,
+        generator_method,
+        load_generator,
+    )
+
+    methods = baselines(replace(coarse, network=None))
+    if coarse.network is not None:
+        methods["coarse network"] = coarse_method(coarse)
     if aot:
-        plain = _load(aot, "aot-gan")
+        plain = load_generator(aot, "aot-gan")
         both = {"male": plain, "female": plain}
-        methods["AOT-GAN without landmarks"] = generator_method(both, guess)
-    methods["generator"] = generator_method(models, guess)
-    methods[_SWAPPED] = generator_method(models, guess, swapped=True)
+        methods["AOT-GAN without landmarks"] = generator_method(both, coarse)
+    methods["generator"] = generator_method(models, coarse)
+    methods[_SWAPPED] = generator_method(models, coarse, swapped=True)
     return methods
-
-
-def _load(path: Path, network: str) -> keras.Model:
-    from unmask.inpainting import convert
-    from unmask.inpainting.networks import GENERATORS
-    from unmask.rivals import aot
-    from unmask.weights import load_weights
-
-    if path.suffix in (".pt", ".pth"):
-        return (aot if network == "aot-gan" else convert).load_published(path)[0]
-    model = GENERATORS[network]()
-    load_weights(model, path)
-    return model

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from unmask.errors import PhotoWarning
 from unmask.evaluation.scenes import Scene
 from unmask.face import CROP_SIZE, scale_of
-from unmask.inpainting.baselines import fill_mean_color, fill_telea
+from unmask.inpainting.evaluate import fill_mean_color, fill_telea
 from unmask.landmark_layout import POINTS_98_TO_68
 from unmask.metrics import image_quality, iou, nme, psnr
 

@@ -16,7 +16,7 @@ from unmask.gender.files import load_gender
 from unmask.gender.naming import name_genders as named
 from unmask.image import load_image, load_mask
 from unmask.inpainting.evaluate import choose_faces
-from unmask.inpainting.framing import HOLE_GROWTH
+from unmask.inpainting.window import HOLE_GROWTH
 from unmask.synthesis import MaskSynthesizer
 from unmask.synthesis.sources import PICTURE_FOLDERS, SETTINGS_FILE
 from unmask.synthesis.worker import number_of

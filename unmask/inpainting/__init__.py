@@ -1,1 +1,1 @@
-"""The inpainting stage: a landmark-guided generator on a linear first guess."""
+"""The inpainting stage: a landmark-guided generator, in lite on a coarse completion."""

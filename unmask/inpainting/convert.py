@@ -12,8 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unmask.errors import WeightsError
-from unmask.inpainting.discriminator import build_discriminator
-from unmask.inpainting.generator import build_generator
+from unmask.inpainting.paper import build_discriminator, build_generator
 from unmask.torch_checkpoint import assign_tensors, check_enough, read_state_dict, shape_of
 from unmask.weights import LoadReport
 
@@ -110,9 +109,8 @@ def _build(state: Mapping[str, NDArray[np.generic]], source: str) -> keras.Model
         width, depth = _sizes(state, "encoder1.1.weight", "conv_block.1.weight", source)
         return build_generator(width=width, depth=depth)
     if "conv1.0.weight_orig" in state:
-        attention = "auto_attn.query_conv.weight" in state
         width, _ = _sizes(state, "conv1.0.weight_orig", None, source)
-        return build_discriminator(width, attention=attention)
+        return build_discriminator(width)
     return None
 
 

@@ -1,4 +1,4 @@
-"""Training samples for the generator: true faces, holes where a mask would be, first guesses."""
+"""Training samples: true faces, holes where a mask would be, coarse completions of them."""
 
 from __future__ import annotations
 
@@ -15,9 +15,15 @@ from unmask.data.faces import FaceRecord, FaceSet, load_canonical
 from unmask.data.pose import is_turned
 from unmask.errors import DataError
 from unmask.face import CROP_SIZE, canonical_matrix, compose, grow, square_matrix
-from unmask.inpainting.framing import HOLE_GROWTH, WINDOW_LEFT, WINDOW_SIDE, WINDOW_TOP, window
-from unmask.inpainting.holes import block_hole, stroke_hole
-from unmask.inpainting.prior import FirstGuess
+from unmask.inpainting.coarse import CoarseCompletion
+from unmask.inpainting.window import (
+    HOLE_GROWTH,
+    WINDOW_LEFT,
+    WINDOW_SIDE,
+    WINDOW_TOP,
+    draw_landmark_map,
+    window,
+)
 from unmask.landmark_layout import LAYOUTS, flip_landmarks
 from unmask.synthesis import MaskSynthesizer
 
@@ -28,7 +34,7 @@ InpaintingBatch = Mapping[str, NDArray[np.uint8]]
 """What one training step sees, all (B, S, S, C) uint8; a single sample has no batch axis.
 
 `image`: RGB, what the generator may look at outside the hole. `mask`: 1 in the hole.
-`landmark_map`: 1 at each landmark. `coarse`: RGB, the first guess, where one is asked for.
+`landmark_map`: 1 at each landmark. `coarse`: RGB, the coarse completion, in the window alone.
 `truth`: RGB, the face. `valid`: 1 where the truth is known, 0 beyond the photo's edge.
 """
 
@@ -125,24 +131,6 @@ class SampleSettings:
         return replace(self, augmentation=plain, hole_growth=growth, worn=1.0)
 
 
-def draw_landmark_map(landmarks: NDArray[np.floating], side: int) -> NDArray[np.float32]:
-    """Return a (side, side, 1) map with 1 at each landmark's pixel and 0 elsewhere.
-
-    Args:
-        landmarks: (N, 2) points in pixels; those outside the map are left out.
-        side: Side of the map.
-
-    Example:
-        >>> float(draw_landmark_map(np.array([[1.2, 2.0], [99.0, 0.0]]), 8).sum())
-        1.0
-    """
-    result = np.zeros((side, side, 1), np.float32)
-    columns, rows = np.rint(np.asarray(landmarks)).astype(int).T
-    inside = (columns >= 0) & (columns < side) & (rows >= 0) & (rows < side)
-    result[rows[inside], columns[inside]] = 1.0
-    return result
-
-
 class InpaintingSampler:
     """Batch `number` of endless, repeatable samples from faces.
 
@@ -154,15 +142,15 @@ class InpaintingSampler:
         settings: What samples hold.
         batch_size: Samples a batch.
         seed: Seed of order, augmentation and masks.
-        guess: Loads what makes the first guess, called once a process; None where nothing does:
-            in whole crops for a generator without a first guess.
-        coarse: Whether samples hold the first guess.
+        coarse: Loads what completes the window coarsely, called once a process; None for whole
+            crops, which nothing does.
+        gender: Whose coarse completions: "male", "female", or "" for anybody's.
         predictor: Predicts landmarks; needed for a `settings.predicted` above 0.
         shuffle: Whether the faces come in another order each time; else in that of the list.
 
     Raises:
         DataError: There is no face, or one has not 98 landmarks.
-        ValueError: The predictor or the first guess is missing.
+        ValueError: The predictor or the coarse completion is missing.
     """
 
     def __init__(
@@ -172,8 +160,8 @@ class InpaintingSampler:
         *,
         batch_size: int,
         seed: int,
-        guess: Callable[[], FirstGuess] | None = None,
-        coarse: bool = True,
+        coarse: Callable[[], CoarseCompletion] | None = None,
+        gender: str = "",
         predictor: LandmarkPredictor | None = None,
         shuffle: bool = True,
     ) -> None:
@@ -185,16 +173,16 @@ class InpaintingSampler:
         if settings.predicted > 0 and predictor is None:
             raise ValueError(f"a predictor is needed. Received: predicted={settings.predicted}")
         in_window = settings.framing == "window"
-        if in_window == (guess is None) or (coarse and not in_window):
+        if in_window == (coarse is None):
             raise ValueError(
-                "first guesses are for the window. "
-                f"Received: framing={settings.framing!r}, guess={guess}, coarse={coarse}"
+                "coarse completions are for the window. "
+                f"Received: framing={settings.framing!r}, coarse={coarse}"
             )
         turned = np.array([is_turned(record.landmarks) for record in faces.records])
         weights = np.where(turned, settings.profile_oversampling, 1.0) * faces.weights
         self._faces = FaceSet(faces.records, weights)
         self._settings, self._batch_size, self._seed = settings, batch_size, seed
-        self._guess, self._coarse, self._predictor = guess, coarse, predictor
+        self._load_coarse, self._gender, self._predictor = coarse, gender, predictor
         self._shuffle = shuffle
         # Only a predictor looks at the whole crop; without one, half of the pixels suffice.
         self._cut_late = in_window and settings.predicted > 0
@@ -207,7 +195,7 @@ class InpaintingSampler:
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what each process makes itself."""
-        return {k: v for k, v in vars(self).items() if k not in ("_prior", "_synthesizer")}
+        return {k: v for k, v in vars(self).items() if k not in ("_coarse", "_synthesizer")}
 
     def __call__(self, number: int) -> tuple[InpaintingBatch]:
         """Return batch `number`, as `keras.Model.fit` takes one without labels."""
@@ -241,15 +229,16 @@ class InpaintingSampler:
             guided = guided - _CORNER
         pictures = {"image": image, "truth": truth}
         if settings.framing == "window":
-            image = pictures["image"] = self._prior.fill_outside(image, hole, valid, guided)
-        if self._coarse:
-            pictures["coarse"] = self._prior.complete(image, hole, guided)
+            filled, coarse = self._coarse(
+                image[None], hole[None], valid[None], guided[None], [self._gender]
+            )
+            pictures |= {"image": filled[0], "coarse": coarse[0]}
         return _assemble(pictures, {"mask": hole, "valid": valid}, guided, settings.side)
 
     @functools.cached_property
-    def _prior(self) -> FirstGuess:
-        assert self._guess is not None  # the constructor has checked it
-        return self._guess()
+    def _coarse(self) -> CoarseCompletion:
+        assert self._load_coarse is not None  # the constructor has checked it
+        return self._load_coarse()
 
     @functools.cached_property
     def _synthesizer(self) -> MaskSynthesizer:
@@ -357,3 +346,63 @@ def _assemble(
         points = (points + 0.5) * (side / now) - 0.5
     arrays |= {name: arrays[name][..., None] for name in masks}
     return {**arrays, "landmark_map": draw_landmark_map(points, side).astype(np.uint8)}
+
+
+# === Holes that are no masks, so that a generator does not only know masks ===
+
+
+def stroke_hole(side: int, rng: np.random.Generator) -> NDArray[np.bool_]:
+    """Draw thick wandering strokes until 10 to 35 % of a square are covered.
+
+    Args:
+        side: Side of the square in pixels.
+        rng: Where chance comes from.
+
+    Returns:
+        (side, side) bool, True in the hole.
+
+    Example:
+        >>> hole = stroke_hole(96, np.random.default_rng(0))
+        >>> bool(0.1 <= hole.mean() <= 0.5)
+        True
+
+    Reference:
+        The irregular masks of partial convolutions (Liu et al., 2018), as strokes.
+    """
+    hole = np.zeros((side, side), np.uint8)
+    wanted = rng.uniform(0.10, 0.35)
+    while hole.mean() < wanted:
+        place = rng.uniform(0, side, 2)
+        direction = rng.uniform(0, 2 * np.pi)
+        thickness = int(rng.integers(max(side // 24, 2), max(side // 8, 3)))
+        for _ in range(int(rng.integers(3, 8))):
+            direction += rng.normal(0, 0.8)
+            step = rng.uniform(0.08, 0.2) * side * np.array([np.cos(direction), np.sin(direction)])
+            start, end = (tuple(int(v) for v in p) for p in (place, place + step))
+            cv2.line(hole, start, end, 1, thickness)
+            place = place + step
+            if hole.mean() >= wanted:
+                break
+    return hole.astype(bool)
+
+
+def block_hole(side: int, rng: np.random.Generator) -> NDArray[np.bool_]:
+    """Draw one to three upright rectangles with sides of 15 to 45 % of a square.
+
+    Args:
+        side: Side of the square in pixels.
+        rng: Where chance comes from.
+
+    Returns:
+        (side, side) bool, True in the hole.
+
+    Example:
+        >>> block_hole(96, np.random.default_rng(0)).shape
+        (96, 96)
+    """
+    hole = np.zeros((side, side), bool)
+    for _ in range(int(rng.integers(1, 4))):
+        height, width = (int(v) for v in rng.uniform(0.15, 0.45, 2) * side)
+        top, left = rng.integers(0, side - height + 1), rng.integers(0, side - width + 1)
+        hole[top : top + height, left : left + width] = True
+    return hole

@@ -1,4 +1,4 @@
-"""How well hidden faces are completed, in figures and in pictures.
+"""How well hidden faces are completed, in figures and pictures, and beside simple methods.
 
 Faces of the validation split get a drawn mask each, the same one at every call; the hole is the
 mask grown as `unmask.run` grows it. Every method completes the usual 192 x 192 window. What lies
@@ -11,6 +11,8 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import cv2
@@ -22,15 +24,17 @@ from unmask.data.faces import FaceRecord, load_canonical
 from unmask.errors import DataError
 from unmask.face import grow
 from unmask.image import save_image
-from unmask.inpainting.baselines import fill_mean_color, fill_navier_stokes, fill_telea
+from unmask.inpainting import aot, convert, lite, paper
+from unmask.inpainting.coarse import CoarseCompletion
 from unmask.inpainting.data import LandmarkPredictor
-from unmask.inpainting.framing import HOLE_GROWTH, WINDOW_LEFT, WINDOW_TOP, window
 from unmask.inpainting.losses import FeatureNetwork
-from unmask.inpainting.predict import complete_windows, guess_windows
-from unmask.inpainting.prior import FirstGuess, LinearPrior
+from unmask.inpainting.predict import complete_windows
+from unmask.inpainting.window import HOLE_GROWTH, WINDOW_LEFT, WINDOW_TOP, window
 from unmask.metrics import image_quality, psnr_hole
 from unmask.presets import GENDERS
+from unmask.rivals import aot as plain_aot
 from unmask.synthesis import MaskSynthesizer
+from unmask.weights import load_weights
 
 EVALUATION_SEED = 1234
 
@@ -46,7 +50,6 @@ class Cases:
 
     Attributes:
         crops: (N, 256, 256, 3) uint8 canonical crops with the drawn mask.
-        images: (N, 192, 192, 3) uint8 windows of them, filled outside the photo.
         truth: (N, 192, 192, 3) uint8 windows without it.
         holes: (N, 192, 192) bool, what is to be completed.
         valid: (N, 192, 192) bool, True where a pixel comes from the photo.
@@ -57,7 +60,6 @@ class Cases:
     """
 
     crops: NDArray[np.uint8]
-    images: NDArray[np.uint8]
     truth: NDArray[np.uint8]
     holes: NDArray[np.bool_]
     valid: NDArray[np.bool_]
@@ -74,36 +76,29 @@ class Cases:
         """(N, 192, 192) bool, the part of the hole where the truth is known."""
         return self.holes & self.valid
 
-    def guided_by(self, predictor: LandmarkPredictor, prior: FirstGuess) -> Cases:
+    @property
+    def images(self) -> NDArray[np.uint8]:
+        """(N, 192, 192, 3) uint8 windows of the crops; mirrored outside the photo."""
+        return window(self.crops)
+
+    def guided_by(self, predictor: LandmarkPredictor) -> Cases:
         """Return the same cases with landmarks found on the masked faces.
 
         The framing stays that of the true landmarks, so that results compare pixel by pixel.
         """
-        landmarks = (predictor(self.crops) - _CORNER).astype(np.float32)
-        images = _fill_outside(prior, self.crops, self.holes, self.valid, landmarks)
-        return replace(self, images=images, landmarks=landmarks)
+        return replace(self, landmarks=(predictor(self.crops) - _CORNER).astype(np.float32))
 
-    def without_landmarks(self, prior: FirstGuess) -> Cases:
+    def without_landmarks(self) -> Cases:
         """Return the same cases for methods that know no landmarks: every map is empty."""
-        # The linear prior takes its guess from pixels alone when there are not 98 points.
-        landmarks = np.full((len(self), 68, 2), _NOWHERE, np.float32)
-        images = np.stack(
-            [
-                prior.fill_outside(*face)
-                for face in zip(window(self.crops), self.holes, self.valid, strict=True)
-            ]
-        )
-        return replace(self, images=images, landmarks=landmarks)
+        # The linear prior looks at pixels alone when there are not 98 points.
+        return replace(self, landmarks=np.full((len(self), 68, 2), _NOWHERE, np.float32))
 
 
-def make_cases(
-    records: Sequence[FaceRecord], prior: FirstGuess, *, seed: int = EVALUATION_SEED
-) -> Cases:
+def make_cases(records: Sequence[FaceRecord], *, seed: int = EVALUATION_SEED) -> Cases:
     """Put a mask on each face; the same seed and records give the same cases.
 
     Args:
         records: Faces with 98 landmarks.
-        prior: Fills what lies outside the photo.
         seed: Seed of the masks.
 
     Returns:
@@ -127,20 +122,7 @@ def make_cases(
             rows.append((masked.image, truth, hole, valid, points, gender, masked.kind))
     if not rows:
         raise DataError("no faces to evaluate on")
-    crops, truth, holes, valid, *rest = (np.stack(c) for c in zip(*rows, strict=True))
-    images = _fill_outside(prior, crops, holes, valid, rest[0])
-    return Cases(crops, images, truth, holes, valid, *rest)
-
-
-def _fill_outside(
-    prior: FirstGuess,
-    crops: NDArray[np.uint8],
-    holes: NDArray[np.bool_],
-    valid: NDArray[np.bool_],
-    landmarks: NDArray[np.float32],
-) -> NDArray[np.uint8]:
-    faces = zip(window(crops), holes, valid, landmarks, strict=True)
-    return np.stack([prior.fill_outside(*face) for face in faces])
+    return Cases(*(np.stack(column) for column in zip(*rows, strict=True)))
 
 
 def choose_faces(
@@ -167,56 +149,170 @@ Method = Callable[[Cases], NDArray[np.uint8]]
 """From cases to completed windows (N, 192, 192, 3)."""
 
 
-def baselines(prior: LinearPrior) -> dict[str, Method]:
-    """Return the methods without a network by name."""
+def baselines(linear: CoarseCompletion) -> dict[str, Method]:
+    """Return the methods without a network by name.
+
+    Args:
+        linear: The linear prior alone, which also fills what lies outside the photo.
+    """
 
     def each(fill: Callable[[Any, Any], NDArray[np.uint8]]) -> Method:
-        return lambda c: np.stack([fill(i, h) for i, h in zip(c.images, c.holes, strict=True)])
+        def complete(cases: Cases) -> NDArray[np.uint8]:
+            filled, _ = linear(cases.images, cases.holes, cases.valid, cases.landmarks)
+            return np.stack([fill(i, h) for i, h in zip(filled, cases.holes, strict=True)])
+
+        return complete
 
     return {
         "mean colour": each(fill_mean_color),
         "Telea": each(fill_telea),
         "Navier-Stokes": each(fill_navier_stokes),
-        "linear prior": lambda c: guess_windows(prior, c.images, c.holes, c.landmarks),
+        "linear prior": coarse_method(linear),
     }
 
 
-def first_guess_method(prior: FirstGuess) -> Method:
-    """Return the method that stops at the first guess for each face's gender."""
+def coarse_method(coarse: CoarseCompletion) -> Method:
+    """Return the method that stops at the coarse completion for each face's gender."""
 
     def complete(cases: Cases) -> NDArray[np.uint8]:
-        result = cases.images.copy()
-        for gender in np.unique(cases.genders):
-            rows = cases.genders == gender
-            inputs = cases.images[rows], cases.holes[rows], cases.landmarks[rows]
-            result[rows] = guess_windows(prior.for_gender(str(gender) or None), *inputs)
-        return result
+        faces = cases.images, cases.holes, cases.valid, cases.landmarks
+        return coarse(*faces, cases.genders)[1]
 
     return complete
 
 
 def generator_method(
-    models: Mapping[str, keras.Model], prior: FirstGuess | None, *, swapped: bool = False
+    models: Mapping[str, keras.Model], coarse: CoarseCompletion, *, swapped: bool = False
 ) -> Method:
     """Return the method that completes each face with its gender's generator.
 
     Args:
         models: Generators by gender, "male" and "female".
-        prior: Makes the first guess.
-        swapped: Take the other gender's generator, and first guess, instead.
+        coarse: Makes the coarse completion.
+        swapped: Take the other gender's generator, and coarse completion, instead.
     """
 
     def complete(cases: Cases) -> NDArray[np.uint8]:
-        result = cases.images.copy()
-        for gender, other in (("male", "female"), ("female", "male")):
-            rows = cases.genders == gender
-            inputs = cases.images[rows], cases.holes[rows], cases.landmarks[rows]
-            chosen = other if swapped else gender
-            guess = None if prior is None else prior.for_gender(chosen)
-            result[rows] = complete_windows(models[chosen], guess, *inputs)
+        genders = cases.genders
+        if swapped:
+            genders = np.where(genders == "male", "female", np.where(genders == "", "", "male"))
+        faces = cases.images, cases.holes, cases.valid, cases.landmarks
+        filled, completed = coarse(*faces, genders)
+        result = filled.copy()
+        for gender, model in models.items():
+            rows = genders == gender
+            result[rows] = complete_windows(
+                model, filled[rows], cases.holes[rows], cases.landmarks[rows], completed[rows]
+            )
         return result
 
     return complete
+
+
+GENERATORS: Mapping[str, Callable[[], keras.Model]] = MappingProxyType(
+    {
+        "lite": lite.build_generator,
+        "paper": paper.build_generator,
+        "paper-aot": aot.build_aot_variant,
+        "aot-gan": plain_aot.build_aot_generator,
+    }
+)
+"""By name: `lite`, `paper` and `paper-aot` (as published, and with AOT blocks), `aot-gan` (the
+plain network, which ignores landmarks)."""
+
+
+def load_generator(path: Path, network: str) -> keras.Model:
+    """Load a generator from weights of ours or from a published checkpoint (.pt, .pth).
+
+    Args:
+        path: The file.
+        network: Name in `GENERATORS`.
+
+    Raises:
+        WeightsError: The file is missing or does not fit.
+    """
+    if path.suffix in (".pt", ".pth"):
+        return (plain_aot if network == "aot-gan" else convert).load_published(path)[0]
+    model = GENERATORS[network]()
+    load_weights(model, path)
+    return model
+
+
+def fill_mean_color(image: NDArray[np.uint8], hole: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """Paint the hole with the mean colour of the known pixels.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        hole: (H, W) bool, True where pixels are unknown; at least one must be known.
+
+    Returns:
+        A completed copy.
+
+    Raises:
+        ValueError: Shapes or types do not fit, or nothing is known.
+
+    Example:
+        >>> image = np.array([[[10, 10, 10], [30, 30, 30], [0, 0, 0]]], np.uint8)
+        >>> fill_mean_color(image, np.array([[False, False, True]]))[0, 2].tolist()
+        [20, 20, 20]
+    """
+    _check(image, hole)
+    result = image.copy()
+    result[hole] = np.rint(image[~hole].mean(0)).astype(np.uint8)
+    return result
+
+
+def fill_telea(
+    image: NDArray[np.uint8], hole: NDArray[np.bool_], *, radius: float = 3.0
+) -> NDArray[np.uint8]:
+    """Carry the known pixels inwards by fast marching (OpenCV).
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        hole: (H, W) bool, True where pixels are unknown; at least one must be known.
+        radius: Pixels around each one that count.
+
+    Returns:
+        A completed copy.
+
+    Raises:
+        ValueError: Shapes or types do not fit, or nothing is known.
+
+    Reference:
+        Telea, An Image Inpainting Technique Based on the Fast Marching Method, 2004.
+    """
+    return _fill_opencv(image, hole, radius, cv2.INPAINT_TELEA)
+
+
+def fill_navier_stokes(
+    image: NDArray[np.uint8], hole: NDArray[np.bool_], *, radius: float = 3.0
+) -> NDArray[np.uint8]:
+    """Continue lines of equal brightness into the hole (OpenCV); arguments as `fill_telea`.
+
+    Reference:
+        Bertalmio et al., Navier-Stokes, Fluid Dynamics, and Image and Video Inpainting, 2001.
+    """
+    return _fill_opencv(image, hole, radius, cv2.INPAINT_NS)
+
+
+def _fill_opencv(
+    image: NDArray[np.uint8], hole: NDArray[np.bool_], radius: float, method: int
+) -> NDArray[np.uint8]:
+    _check(image, hole)
+    return np.asarray(cv2.inpaint(image, hole.astype(np.uint8), radius, method), np.uint8)
+
+
+def _check(image: NDArray[np.uint8], hole: NDArray[np.bool_]) -> None:
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+        raise ValueError(
+            f"image must be (H, W, 3) uint8. Received: shape={image.shape}, dtype={image.dtype}"
+        )
+    if hole.shape != image.shape[:2] or hole.dtype != bool:
+        raise ValueError(
+            f"hole must be {image.shape[:2]} bool. Received: shape={hole.shape}, dtype={hole.dtype}"
+        )
+    if hole.all():
+        raise ValueError("at least one pixel must be known. Received: a hole everywhere")
 
 
 # === Figures ===

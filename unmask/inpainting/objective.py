@@ -13,12 +13,12 @@ from typing import Any, Literal
 import keras
 from keras import ops
 
-from unmask.inpainting import losses
-from unmask.inpainting.filters import blur, brightness, remove_checkers
+from unmask.inpainting import lite_losses, losses
+from unmask.inpainting.layers import blur, brightness, remove_checkers
 from unmask.inpainting.losses import FeatureNetwork
 from unmask.inpainting.predict import COLOUR_REACH
 
-_TERMS = ("pixel", "perceptual", "style", "tv", "adversarial", "matching", "parsing")
+_TERMS = ("pixel", "perceptual", "style", "tv", "adversarial", "matching")
 _SCORES = ("discriminator", "real", "fake")
 # Where masks are, in the usual window of 192 pixels: rows and columns around the mouth.
 _TOP, _LEFT, _SIDE = 56, 32, 128
@@ -37,8 +37,6 @@ class LossSettings:
             it, and without `matching`, there is no discriminator.
         matching: Weight of the differences of the discriminator's features (pix2pixHD); for the
             "detail" discriminator.
-        parsing: Weight of the cross-entropy between the regions (skin, lips, ...) that a frozen
-            face-parsing network sees in the result and in the truth: the poster's addition.
         judged: What the pixel, perceptual and style terms look at: the generator's "output", or
             the "composite" with the known pixels.
         gan: "lsgan": least squares on the output, as published. On the composite: "soft-mask",
@@ -49,7 +47,7 @@ class LossSettings:
         pixel_blur: The pixel term does not see what a blur of this many pixels takes away.
         mouth_only: Whether all terms but `tv` look at the 128 x 128 pixels around the mouth alone,
             where masks are; they cost as much as the generator.
-        as_pasted: Whether what a generator adds to the first guess is treated as at run time:
+        as_pasted: Whether what a generator adds to the coarse completion is treated as at run time:
             freed of what alternates from pixel to pixel, its colour averaged over some pixels.
 
     Raises:
@@ -62,7 +60,6 @@ class LossSettings:
     tv: float = 0.1
     adversarial: float = 0.01
     matching: float = 0.0
-    parsing: float = 0.0
     judged: Literal["output", "composite"] = "output"
     gan: Literal["lsgan", "soft-mask", "hinge"] = "lsgan"
     patch_blur: float = 10.0
@@ -110,8 +107,6 @@ class Objective:
         generator: Paints.
         discriminator: Judges; None where no term needs it.
         features: Deep features; None where no term needs them.
-        parser: Frozen face-parsing network, from images in [0, 1] to class probabilities
-            (B, h, w, K); None where no term needs it.
     """
 
     def __init__(
@@ -120,10 +115,9 @@ class Objective:
         generator: keras.Model,
         discriminator: keras.Model | None,
         features: FeatureNetwork | None,
-        parser: keras.Model | None = None,
     ) -> None:
         self._settings, self._generator = settings, generator
-        self._discriminator, self._features, self._parser = discriminator, features, parser
+        self._discriminator, self._features = discriminator, features
 
     def generator_loss(
         self, inputs: Mapping[str, Any], training: bool = False
@@ -142,9 +136,8 @@ class Objective:
         seen, wanted, cut_hole = self._cut(judged, batch["truth"], hole)
         share = ops.mean(cut_hole) + 1e-6
         terms = {
-            "pixel": lambda: self._pixel(seen, wanted) / share,
+            "pixel": lambda: self._pixel(seen, wanted, cut_hole),
             "tv": lambda: losses.total_variation_loss(completed),
-            "parsing": lambda: self._parsing(seen, wanted),
         }
         found = {name: make() for name, make in terms.items() if name in settings.terms}
         if settings.needs_features:
@@ -163,10 +156,11 @@ class Objective:
         real, _ = self._judge(batch["truth"], batch, training=True)
         fake, _ = self._judge(shown, batch, training=True)
         patches = self._patches(batch, fake)
-        hinge = self._settings.gan == "hinge"
-        loss = (losses.hinge_discriminator_loss if hinge else losses.discriminator_loss)(
-            real, fake, patches
-        )
+        loss = {
+            "lsgan": lambda: losses.discriminator_loss(real, fake),
+            "soft-mask": lambda: lite_losses.soft_mask_discriminator_loss(real, fake, patches),
+            "hinge": lambda: lite_losses.hinge_discriminator_loss(real, fake, patches),
+        }[self._settings.gan]()
         inside = [ops.sum(score * patches) / (ops.sum(patches) + 1e-6) for score in (real, fake)]
         return loss, {"discriminator": loss, "real": inside[0], "fake": inside[1]}
 
@@ -188,11 +182,11 @@ class Objective:
             losses.composite(output, truth, batch["mask"] * valid),
         )
 
-    def _pixel(self, seen: Any, wanted: Any) -> Any:
+    def _pixel(self, seen: Any, wanted: Any, hole: Any) -> Any:
         difference = seen - wanted
         if self._settings.pixel_blur > 0:
             difference = blur(difference, self._settings.pixel_blur)
-        return ops.mean(ops.abs(difference))
+        return losses.pixel_loss(difference, 0.0, hole)
 
     def _deep(self, seen: Any, wanted: Any, hole: Any) -> dict[str, Any]:
         assert self._features is not None  # the task loads it
@@ -209,12 +203,15 @@ class Objective:
         settings = self._settings
         fake, features = self._judge(shown, batch)
         patches = self._patches(batch, fake)
-        hinge = settings.gan == "hinge"
-        loss = losses.hinge_adversarial_loss if hinge else losses.adversarial_loss
-        found = {"adversarial": loss(fake, patches)}
+        loss = {
+            "lsgan": lambda: losses.adversarial_loss(fake),
+            "soft-mask": lambda: lite_losses.soft_mask_adversarial_loss(fake, patches),
+            "hinge": lambda: lite_losses.hinge_adversarial_loss(fake, patches),
+        }[settings.gan]
+        found = {"adversarial": loss()}
         if settings.matching > 0:
             _, wanted = self._judge(batch["truth"], batch)
-            found["matching"] = losses.feature_matching_loss(features, wanted) / share
+            found["matching"] = lite_losses.feature_matching_loss(features, wanted) / share
         return found
 
     def _judge(
@@ -235,12 +232,7 @@ class Objective:
             return ops.ones_like(scores)
         (hole,) = self._cut(batch["mask"] * batch["valid"])
         shape = tuple(scores.shape[1:3])
-        return losses.soft_patch_mask(hole, shape, sigma=self._settings.patch_blur)
-
-    def _parsing(self, seen: Any, wanted: Any) -> Any:
-        assert self._parser is not None  # the task loads it
-        regions = [self._parser(x, training=False) for x in (seen, wanted)]
-        return losses.parsing_loss(*regions)
+        return lite_losses.soft_patch_mask(hole, shape, sigma=self._settings.patch_blur)
 
     def _cut(self, *images: Any) -> list[Any]:
         """Cut out what the losses look at; images that are smaller than that stay as they are."""

@@ -1,4 +1,4 @@
-"""The inpainting stage at run time."""
+"""The inpainting stage at run time: a generator on windows, and how much of it counts."""
 
 from __future__ import annotations
 
@@ -9,14 +9,12 @@ from numpy.typing import NDArray
 
 from unmask.image import LUMA
 from unmask.inference import forward
-from unmask.inpainting.data import draw_landmark_map
-from unmask.inpainting.filters import CHECKER_KERNEL
-from unmask.inpainting.framing import WINDOW_SIDE
-from unmask.inpainting.prior import FirstGuess
+from unmask.inpainting.layers import CHECKER_KERNEL
+from unmask.inpainting.window import WINDOW_SIDE, draw_landmark_map
 
-# A generator's correction of the guess counts pixel by pixel in its brightness, but its colour is
-# averaged over this many pixels: finer colours are green and red dots at lips and nostrils. The
-# detail phase trains with the same mean.
+# A generator's correction counts pixel by pixel in its brightness, but its colour is averaged over
+# this many pixels: finer colours are green and red dots at lips and nostrils. The detail phase
+# trains with the same mean.
 COLOUR_REACH = 4.0
 # Trained against a discriminator, a generator exaggerates: of the shares tried on 80 validation
 # faces this one of its correction is nearest to the truth by features (5 % nearer than all of it,
@@ -30,90 +28,78 @@ _LUMA = np.array(LUMA, np.float32)
 
 def complete_windows(
     model: keras.Model,
-    prior: FirstGuess | None,
     images: NDArray[np.uint8],
     holes: NDArray[np.bool_],
     landmarks: NDArray[np.floating],
+    coarse: NDArray[np.uint8] | None = None,
     *,
     batch_size: int = 8,
 ) -> NDArray[np.uint8]:
     """Complete the hidden part of faces.
 
     Args:
-        model: A generator of `unmask.inpainting.generator`.
-        prior: Makes the first guess; needed by generators with a coarse input, left alone by
-            others.
+        model: A generator of `unmask.inpainting.paper`, `.aot` or `.lite`.
         images: (B, 192, 192, 3) uint8 RGB windows of canonical crops; B may be 0. What they show
             inside the hole has no influence.
         holes: (B, 192, 192) bool, True where a face is to be completed.
-        landmarks: (B, 98, 2) or (B, 68, 2) points in window pixels, those in the hole included;
-            the linear part of the first guess is made from pixels alone when there are 68.
+        landmarks: (B, 98, 2) or (B, 68, 2) points in window pixels, those in the hole included.
+        coarse: (B, 192, 192, 3) uint8 coarse completions; needed by generators that paint on them,
+            left alone by others.
         batch_size: Faces that go through the network at once.
 
     Returns:
         (B, 192, 192, 3) uint8: the completed windows; known pixels are those of `images`.
 
     Raises:
-        ValueError: A shape or type does not fit, or the generator needs a prior and has none.
+        ValueError: A shape or type does not fit, or the coarse completions are missing.
 
     Example:
-        >>> from unmask.inpainting.generator import build_generator
+        >>> from unmask.inpainting.paper import build_generator
         >>> images = np.full((1, 192, 192, 3), 128, np.uint8)
         >>> holes = np.zeros((1, 192, 192), bool); holes[:, 96:160, 64:128] = True
         >>> model = build_generator(width=8, depth=1)
-        >>> complete_windows(model, None, images, holes, np.zeros((1, 98, 2))).shape
+        >>> complete_windows(model, images, holes, np.zeros((1, 98, 2))).shape
         (1, 192, 192, 3)
     """
     _check(images, holes, landmarks)
-    guided = len(model.inputs) == 4
-    if guided and prior is None:
-        raise ValueError("this generator paints on a first guess. Received: prior=None")
+    if len(model.inputs) == 3:
+        coarse = None
+    elif coarse is None:
+        raise ValueError("this generator paints on coarse completions. Received: coarse=None")
     parts = [images[:0]]
     for start in range(0, len(images), batch_size):
         rows = slice(start, start + batch_size)
-        group = images[rows], holes[rows], landmarks[rows]
-        guesses = guess_windows(prior, *group) if guided and prior is not None else None
-        parts.append(_paint(model, *group, guesses))
+        given = None if coarse is None else coarse[rows]
+        parts.append(_paint(model, images[rows], holes[rows], landmarks[rows], given))
     return np.concatenate(parts)
 
 
-def guess_windows(
-    prior: FirstGuess,
-    images: NDArray[np.uint8],
-    holes: NDArray[np.bool_],
-    landmarks: NDArray[np.floating],
-) -> NDArray[np.uint8]:
-    """Complete faces by the first guess alone; arguments and result as `complete_windows`."""
-    faces = zip(images, holes, landmarks, strict=True)
-    return np.stack([prior.complete(*face) for face in faces])
-
-
-def correct_guess(
-    outputs: NDArray[np.float32], guesses: NDArray[np.float32], holes: NDArray[np.bool_]
+def correct_coarse(
+    outputs: NDArray[np.float32], coarse: NDArray[np.float32], holes: NDArray[np.bool_]
 ) -> NDArray[np.float32]:
-    """Add a generator's correction to the guess as `unmask.run` does.
+    """Add a generator's correction to the coarse completion as `unmask.run` does.
 
     What alternates from pixel to pixel is left out, and 60 % of its brightness count. Its colour is
     averaged inside the hole, and 18 % of that count.
 
     Args:
-        outputs: (B, h, w, 3) what a generator made of the guesses, in [0, 1].
-        guesses: (B, h, w, 3) the first guesses, in [0, 1].
+        outputs: (B, h, w, 3) what a generator made of the coarse completions, in [0, 1].
+        coarse: (B, h, w, 3) the coarse completions, in [0, 1].
         holes: (B, h, w) bool.
 
     Returns:
-        (B, h, w, 3) float32, the guesses outside the holes; a little beyond [0, 1] at places.
+        (B, h, w, 3) float32, `coarse` outside the holes; a little beyond [0, 1] at places.
 
     Example:
-        >>> guesses = np.full((1, 32, 32, 3), 0.5, np.float32)
+        >>> coarse = np.full((1, 32, 32, 3), 0.5, np.float32)
         >>> holes = np.zeros((1, 32, 32), bool); holes[:, 8:24, 8:24] = True
-        >>> float(correct_guess(guesses + 0.1, guesses, holes)[0, 16, 16, 0].round(2))
+        >>> round(float(correct_coarse(coarse + 0.1, coarse, holes)[0, 16, 16, 0]), 2)
         0.56
     """
-    result = guesses.copy()
-    for output, guess, hole, corrected in zip(outputs, guesses, holes, result, strict=True):
+    result = coarse.copy()
+    for output, start, hole, corrected in zip(outputs, coarse, holes, result, strict=True):
         weight = hole.astype(np.float32)
-        correction = (output - guess) * weight[..., None]
+        correction = (output - start) * weight[..., None]
         correction = cv2.sepFilter2D(correction, -1, CHECKER_KERNEL, CHECKER_KERNEL)
         correction *= weight[..., None]
         brightness = (correction @ _LUMA)[..., None]
@@ -128,18 +114,18 @@ def _paint(
     images: NDArray[np.uint8],
     holes: NDArray[np.bool_],
     landmarks: NDArray[np.floating],
-    guesses: NDArray[np.uint8] | None,
+    coarse: NDArray[np.uint8] | None,
 ) -> NDArray[np.uint8]:
     inputs = [
         images.astype(np.float32) / 255.0,
         holes[..., None].astype(np.float32),
         np.stack([draw_landmark_map(points, WINDOW_SIDE) for points in landmarks]),
     ]
-    if guesses is not None:
-        inputs.append(guesses.astype(np.float32) / 255.0)
+    if coarse is not None:
+        inputs.append(coarse.astype(np.float32) / 255.0)
     output = forward(model, *inputs)
-    if guesses is not None:
-        output = correct_guess(output, inputs[-1], holes)
+    if coarse is not None:
+        output = correct_coarse(output, inputs[-1], holes)
     painted = (np.clip(output, 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8)
     return np.where(holes[..., None], painted, images)
 

@@ -1,10 +1,9 @@
-"""A closed-form first guess of the hidden part of a face, learnt in a minute.
+"""The linear part of the coarse completion: a Gaussian model of aligned faces, fitted in a minute.
 
-Aligned faces at 64 x 64 and their 98 landmarks are modelled as one Gaussian vector: a mean, a few
-hundred principal components with their variances, and independent noise (probabilistic principal
-components). What is known of a face (the pixels outside the hole, the landmarks) determines the
-components by ridge regression, and those give the hidden pixels. The guess is blurred, but has the
-skin tone, the light and the place of the mouth; the generator adds the rest to it.
+Faces at 64 x 64 and their 98 landmarks are one vector: a mean, a few hundred principal components
+with their variances, and independent noise. What is known of a face (the pixels outside the hole,
+the landmarks) determines the components by ridge regression, and those give the hidden pixels:
+blurred, but with the skin tone, the light and the place of the mouth.
 """
 
 from __future__ import annotations
@@ -12,7 +11,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
 
 import cv2
 import numpy as np
@@ -26,30 +24,9 @@ _POINTS = 98
 # Pixels are in [0, 1]; this makes a landmark one canonical pixel off weigh like a grey level of
 # about 1/64, so that neither kind of measurement drowns the other.
 _LANDMARK_SCALE = 1.0 / 64.0
-
-
-class FirstGuess(Protocol):
-    """Whatever completes an aligned face roughly, for a generator to paint on."""
-
-    def complete(
-        self,
-        image: NDArray[np.uint8],
-        hole: NDArray[np.bool_],
-        landmarks: NDArray[np.floating] | None = None,
-    ) -> NDArray[np.uint8]:
-        """Guess the pixels in the hole; see `LinearPrior.complete`."""
-
-    def fill_outside(
-        self,
-        image: NDArray[np.uint8],
-        hole: NDArray[np.bool_],
-        valid: NDArray[np.bool_],
-        landmarks: NDArray[np.floating] | None = None,
-    ) -> NDArray[np.uint8]:
-        """Guess what lies beyond the photo's edge; see `LinearPrior.fill_outside`."""
-
-    def for_gender(self, gender: str | None) -> FirstGuess:
-        """Return what guesses faces of one gender ("male", "female"), or of any for None."""
+# How much less than independent measurements the known pixels count, because neighbours err
+# together; larger pulls the completion to the mean face.
+_SHRINKAGE = 12.0
 
 
 @dataclass(frozen=True)
@@ -74,70 +51,24 @@ class LinearPrior:
         self,
         image: NDArray[np.uint8],
         hole: NDArray[np.bool_],
-        landmarks: NDArray[np.floating] | None = None,
-        *,
-        shrinkage: float = 12.0,
-    ) -> NDArray[np.uint8]:
-        """Guess the pixels in the hole of one aligned face.
-
-        Args:
-            image: (side, side, 3) uint8 RGB window of the canonical crop.
-            hole: (side, side) bool, True where the pixels are unknown.
-            landmarks: (98, 2) points in window pixels, if known; other layouts are not used.
-            shrinkage: How much less than independent measurements the known pixels count, because
-                neighbouring pixels err together; larger pulls the guess to the mean face.
-
-        Returns:
-            (side, side, 3) uint8: the guess in the hole, the image elsewhere.
-
-        Raises:
-            ValueError: A shape does not fit.
-        """
-        self._check(image, hole)
-        small = cv2.resize(image, (PRIOR_SIDE, PRIOR_SIDE), interpolation=cv2.INTER_AREA)
-        small_hole = cv2.resize(
-            hole.astype(np.float32), (PRIOR_SIDE, PRIOR_SIDE), interpolation=cv2.INTER_AREA
-        )
-        pixels = small.astype(np.float32) / 255.0
-        # A cell that the hole only touches mixes in mask colour, and the one beside it may still
-        # hold a rim of the mask that the segmentation missed: both count as unknown.
-        known = cv2.dilate(small_hole, np.ones((3, 3), np.uint8)) < 0.02
-        if landmarks is not None and len(landmarks) != _POINTS:
-            landmarks = None
-        guess = self._guess(pixels, known, landmarks, shrinkage)
-        guess = _follow_border(guess, pixels, known)
-        large = cv2.resize(guess, (self.side, self.side), interpolation=cv2.INTER_CUBIC)
-        completed = np.clip(large * 255.0 + 0.5, 0, 255).astype(np.uint8)
-        return np.where(hole[..., None], completed, image)
-
-    def fill_outside(
-        self,
-        image: NDArray[np.uint8],
-        hole: NDArray[np.bool_],
         valid: NDArray[np.bool_],
-        landmarks: NDArray[np.floating] | None = None,
-    ) -> NDArray[np.uint8]:
-        """Guess what lies beyond the photo's edge, where a crop reaches over it.
+        landmarks: NDArray[np.floating],
+    ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """Complete one face; as `unmask.inpainting.coarse.CoarseCompletion`, for one.
 
-        Mirrored pixels, the usual stand-in, would show a second pair of eyes or half a mask.
-
-        Args:
-            image: (side, side, 3) uint8 RGB window of the canonical crop.
-            hole: (side, side) bool, unknown too, but not to be filled here.
-            valid: (side, side) bool, True where the pixel comes from the photo.
-            landmarks: As for `complete`.
-
-        Returns:
-            (side, side, 3) uint8: the image with its invalid pixels replaced.
+        Mirrored pixels, the usual stand-in beyond a photo's edge, would show a second pair of eyes
+        or half a mask.
         """
-        if valid.all():
-            return image
-        guess = self.complete(image, hole | ~valid, landmarks)
-        return np.where(valid[..., None], image, guess)
-
-    def for_gender(self, gender: str | None) -> LinearPrior:
-        """Return this model, which does not tell genders apart."""
-        return self
+        wanted = (self.side, self.side)
+        if image.shape != (*wanted, 3) or hole.shape != wanted:
+            raise ValueError(
+                f"the prior completes windows of {wanted}. "
+                f"Received: image {image.shape}, hole {hole.shape}"
+            )
+        if not valid.all():
+            outside = self._fill(image, hole | ~valid, landmarks)
+            image = np.where(valid[..., None], image, outside)
+        return image, self._fill(image, hole, landmarks)
 
     def save(self, path: str | os.PathLike[str], metadata: Mapping[str, str] | None = None) -> None:
         """Write the model to a safetensors file."""
@@ -167,32 +98,36 @@ class LinearPrior:
         values = {name: arrays[name].astype(np.float32) for name in shapes}
         return cls(side=int(metadata["side"]), **values)
 
-    def _check(self, image: NDArray[np.uint8], hole: NDArray[np.bool_]) -> None:
-        wanted = (self.side, self.side)
-        if image.shape != (*wanted, 3) or hole.shape != wanted:
-            raise ValueError(
-                f"the prior completes windows of {wanted}. "
-                f"Received: image {image.shape}, hole {hole.shape}"
-            )
+    def _fill(
+        self, image: NDArray[np.uint8], hole: NDArray[np.bool_], landmarks: NDArray[np.floating]
+    ) -> NDArray[np.uint8]:
+        """Return the image with its hole filled."""
+        size = (PRIOR_SIDE, PRIOR_SIDE)
+        pixels = cv2.resize(image, size, interpolation=cv2.INTER_AREA).astype(np.float32) / 255.0
+        share = cv2.resize(hole.astype(np.float32), size, interpolation=cv2.INTER_AREA)
+        # A cell that the hole only touches mixes in mask colour, and the one beside it may still
+        # hold a rim of the mask that the segmentation missed: both count as unknown.
+        known = cv2.dilate(share, np.ones((3, 3), np.uint8)) < 0.02
+        small = _follow_border(self._solve(pixels, known, landmarks), pixels, known)
+        large = cv2.resize(small, (self.side, self.side), interpolation=cv2.INTER_CUBIC)
+        completed = np.clip(large * 255.0 + 0.5, 0, 255).astype(np.uint8)
+        return np.where(hole[..., None], completed, image)
 
-    def _guess(
-        self,
-        pixels: NDArray[np.float32],
-        known: NDArray[np.bool_],
-        landmarks: NDArray[np.floating] | None,
-        shrinkage: float,
+    def _solve(
+        self, pixels: NDArray[np.float32], known: NDArray[np.bool_], landmarks: NDArray[np.floating]
     ) -> NDArray[np.float32]:
+        """Return the likeliest face, (64, 64, 3)."""
         # Every other known cell in a chequerboard: neighbours say nearly the same, at half cost.
         chequer = np.indices(known.shape).sum(0) % 2 == 0
         used = np.repeat((known & chequer).ravel(), 3)
         indices = np.flatnonzero(used)
         values = pixels.ravel()[indices]
-        weights = 1.0 / (shrinkage * self.noise[indices])
-        if landmarks is not None:
+        weights = 1.0 / (_SHRINKAGE * self.noise[indices])
+        if len(landmarks) == _POINTS:
             extra = np.arange(PRIOR_SIDE * PRIOR_SIDE * 3, self.mean.size)
             indices = np.concatenate([indices, extra])
             values = np.concatenate([values, landmark_vector(landmarks)])
-            weights = np.concatenate([weights, 1.0 / (shrinkage * self.noise[extra])])
+            weights = np.concatenate([weights, 1.0 / (_SHRINKAGE * self.noise[extra])])
         rows = self.basis[:, indices]
         weighted = rows * weights
         normal = weighted @ rows.T + np.diag(1.0 / self.variance)
@@ -219,14 +154,14 @@ def fit_prior(
         seed: Seed of the randomised singular value decomposition.
 
     Returns:
-        The model; its window side is that of `unmask.inpainting.framing`.
+        The model; its window side is that of `unmask.inpainting.window`.
 
     Reference:
         Tipping and Bishop, Probabilistic Principal Component Analysis, 1999.
     """
     from sklearn.utils.extmath import randomized_svd
 
-    from unmask.inpainting.framing import WINDOW_SIDE
+    from unmask.inpainting.window import WINDOW_SIDE
 
     count = len(windows)
     pixels = windows.reshape(count, -1).astype(np.float32) / 255.0
@@ -248,15 +183,15 @@ def fit_prior(
 
 
 def _follow_border(
-    guess: NDArray[np.float32], pixels: NDArray[np.float32], known: NDArray[np.bool_]
+    face: NDArray[np.float32], pixels: NDArray[np.float32], known: NDArray[np.bool_]
 ) -> NDArray[np.float32]:
     """Carry the model's error at the known pixels smoothly into the hole, so no step is left."""
     weight = known.astype(np.float32)
-    error = (pixels - guess) * weight[..., None]
-    correction = np.zeros_like(guess)
+    error = (pixels - face) * weight[..., None]
+    correction = np.zeros_like(face)
     for sigma in (6.0, 3.0, 1.5):
         share = cv2.GaussianBlur(weight, (0, 0), sigma)[..., None]
         blurred = cv2.GaussianBlur(error - correction * weight[..., None], (0, 0), sigma)
         # Deep in the hole the share vanishes, and with it what the border can tell.
         correction = correction + blurred / (share + 0.15)
-    return guess + correction
+    return face + correction

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from unmask.data.faces import FaceRecord, gather_faces, load_canonical
 from unmask.data.stream import Stream, default_workers
 from unmask.errors import DataError
-from unmask.inpainting.framing import WINDOW_LEFT, WINDOW_SIDE, WINDOW_TOP, window
 from unmask.inpainting.prior import PRIOR_SIDE, fit_prior
+from unmask.inpainting.window import WINDOW_LEFT, WINDOW_SIDE, WINDOW_TOP, window
 from unmask.landmark_layout import flip_landmarks
 from unmask.training.recipe import Recipe
 from unmask.training.task import Task

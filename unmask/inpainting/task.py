@@ -13,13 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unmask.data.faces import FaceSet, gather_faces
-from unmask.errors import DataError, WeightsError
-from unmask.inpainting.coarse import load_first_guess
+from unmask.errors import DataError
+from unmask.inpainting import aot, lite, paper
+from unmask.inpainting.coarse import load_coarse
 from unmask.inpainting.data import InpaintingBatch, InpaintingSampler, SampleSettings
 from unmask.inpainting.features import load_features
-from unmask.inpainting.networks import DiscriminatorSettings, GeneratorSettings
 from unmask.inpainting.objective import LossSettings, Objective
-from unmask.inpainting.sheets import draw_sheet
+from unmask.inpainting.predict import correct_coarse
+from unmask.rivals.aot import build_aot_discriminator, build_aot_generator
 from unmask.training.adversarial import AdversarialModel
 from unmask.training.helpers import LandmarkPredictor, name_genders
 from unmask.training.optimizers import PairAdam, make_optimizer
@@ -28,6 +29,79 @@ from unmask.training.task import Task
 from unmask.weights import find
 
 _SHEET_FACES, _SHEET_SEED = 6, 4321
+_RED = np.array([1, 0, 0], np.float32)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GeneratorSettings:
+    """The generator; the defaults are the paper's.
+
+    Attributes:
+        kind: "landmark-guided", or "aot-gan" for the plain AOT-GAN, which ignores landmarks and
+            has only `width` and `depth`.
+        width: Channels of the first layer.
+        blocks: "dilated" for the paper's residual blocks; "aot" for AOT-GAN's in their place.
+        depth: Number of blocks.
+        attention: Whether long-short attention joins trunk and encoder, as in the paper's.
+        coarse: Whether it is lite's, which paints on the coarse completion and has no attention.
+
+    Raises:
+        ValueError: There is no such landmark-guided generator.
+    """
+
+    kind: Literal["landmark-guided", "aot-gan"] = "landmark-guided"
+    width: int = 64
+    blocks: Literal["dilated", "aot"] = "dilated"
+    depth: int = 7
+    attention: bool = True
+    coarse: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse mixtures of the paper's and lite's."""
+        if self.attention == self.coarse or (self.coarse and self.blocks == "aot"):
+            raise ValueError(
+                "a generator either has attention (the paper's) or paints on the coarse completion "
+                f"with dilated blocks (lite's). Received: attention={self.attention}, "
+                f"coarse={self.coarse}, blocks={self.blocks!r}"
+            )
+
+    def build(self) -> keras.Model:
+        """Build it."""
+        builder = paper.build_generator
+        if self.kind == "aot-gan":
+            builder = build_aot_generator
+        elif self.coarse:
+            builder = lite.build_generator
+        elif self.blocks == "aot":
+            builder = aot.build_aot_variant
+        return builder(self.width, self.depth)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiscriminatorSettings:
+    """The discriminator; the defaults are the paper's.
+
+    Attributes:
+        kind: "published": LaFIn's, with spectral normalisation. "aot-gan": AOT-GAN's. "detail":
+            lite's, quick, without normalisation; judges holes and shows its features.
+        width: Channels of the first layer.
+        attention: What the published one always has; recipes may say so.
+        learning_rate: Its highest learning rate; it follows the generator's schedule.
+    """
+
+    kind: Literal["published", "aot-gan", "detail"] = "published"
+    width: int = 64
+    attention: Literal[True] = True
+    learning_rate: float = 1e-5
+
+    def build(self) -> keras.Model:
+        """Build it."""
+        builders = {
+            "published": paper.build_discriminator,
+            "aot-gan": build_aot_discriminator,
+            "detail": lite.build_detail_discriminator,
+        }
+        return builders[self.kind](self.width)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,10 +122,9 @@ class InpaintingRecipe(Recipe):
         normalise_features: Whether VGG-19 sees colours with ImageNet's mean and deviation, as it
             was trained; LaFIn's code passes images in [0, 1] as they are.
         prior: File of the linear prior; the shipped one when absent.
-        coarse: File of the network that corrects its guess; the shipped one when absent.
+        coarse: File of the network that corrects it; the shipped one when absent.
         landmark_network: Weights for `samples.predicted`; the shipped ones when absent.
         gender_network: Weights for `name_genders`; the shipped ones when absent.
-        parser: Keras file of a frozen face-parsing network, for `losses.parsing`.
 
     Raises:
         ValueError: Settings contradict each other.
@@ -69,7 +142,6 @@ class InpaintingRecipe(Recipe):
     coarse: Path | None = None
     landmark_network: Path | None = None
     gender_network: Path | None = None
-    parser: Path | None = None
 
     def __post_init__(self) -> None:
         """Refuse what does not fit together."""
@@ -77,14 +149,13 @@ class InpaintingRecipe(Recipe):
         losses, detail = self.losses, self.discriminator.kind == "detail"
         checks = {
             "optimizer.name must be 'adam'": self.optimizer.name == "adam",
-            "a generator that paints on a first guess needs samples.framing 'window'": (
+            "a generator that paints on the coarse completion needs samples.framing 'window'": (
                 self.samples.framing == "window" or not self.generator.coarse
             ),
-            "losses.as_pasted needs a generator that paints on a first guess": (
+            "losses.as_pasted needs a generator that paints on the coarse completion": (
                 self.generator.coarse or not losses.as_pasted
             ),
             "losses.matching needs the 'detail' discriminator": detail or not losses.matching,
-            "losses.parsing needs a parser": bool(self.parser) or not losses.parsing,
         }
         for message, holds in checks.items():
             if not holds:
@@ -113,15 +184,12 @@ class InpaintingTask(Task):
         recipe, losses = self.recipe, self.recipe.losses
         self.network = recipe.generator.build()
         self._discriminator = recipe.discriminator.build() if losses.has_adversary else None
-        features, parser = None, None
+        features = None
         self._frozen: list[keras.Model] = []
         if losses.needs_features:
             features = load_features(self._features(), normalise=recipe.normalise_features)
             self._frozen.append(features.model)
-        if losses.parsing:
-            parser = _load_parser(recipe.parser)
-            self._frozen.append(parser)
-        objective = Objective(losses, self.network, self._discriminator, features, parser)
+        objective = Objective(losses, self.network, self._discriminator, features)
         return AdversarialModel(
             self.network, self._discriminator, objective.generator_loss,
             objective.discriminator_loss, losses.logged, self._frozen,
@@ -147,7 +215,7 @@ class InpaintingTask(Task):
         return draw_sheet(self.network, self._shown)
 
     def frozen(self) -> Sequence[keras.Variable]:
-        """Return the weights of the feature network and of the parser."""
+        """Return the weights of the feature network."""
         return [variable for model in self._frozen for variable in model.variables]
 
     def _choose_shown(self) -> InpaintingBatch:
@@ -178,15 +246,14 @@ class InpaintingTask(Task):
         *, shuffle: bool = True,
     ) -> InpaintingSampler:  # fmt: skip
         recipe = self.recipe
-        guess = network = None
+        coarse = network = None
         if recipe.generator.coarse:
             network = recipe.coarse or find("lite", "coarse").path
         if settings.framing == "window":
-            linear = recipe.prior or find("lite", "prior").path
-            guess = partial(load_first_guess, linear, network, recipe.gender or None)
+            coarse = partial(load_coarse, recipe.prior or find("lite", "prior").path, network)
         return InpaintingSampler(
             faces, settings, batch_size=batch_size, seed=seed, shuffle=shuffle,
-            guess=guess, coarse=recipe.generator.coarse,
+            coarse=coarse, gender=recipe.gender,
             predictor=LandmarkPredictor(recipe.landmark_network) if settings.predicted else None,
         )  # fmt: skip
 
@@ -198,9 +265,29 @@ class InpaintingTask(Task):
         return str(found[0]) if found else name
 
 
-def _load_parser(path: Path | None) -> keras.Model:
-    if path is None or not path.is_file():
-        raise WeightsError(f"{path}: no such file")
-    parser = keras.models.load_model(path, compile=False)
-    parser.trainable = False
-    return parser
+def draw_sheet(generator: keras.Model, batch: InpaintingBatch) -> NDArray[np.uint8]:
+    """Draw a row a face: what is known, the coarse completion if any, the result, the truth.
+
+    The result of a generator that paints on the coarse completion is what `unmask.run` would use.
+
+    Args:
+        generator: The generator.
+        batch: The faces, B of side S.
+
+    Returns:
+        (B * S, 3 or 4 columns of S, 3) uint8.
+    """
+    image, truth = (batch[name].astype(np.float32) / 255.0 for name in ("image", "truth"))
+    mask, points = (batch[name].astype(np.float32) for name in ("mask", "landmark_map"))
+    inputs, columns = [image, mask, points], []
+    if "coarse" in batch:
+        columns = [batch["coarse"].astype(np.float32) / 255.0]
+    guided = len(generator.inputs) == 4
+    output = np.asarray(generator.predict_on_batch(inputs + columns * guided), np.float32)
+    if guided:
+        output = correct_coarse(output, columns[0], mask[..., 0] > 0)
+    # The landmarks that the generator is told, in red.
+    known = np.where(points > 0, _RED, image * (1 - mask) + mask)
+    columns = [known, *columns, output * mask + image * (1 - mask), truth]
+    pixels = np.clip(np.concatenate(columns, axis=2) * 255 + 0.5, 0, 255).astype(np.uint8)
+    return np.concatenate(list(pixels))

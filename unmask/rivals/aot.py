@@ -11,13 +11,13 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras import layers
+from keras import layers, ops
 
 from unmask.errors import WeightsError
 from unmask.inference import forward
-from unmask.inpainting.blocks import AOT_RATES, aot_block, convolve, shrink
-from unmask.inpainting.discriminator import patch_layer
-from unmask.inpainting.layers import AlignedUpSampling2D
+from unmask.inpainting.aot import AOT_RATES, aot_block
+from unmask.inpainting.layers import convolve, initializer, resize_aligned, shrink
+from unmask.inpainting.paper import patch_layer
 from unmask.rivals.completion import Complete, completer
 from unmask.rivals.published import (
     Loaded,
@@ -27,9 +27,6 @@ from unmask.rivals.published import (
     read_published,
     width_of,
 )
-
-# As published: 15,200,835 parameters.
-AOT: dict[str, Any] = {"width": 64, "depth": 8}
 
 # Both networks have more than this times the square of their width, and in each block.
 _OUTER_WEIGHTS = 200
@@ -115,7 +112,7 @@ def build_aot_discriminator(width: int = 64) -> keras.Model:
     x = patch_layer(x, 4 * width, 2, "conv3")
     x = patch_layer(x, 8 * width, 1, "conv4")
     x = layers.ZeroPadding2D(1, name="conv5_pad")(x)
-    x = layers.Conv2D(1, 4, kernel_initializer=_initializer(), dtype="float32", name="conv5")(x)
+    x = layers.Conv2D(1, 4, kernel_initializer=initializer(), dtype="float32", name="conv5")(x)
     return keras.Model([image, landmark_map], x, name="aot_discriminator")
 
 
@@ -198,10 +195,19 @@ def _enlarge(x: Any, filters: int, name: str) -> Any:
 
 def _conv(x: Any, filters: int, name: str) -> Any:
     """A 3x3 convolution with zeros beyond the border, unlike the encoder's."""
-    return layers.Conv2D(filters, 3, padding="same", kernel_initializer=_initializer(), name=name)(
-        x
-    )
+    return layers.Conv2D(filters, 3, padding="same", kernel_initializer=initializer(), name=name)(x)
 
 
-def _initializer() -> keras.initializers.Initializer:
-    return keras.initializers.RandomNormal(stddev=0.02)
+@keras.saving.register_keras_serializable(package="unmask")
+class AlignedUpSampling2D(keras.layers.Layer):
+    """Double height and width bilinearly with aligned corners, as AOT-GAN's decoder does."""
+
+    def call(self, inputs: Any) -> Any:
+        """Resample (B, H, W, C) to (B, 2 H, 2 W, C)."""
+        _, height, width, _ = ops.shape(inputs)
+        return resize_aligned(inputs, 2 * height, 2 * width)
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        """Double the two middle axes."""
+        batch, *sides, channels = input_shape
+        return (batch, *(None if s is None else 2 * s for s in sides), channels)

@@ -13,10 +13,14 @@ from numpy.typing import NDArray
 
 from unmask.errors import WeightsError
 from unmask.inference import forward
-from unmask.inpainting.blocks import normalise
-from unmask.inpainting.discriminator import patch_layer
-from unmask.inpainting.layers import ReflectionPadding2D, SpectralConv2D, SpectralConv2DTranspose
-from unmask.inpainting.normalisation import InstanceNormalization
+from unmask.inpainting.layers import (
+    InstanceNormalization,
+    ReflectionPadding2D,
+    SpectralConv2D,
+    SpectralConv2DTranspose,
+    normalise,
+)
+from unmask.inpainting.paper import patch_layer
 from unmask.rivals.completion import Complete, completer
 from unmask.rivals.published import (
     Loaded,

@@ -25,7 +25,7 @@ def load(preset: str, weights_dir: Path | None) -> Complete:
     """
     unmasker = Unmasker(preset, weights_dir)
     # All but the segmentation, since the hole is given.
-    _ = unmasker.landmarks, unmasker.gender, unmasker.prior, unmasker.generators
+    _ = unmasker.landmarks, unmasker.gender, unmasker.coarse, unmasker.generators
 
     def complete(
         image: NDArray[np.uint8],

@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 
 from unmask.errors import WeightsError
 from unmask.inference import forward
-from unmask.inpainting.attention import LongShortAttention
 from unmask.inpainting.layers import (
     ReflectionPadding2D,
     ShrinkMask,
     SpectralConv2D,
     SpectralConv2DTranspose,
 )
+from unmask.inpainting.paper import LongShortAttention
 from unmask.rivals.completion import SIDE, Complete, completer
 from unmask.rivals.published import Loaded, Tensors, assign_published, read_published, width_of
 

@@ -78,3 +78,21 @@ def window(array: NDArray[Any]) -> NDArray[Any]:
     index[axis] = slice(WINDOW_TOP, WINDOW_TOP + WINDOW_SIDE)
     index[axis + 1] = slice(WINDOW_LEFT, WINDOW_LEFT + WINDOW_SIDE)
     return array[tuple(index)]
+
+
+def draw_landmark_map(landmarks: NDArray[np.floating], side: int) -> NDArray[np.float32]:
+    """Return a (side, side, 1) map with 1 at each landmark's pixel and 0 elsewhere.
+
+    Args:
+        landmarks: (N, 2) points in pixels; those outside the map are left out.
+        side: Side of the map.
+
+    Example:
+        >>> float(draw_landmark_map(np.array([[1.2, 2.0], [99.0, 0.0]]), 8).sum())
+        1.0
+    """
+    result = np.zeros((side, side, 1), np.float32)
+    columns, rows = np.rint(np.asarray(landmarks)).astype(int).T
+    inside = (columns >= 0) & (columns < side) & (rows >= 0) & (rows < side)
+    result[rows[inside], columns[inside]] = 1.0
+    return result
