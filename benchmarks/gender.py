@@ -12,7 +12,8 @@ os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
 import numpy as np
 from cyclopts import run
 
-from unmask.gender.model import LITE, PAPER, build_classifier, build_compact
+from unmask.gender.lite import build_lite
+from unmask.gender.paper import build_classifier
 from unmask.gender.predict import predict_gender
 
 
@@ -23,9 +24,9 @@ def main(*, faces: int = 64, paper: bool = False) -> None:
         faces: Faces to classify.
         paper: Also the paper's classifier.
     """
-    networks = {"lite": build_compact(**LITE)}
+    networks = {"lite": build_lite()}
     if paper:
-        networks["paper"] = build_classifier(**PAPER)
+        networks["paper"] = build_classifier()
     crops = np.random.default_rng(0).integers(0, 256, (faces, 256, 256, 3), np.uint8)
     print("network  batch   ms a face   ms a face by processor time")
     for name, network in networks.items():

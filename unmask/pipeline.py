@@ -21,8 +21,7 @@ from unmask.blend import blend
 from unmask.decide import LIMITS, decide
 from unmask.errors import PhotoWarning
 from unmask.face import canonical_matrix, matrix_from_mask_box
-from unmask.gender.files import load_gender
-from unmask.gender.predict import predict_gender
+from unmask.gender.predict import load_gender, predict_gender
 from unmask.image import DEFAULT_MAX_PIXELS, ImageSource, Photo, load_mask, load_photo
 from unmask.inpainting.coarse import CoarseCompletion, load_coarse
 from unmask.inpainting.predict import complete_windows

@@ -65,7 +65,6 @@ def _preset(name: str, networks: dict[str, Builder], *extra_files: str) -> Prese
 
 
 _SEGMENTATION = "unmask.segmentation.model"
-_GENDER = "unmask.gender.model"
 _PAPER, _LITE = "unmask.inpainting.paper", "unmask.inpainting.lite"
 
 PRESETS: Mapping[str, Preset] = MappingProxyType(
@@ -76,7 +75,7 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
                 "segmentation": Builder(_SEGMENTATION, "build_unet", "LITE"),
                 "verifier": Builder("unmask.segmentation.verifier", "build_verifier", "VERIFIER"),
                 "landmarks": Builder("unmask.landmarks.lite", "build_lite", {}),
-                "gender": Builder(_GENDER, "build_compact", "LITE"),
+                "gender": Builder("unmask.gender.lite", "build_lite", {}),
                 "coarse": Builder("unmask.inpainting.coarse", "build_coarse", {}),
                 "inpainting_female": Builder(_LITE, "build_generator", {}),
                 "inpainting_male": Builder(_LITE, "build_generator", {}),
@@ -89,7 +88,7 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
             {
                 "segmentation": Builder("unmask.segmentation.finder", "build_mask_rcnn", {}),
                 "landmarks": Builder("unmask.landmarks.paper", "build_fan", {}),
-                "gender": Builder(_GENDER, "build_classifier", {}),
+                "gender": Builder("unmask.gender.paper", "build_classifier", {}),
                 "inpainting_female": Builder(_PAPER, "build_generator", {}),
                 "inpainting_male": Builder(_PAPER, "build_generator", {}),
             },

@@ -12,11 +12,18 @@ import pytest
 from unmask.data.faces import FaceRecord, FaceSet, load_canonical
 from unmask.errors import DataError
 from unmask.face import CROP_SIZE
-from unmask.gender.augment import augment
-from unmask.gender.data import Views, ViewSampler, age_group, fair_weights, stored_views
-from unmask.gender.framing import FRAMINGS
-from unmask.gender.model import VIEW
-from unmask.gender.sources import read_faces
+from unmask.gender.augment import augment, notebook_augment
+from unmask.gender.data import (
+    Views,
+    ViewSampler,
+    age_group,
+    fair_weights,
+    read_faces,
+    stored_views,
+)
+from unmask.gender.lite import FRAMINGS
+
+WINDOW = FRAMINGS["window"]
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +48,7 @@ def test_no_face_at_all_is_an_error(face_data):
 
 def test_bare_window_is_the_canonical_crop_that_the_network_sees(records, views):
     crop = load_canonical(records[3], CROP_SIZE).image
-    left, top, side = VIEW
+    left, top, side = WINDOW.left, WINDOW.top, WINDOW.side
     np.testing.assert_array_equal(views.window(3, 0), crop[top : top + side, left : left + side])
 
 
@@ -95,7 +102,7 @@ def test_a_full_disk_is_an_error_and_what_was_drawn_is_kept(records, tmp_path):
 def test_batches_depend_on_their_number_alone(views):
     sampler = ViewSampler(views, np.ones(23), batch_size=8, masked_share=0.5, seed=3)
     images, labels = sampler(4)
-    assert images.shape == (8, VIEW[2], VIEW[2], 3)
+    assert images.shape == (8, WINDOW.side, WINDOW.side, 3)
     assert images.dtype == np.uint8
     assert labels.shape == (8, 1)
     assert set(np.unique(labels)) <= {0.0, 1.0}
@@ -154,3 +161,13 @@ def test_a_group_of_one_gender_keeps_its_weight():
 )
 def test_age_groups(age, name):
     assert age_group(age) == name
+
+
+def test_the_notebooks_augmentation_moves_faces_by_seed_alone():
+    image = np.zeros((64, 64, 3), np.uint8)
+    image[24:40, 24:40] = 255
+    moved = [notebook_augment(image, np.random.default_rng(seed)) for seed in range(40)]
+    np.testing.assert_array_equal(moved[0], notebook_augment(image, np.random.default_rng(0)))
+    centres = [np.argwhere(m[..., 0] > 127).mean(0) for m in moved if m.any()]
+    assert len(centres) > 30
+    assert 8 < np.std(centres) < 20  # shifts are uniform up to 0.4 of the side

@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 
 from unmask.errors import DataError
-from unmask.gender.data import stored_views
+from unmask.gender.data import read_faces, stored_views
 from unmask.gender.features import Copies, Features, FeatureSampler, cached_features
-from unmask.gender.sources import read_faces
 
 
 @pytest.fixture(scope="module")

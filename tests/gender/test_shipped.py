@@ -6,11 +6,10 @@ import numpy as np
 import pytest
 
 from unmask.face import canonical_matrix, transform_points, warp
-from unmask.gender.data import stored_views
+from unmask.gender.data import read_faces, stored_views
 from unmask.gender.evaluate import probabilities, report
-from unmask.gender.model import LITE, build_compact
+from unmask.gender.lite import build_lite
 from unmask.gender.predict import predict_gender
-from unmask.gender.sources import read_faces
 from unmask.synthesis import MaskSynthesizer
 from unmask.weights import default_weights_dir, load_weights
 
@@ -21,7 +20,7 @@ def weights():
 
 
 def test_portrait_of_a_woman_bare_and_masked(weights, portrait):
-    model = build_compact(**LITE)
+    model = build_lite()
     load_weights(model, weights)
     photo, landmarks = portrait
     matrix = canonical_matrix(landmarks)
@@ -33,7 +32,7 @@ def test_portrait_of_a_woman_bare_and_masked(weights, portrait):
 
 
 def test_validation_split(weights, data_dir, tmp_path):
-    model = build_compact(**LITE, cropped=True)
+    model = build_lite(cropped=True)
     load_weights(model, weights)
     faces = read_faces([data_dir / "faces_male", data_dir / "faces_female"], {}, "val")
     views = stored_views(faces.records[::3], tmp_path / "v.npy", masked=1, seed=11)

@@ -12,9 +12,8 @@ import pytest
 
 from unmask.errors import DataError, WeightsError
 from unmask.gender.evaluate import probabilities
-from unmask.gender.files import framing_of, load_gender
-from unmask.gender.head_task import HeadRecipe, HeadTask
-from unmask.gender.task import GenderRecipe, GenderTask
+from unmask.gender.predict import framing_of, load_gender
+from unmask.gender.task import GenderRecipe, GenderTask, HeadRecipe, HeadTask
 from unmask.inception import assign_folded, build_inception, train_after
 from unmask.training.recipe import read_recipe
 from unmask.training.runner import train

@@ -42,11 +42,14 @@ def evaluate_gender(
     import numpy as np
 
     from unmask.gender import UNCERTAIN_BELOW
-    from unmask.gender.breakdown import evaluate_groups, markdown, reliability_figure
-    from unmask.gender.data import has_landmarks, labels_of, stored_views
-    from unmask.gender.evaluate import probabilities
-    from unmask.gender.files import framing_of, load_gender
-    from unmask.gender.sources import read_faces
+    from unmask.gender.data import has_landmarks, labels_of, read_faces, stored_views
+    from unmask.gender.evaluate import (
+        evaluate_groups,
+        markdown,
+        probabilities,
+        reliability_figure,
+    )
+    from unmask.gender.predict import framing_of, load_gender
     from unmask.io import atomic_path, write_text_atomic
     from unmask.paths import check_outputs
     from unmask.weights import find

@@ -43,7 +43,7 @@ def tune_gender(
         epochs: At most so many a training. Default: 8, or the authors' 50.
         seed: Seed of everything random.
     """
-    from unmask.gender.head_task import pooled_features
+    from unmask.gender.task import pooled_features
     from unmask.gender.tune import AUTHORS, TuneConfig, tune
     from unmask.training.recipe import parse_overrides
 

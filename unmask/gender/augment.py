@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from unmask.gender.framing import FRAMINGS, Framing
+from unmask.gender.lite import FRAMINGS, Framing
 from unmask.image import LUMA
 
 Augmentation: TypeAlias = Literal["varied", "notebook", "none"]

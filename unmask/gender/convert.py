@@ -12,7 +12,7 @@ import keras
 
 from unmask.errors import WeightsError
 from unmask.face import CROP_SIZE
-from unmask.gender.model import build_classifier, build_head
+from unmask.gender.paper import build_classifier, build_head
 from unmask.hdf5 import KerasWeights, open_keras_weights
 from unmask.inception import in_order_of_creation
 from unmask.weights import LoadReport

@@ -1,18 +1,24 @@
-"""Figures of the gender stage, and the calibration that makes its confidence honest."""
+"""Figures of the gender stage: all faces, by group, and the calibration of the confidence."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import keras
 import numpy as np
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import expit, logit
 
-from unmask.gender.data import Views
+from unmask.data.faces import FaceRecord
+from unmask.gender.data import Views, age_group, labels_of
 from unmask.inference import forward, mean_probability
 from unmask.metrics import accuracy, expected_calibration_error, roc_auc
+
+ETHNICITIES = ("White", "Black", "Asian", "Indian", "Other")
+"""UTKFace's own labels, by their codes."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +60,7 @@ def probabilities(model: keras.Model, views: Views, *, mirror: bool = False) -> 
     """Return the probability of "male" of every view, (N, 1 + masked) float32.
 
     Args:
-        model: A network for such windows, as `build_compact(..., cropped=True)` makes it.
+        model: A network for such windows, as `build_lite(cropped=True)` makes it.
         views: The faces.
         mirror: Take the mean over each view and its mirror image, as `unmask.run` does.
     """
@@ -111,20 +117,7 @@ def score(predicted: NDArray[np.floating], labels: NDArray[np.floating]) -> Gend
     )
 
 
-def describe(figures: GenderReport) -> str:
-    """Write the figures as two lines of text."""
-    lines = []
-    for name, scores in _sets(figures):
-        lines.append(
-            f"{name} ({scores.count}): accuracy {scores.accuracy:.2%}, "
-            f"recall female {scores.recall_female:.2%}, male {scores.recall_male:.2%}, "
-            f"AUC {scores.auc:.4f}, ECE {scores.ece:.4f}"
-        )
-    return "\n".join(lines)
-
-
-def describe_table(figures: GenderReport) -> str:
-    """Write the figures as a Markdown table."""
+def _table(figures: GenderReport) -> str:
     lines = [
         "| | images | accuracy | recall female | recall male | ROC AUC | ECE |",
         "|---|---|---|---|---|---|---|",
@@ -145,6 +138,169 @@ def _sets(figures: GenderReport) -> list[tuple[str, GenderScores]]:
 def quality(figures: GenderReport) -> dict[str, str]:
     """Return the accuracies as text, for the metadata of a weight file."""
     return {f"{name}_accuracy": f"{scores.accuracy:.4f}" for name, scores in _sets(figures)}
+
+
+# === For whom it errs ===
+
+
+@dataclass(frozen=True)
+class GroupScores:
+    """Accuracy on one group of faces.
+
+    Attributes:
+        name: The group.
+        count: Number of faces.
+        unmasked: Share of right answers on bare faces.
+        masked: Share of right answers under drawn masks; None without such.
+        uncertainty: Standard error of the last share, for a group of this size.
+    """
+
+    name: str
+    count: int
+    unmasked: float
+    masked: float | None
+    uncertainty: float
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """All figures of a network on some faces.
+
+    Attributes:
+        report: Figures on all faces.
+        ages: Accuracy by age group, of the faces whose age is known.
+        ethnicities: Accuracy by UTKFace's labels, of the faces that have one.
+        uncertain_share: Share of the answers that are called uncertain: on masked faces, or on
+            bare ones where there are no others.
+        uncertain_accuracy: Share of right answers among these; None if there are none.
+    """
+
+    report: GenderReport
+    ages: tuple[GroupScores, ...]
+    ethnicities: tuple[GroupScores, ...]
+    uncertain_share: float
+    uncertain_accuracy: float | None
+
+
+def evaluate_groups(
+    predicted: NDArray[np.floating], records: Sequence[FaceRecord], uncertain_below: float
+) -> Evaluation:
+    """Compute every figure from the predicted probabilities.
+
+    Args:
+        predicted: (N, 1 + masked) probabilities of "male", the bare faces first, as
+            `probabilities` returns them; masked may be 0.
+        records: The N faces.
+        uncertain_below: Confidence below which an answer counts as uncertain.
+
+    Returns:
+        The figures.
+    """
+    labels = labels_of(records)
+    right = (predicted >= 0.5) == (labels[:, None] > 0.5)
+    judged = slice(min(1, predicted.shape[1] - 1), None)
+    unsure = np.maximum(predicted, 1 - predicted)[:, judged] < uncertain_below
+    ages = [age_group(record.age) for record in records]
+    races = [_ethnicity(record.race) for record in records]
+    oldest_last = sorted(set(ages) - {"unknown"}, key=lambda name: int(name.split("-")[0][:2]))
+    return Evaluation(
+        report=report(predicted, labels),
+        ages=_groups(right, ages, oldest_last),
+        ethnicities=_groups(right, races, [name for name in ETHNICITIES if name in races]),
+        uncertain_share=float(unsure.mean()),
+        uncertain_accuracy=float(right[:, judged][unsure].mean()) if unsure.any() else None,
+    )
+
+
+def markdown(evaluation: Evaluation) -> str:
+    """Write the figures as Markdown tables, as in the model card."""
+    parts = [_table(evaluation.report)]
+    for title, groups in (
+        ("age", evaluation.ages),
+        ("ethnicity (UTKFace's labels)", evaluation.ethnicities),
+    ):
+        if groups:
+            rows = [
+                f"| {g.name} | {g.count} | {g.unmasked:.1%} | {_percent(g.masked)} "
+                f"| {g.uncertainty * 100:.0f} points |"
+                for g in groups
+            ]
+            head = f"| {title} | faces | bare | masked | standard error |\n|---|---|---|---|---|\n"
+            parts.append(head + "\n".join(rows))
+    kind = "masked" if evaluation.report.masked else "bare"
+    share = f"{evaluation.uncertain_share:.1%} of the {kind} answers are uncertain"
+    if evaluation.uncertain_accuracy is not None:
+        share += f"; {evaluation.uncertain_accuracy:.1%} of these are right"
+    return "\n\n".join([*parts, share + "."]) + "\n"
+
+
+def reliability_figure(
+    curves: dict[str, tuple[NDArray[np.floating], NDArray[np.floating]]], bins: int = 10
+) -> Figure:
+    """Draw how often answers of each confidence are right.
+
+    On the diagonal a network is as sure as it may be; below, it is too sure.
+
+    Args:
+        curves: Probabilities of "male" and labels, each (N,), by the name of the curve.
+        bins: Equal bins of the confidence between 0.5 and 1.
+
+    Returns:
+        A matplotlib figure that belongs to no window.
+    """
+    figure = Figure(figsize=(5.2, 5.6), layout="constrained")
+    upper, lower = figure.subplots(2, 1, height_ratios=(3, 1), sharex=True)
+    upper.plot((0.5, 1), (0.5, 1), color="grey", linewidth=1, linestyle="--")
+    edges = np.linspace(0.5, 1, bins + 1)
+    for name, (predicted, labels) in curves.items():
+        confidence = np.maximum(predicted, 1 - predicted)
+        right = (predicted >= 0.5) == (labels > 0.5)
+        index = np.clip(np.digitize(confidence, edges) - 1, 0, bins - 1)
+        filled = np.flatnonzero(np.bincount(index, minlength=bins))
+        error = expected_calibration_error(predicted, labels)
+        upper.plot(
+            [confidence[index == i].mean() for i in filled],
+            [right[index == i].mean() for i in filled],
+            marker="o",
+            label=f"{name}, ECE {error:.3f}",
+        )
+        lower.hist(confidence, edges, histtype="step", density=True, linewidth=1.5)
+    upper.set(ylabel="share of right answers", ylim=(0.3, 1.02))
+    upper.legend(loc="lower right")
+    lower.set(xlabel="confidence", ylabel="density")
+    return figure
+
+
+def _groups(
+    right: NDArray[np.bool_], names: Sequence[str], shown: Sequence[str]
+) -> tuple[GroupScores, ...]:
+    groups = []
+    for name in shown:
+        chosen = right[np.array(names) == name]
+        unmasked = float(chosen[:, 0].mean())
+        masked = float(chosen[:, 1:].mean()) if chosen.shape[1] > 1 else None
+        last = unmasked if masked is None else masked
+        groups.append(
+            GroupScores(
+                name=name,
+                count=len(chosen),
+                unmasked=unmasked,
+                masked=masked,
+                uncertainty=float(np.sqrt(last * (1 - last) / len(chosen))),
+            )
+        )
+    return tuple(groups)
+
+
+def _percent(share: float | None) -> str:
+    return "" if share is None else f"{share:.1%}"
+
+
+def _ethnicity(code: int | None) -> str:
+    return ETHNICITIES[code] if code is not None and 0 <= code < len(ETHNICITIES) else "unknown"
+
+
+# === Calibration ===
 
 
 @dataclass(frozen=True)
@@ -214,7 +370,7 @@ def fold_calibration(last: keras.layers.Layer, calibration: Calibration) -> None
     """Change a network's last layer so that its own output is calibrated.
 
     Args:
-        last: The dense layer "male" of a network of `unmask.gender.model`; changed in place.
+        last: The dense layer "male" of a gender network; changed in place.
         calibration: What `fit_calibration` found.
     """
     kernel, bias = last.get_weights()

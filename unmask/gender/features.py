@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 
+from unmask.data.cache import ByName, cached_rows, digest
 from unmask.gender.augment import Augmentation, vary
-from unmask.gender.cache import ByName, cached_rows, digest
 from unmask.gender.data import Views
-from unmask.gender.model import Scaling
+from unmask.gender.lite import Scaling
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ def cached_features(
         views: The faces.
         copies: Which copies of each face.
         path: A `.npy` file, float16; a note of the same name, `.json`, tells what it was made of.
-        scaling: What the network sees, as in `unmask.gender.model.build_classifier`.
+        scaling: What the network sees, as in `unmask.gender.lite.look_through`.
         faces_at_once: Faces whose copies go through the network together.
 
     Returns:

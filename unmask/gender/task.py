@@ -1,4 +1,4 @@
-"""What is trained to tell genders: networks on augmented images, towards the least loss."""
+"""What is trained to tell genders, towards the least loss: whole networks, or the paper's head."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from unmask.gender.data import (
     ViewSampler,
     fair_weights,
     has_landmarks,
+    read_faces,
     split_off_calibration,
     stored_views,
 )
@@ -32,20 +33,20 @@ from unmask.gender.evaluate import (
     quality,
     report,
 )
-from unmask.gender.framing import FRAMINGS, Framing, View
-from unmask.gender.model import LITE, Scaling, build_classifier, build_compact
-from unmask.gender.sources import read_faces
+from unmask.gender.features import Copies, Features, FeatureSampler, cached_features
+from unmask.gender.lite import FRAMINGS, Framing, Scaling, View, build_lite, look_through
+from unmask.gender.paper import build_classifier, build_head
 from unmask.inception import train_after
 from unmask.io import write_text_atomic
 from unmask.training.precision import precision
-from unmask.training.recipe import Recipe
-from unmask.training.task import Task, on_bytes
+from unmask.training.recipe import Recipe, read_recipe
+from unmask.training.task import Places, Task, on_bytes
 from unmask.weights import load_arrays, load_metadata, load_weights, save_arrays, save_weights
 
 
 @dataclass(frozen=True, kw_only=True)
 class Compact:
-    """The compact network, see `unmask.gender.model.build_compact`.
+    """The compact network, see `unmask.gender.lite.build_lite`.
 
     Attributes:
         widths: Filters of each stage.
@@ -53,14 +54,14 @@ class Compact:
         dropout: Dropped share of the pooled features.
     """
 
-    widths: tuple[int, ...] = LITE["widths"]
-    blocks: tuple[int, ...] = LITE["blocks"]
-    dropout: float = LITE["dropout"]
+    widths: tuple[int, ...] = (32, 64, 128, 256)
+    blocks: tuple[int, ...] = (1, 1, 1, 1)
+    dropout: float = 0.3
 
 
 @dataclass(frozen=True, kw_only=True)
 class Classifier:
-    """The paper's classifier, see `unmask.gender.model.build_classifier`.
+    """The paper's classifier, see `unmask.gender.paper.build_classifier`, and what it looks at.
 
     Attributes:
         backbone: First weights of InceptionV3: "imagenet" (Keras downloads them), a file (see
@@ -88,20 +89,18 @@ class Classifier:
     def build(self, *, pretrained: bool, cropped: bool = False) -> keras.Model:
         """Build it, with the backbone's weights if `pretrained`, for views if `cropped`."""
         weights = None if self.backbone == "random" or not pretrained else self.backbone
-        return build_classifier(
+        classifier = build_classifier(
             weights=weights,
             units=self.units,
             hidden=self.hidden,
             activation=self.activation,
             dropout=self.dropout,
-            scaling=self.scaling,
             size=self.size,
-            view=FRAMINGS[self.view].view,
-            cropped=cropped,
         )
+        return look_through(classifier, self.view, self.scaling, cropped=cropped)
 
     def form(self) -> dict[str, str]:
-        """Return what `unmask.gender.files.load_classifier` must know beside the tensors."""
+        """Return what `unmask.gender.predict.load_gender` must know beside the tensors."""
         return {key: str(getattr(self, key)) for key in ("activation", "scaling", "view", "size")}
 
 
@@ -273,7 +272,7 @@ class GenderTask(FacesTask):
         """Count the network's parameters."""
         if recipe.network == "classifier":
             return int(recipe.classifier.build(pretrained=False).count_params())
-        return int(build_compact(**asdict(recipe.compact)).count_params())
+        return int(build_lite(**asdict(recipe.compact)).count_params())
 
     @property
     def framing(self) -> Framing:
@@ -330,10 +329,118 @@ class GenderTask(FacesTask):
 
     def _build(self, *, pretrained: bool) -> keras.Model:
         if self._compact:
-            return build_compact(**asdict(self.recipe.compact), cropped=True)
+            return build_lite(**asdict(self.recipe.compact), cropped=True)
         network = self.recipe.classifier.build(pretrained=pretrained, cropped=True)
         train_after(network.get_layer("inception_v3"), self.recipe.frozen_until)
         return network
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeadRecipe(FacesRecipe):
+    """How the paper's head is trained.
+
+    Attributes:
+        bare: Cached copies of each training face without a mask, each augmented.
+        masked: Cached copies with a mask, each augmented; also without one where the faces have
+            no landmarks to draw it by.
+    """
+
+    bare: int = 1
+    masked: int = 2
+
+
+class HeadTask(FacesTask):
+    """Trains the head on features that are computed once; keeps the whole classifier."""
+
+    recipe_type = HeadRecipe
+    loss = "binary_crossentropy"
+    recipe: HeadRecipe
+    features: dict[str, Features]
+
+    @classmethod
+    def parameters(cls, recipe: HeadRecipe) -> int:
+        """Count the classifier's parameters."""
+        return int(recipe.classifier.build(pretrained=False).count_params())
+
+    def prepare(self) -> None:
+        """Read the faces, draw the views and compute the features."""
+        super().prepare()
+        with precision(self.recipe.dtype_policy):
+            self.network = self.recipe.classifier.build(pretrained=True)
+        trunk = self.network.get_layer("inception_v3")
+        self.features = {
+            name: cached_features(
+                trunk,
+                views,
+                self._copies(name, views),
+                self.places.out / f"{name}_features.npy",
+                scaling=self.recipe.classifier.scaling,
+            )
+            for name, views in self.views.items()
+        }
+
+    def build(self) -> keras.Model:
+        """Return the head alone; its features are what it is given."""
+        return self.judge()
+
+    def judge(self) -> keras.Model:
+        """Return the head."""
+        return self.network.get_layer("gender_head")
+
+    def rebuild(self) -> keras.Model:
+        """Build the head once more."""
+        settings = self.recipe.classifier
+        return build_head(settings.units, settings.hidden, settings.activation, settings.dropout)
+
+    def sampler(self) -> Sampler:
+        """Make batches of features."""
+        recipe = self.recipe
+        return FeatureSampler(
+            features=self.features["train"],
+            weights=self.weights(),
+            batch_size=recipe.batch_size,
+            seed=recipe.seed,
+        )
+
+    def predict(
+        self, network: keras.Model, name: str, *, briefly: bool = False
+    ) -> NDArray[np.float32]:
+        """Return the probability of "male" of a set's views, (N, 1 + masked)."""
+        features = self.features[name]
+        flat, _ = features.flat()
+        return np.asarray(network.predict(flat, 1024, verbose=0)).reshape(features.values.shape[:2])
+
+    def _copies(self, name: str, views: Views) -> Copies:
+        recipe = self.recipe
+        if name != "train":
+            return Copies(1, views.masks)
+        bare, masked = recipe.bare, recipe.masked
+        if not views.masks:
+            bare, masked = bare + masked, 0
+        return Copies(bare, masked, recipe.augmentation, recipe.seed)
+
+
+def pooled_features(
+    recipe: str, data: Sequence[Path], out: Path, overrides: Mapping[str, Any]
+) -> dict[str, Features]:
+    """Compute the features that a recipe's head is trained on, or open them, for `tune`.
+
+    Args:
+        recipe: A recipe of the task "gender-head".
+        data: As for `unmask.gender.data.read_faces`.
+        out: Folder of the views and features.
+        overrides: Values that replace those of the recipe, by dotted key.
+
+    Returns:
+        The features, (N, C, 2048), of "train", "calibration" and "val".
+
+    Raises:
+        DataError: The recipe, the data or the folder cannot be used.
+        WeightsError: The backbone's file cannot be used.
+    """
+    task = HeadTask(read_recipe(recipe, overrides).phase(0, HeadRecipe), Places(data, out))
+    task.prepare()
+    return task.features
 
 
 def _last_layer(network: keras.Model) -> keras.layers.Layer:

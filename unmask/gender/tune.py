@@ -18,10 +18,10 @@ import keras
 import keras_tuner
 import numpy as np
 
+from unmask.data.cache import check_origin, digest
 from unmask.errors import DataError
-from unmask.gender.cache import check_origin, digest
 from unmask.gender.features import Features
-from unmask.gender.model import build_head
+from unmask.gender.paper import build_head
 from unmask.io import atomic_path, write_text_atomic
 from unmask.training.precision import precision
 

@@ -31,8 +31,8 @@ def name_genders(faces: FaceSet, cache: Path, weights: Path | None = None) -> Fa
     answers = _read_answers(cache)
     asked = [r for r in faces.records if r.gender is None and str(r.path) not in answers]
     if asked:
-        from unmask.gender.files import load_gender
-        from unmask.gender.naming import name_genders as name
+        from unmask.gender.data import name_genders as name
+        from unmask.gender.predict import load_gender
 
         named = name(asked, load_gender(weights or find("lite", "gender").path))
         answers |= {str(record.path): record.gender for record in named}

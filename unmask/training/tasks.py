@@ -13,7 +13,7 @@ TASKS = {
     "inpainting": "unmask.inpainting.task:InpaintingTask",
     "landmarks": "unmask.landmarks.task:LandmarkTask",
     "gender": "unmask.gender.task:GenderTask",
-    "gender-head": "unmask.gender.head_task:HeadTask",
+    "gender-head": "unmask.gender.task:HeadTask",
     "segmentation": "unmask.segmentation.task:SegmentationTask",
     "verifier": "unmask.segmentation.verifier_task:VerifierTask",
     "mask-rcnn": "unmask.segmentation.mrcnn_task:MaskRCNNTask",

@@ -1,6 +1,6 @@
 """Rows of numbers that cost hours, in a file that a stopped process leaves ready to go on.
 
-Views and features are opened again by their names alone. A note beside each file says what it was
+Memory-mapped arrays are opened again by their names alone. A note beside each file says what it was
 made of, so that other faces, another seed or another backbone are an error and not a wrong figure.
 """
 

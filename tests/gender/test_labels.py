@@ -1,20 +1,18 @@
-"""The authors' folders, tables and arrays."""
+"""Where labels come from: the authors' folders, tables, and a network for faces without one."""
 
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 
 import cv2
 import numpy as np
 import pytest
 
-from unmask.data.faces import read_face_folder
+from unmask.data.faces import load_canonical, read_face_folder
 from unmask.errors import DataError
-from unmask.gender.augment import notebook_augment
-from unmask.gender.data import labels_of, stored_views, views_of_arrays
-from unmask.gender.files import load_gender
-from unmask.gender.naming import name_genders
-from unmask.gender.sources import read_faces
+from unmask.gender.data import labels_of, name_genders, read_faces, stored_views
+from unmask.gender.predict import load_gender, predict_gender
 from unmask.weights import find
 
 
@@ -99,20 +97,39 @@ def test_a_network_names_faces_without_a_label(authors, face_data, tmp_path):
     assert {r.path: r.gender for r in named} == {authors / "Training/male/0.png": "male", **wanted}
 
 
-def test_arrays_become_views():
-    images = [np.full((50, 40, 3), value, np.uint8) for value in (10, 200)]
-    views = views_of_arrays(images, [0, 1])
-    assert views.pixels.shape == (2, 1, 208, 208, 3)
-    assert [int(views.window(i, 0).mean()) for i in range(2)] == [10, 200]
-    with pytest.raises(ValueError, match="2 and 1"):
-        views_of_arrays(images, [0])
+@pytest.fixture(scope="module")
+def model():
+    return load_gender(find("lite", "gender").path)
 
 
-def test_the_notebooks_augmentation_moves_faces_by_seed_alone():
-    image = np.zeros((64, 64, 3), np.uint8)
-    image[24:40, 24:40] = 255
-    moved = [notebook_augment(image, np.random.default_rng(seed)) for seed in range(40)]
-    np.testing.assert_array_equal(moved[0], notebook_augment(image, np.random.default_rng(0)))
-    centres = [np.argwhere(m[..., 0] > 127).mean(0) for m in moved if m.any()]
-    assert len(centres) > 30
-    assert 8 < np.std(centres) < 20  # shifts are uniform up to 0.4 of the side
+@pytest.fixture(scope="module")
+def unlabelled(face_data):
+    return [replace(r, gender=None) for r in read_face_folder(face_data / "faces")[:6]]
+
+
+def test_sure_answers_are_filled_in(model, unlabelled):
+    crops = np.stack([load_canonical(r).image for r in unlabelled])
+    male = predict_gender(model, crops, mirror=True)
+    sure = np.maximum(male, 1 - male)
+    least = float(np.sort(sure)[2:4].mean())  # three faces reach it, three do not
+    named = name_genders(unlabelled, model, least=least)
+    wanted = [
+        ("male" if m > 0.5 else "female") if s >= least else None
+        for m, s in zip(male, sure, strict=True)
+    ]
+    assert wanted.count(None) == 3
+    assert [r.gender for r in named] == wanted
+    assert [replace(r, gender=None) for r in named] == unlabelled
+
+
+def test_labels_are_left_and_repetitions_named_alike(model, unlabelled):
+    portrait = unlabelled[0]  # of a woman, not darkened
+    labelled = replace(portrait, gender="male", path=portrait.path.with_name("missing.png"))
+    named = name_genders([portrait, labelled, portrait], model)
+    assert [r.gender for r in named] == ["female", "male", "female"]
+
+
+def test_limits(model):
+    assert name_genders([], model) == []
+    with pytest.raises(ValueError, match=r"least=0\.4"):
+        name_genders([], model, least=0.4)

@@ -1,0 +1,188 @@
+"""Our gender network, and what we change about the paper's.
+
+What differs from `unmask.gender.paper`:
+
+- a residual network of plain convolutions, 1.96 M parameters instead of 31.5 M, trained as a whole:
+  it needs no pretrained backbone, and depthwise convolutions are slower on a CPU;
+- it looks at a window of the canonical crop, so that what fills the border around a tight photo
+  cannot matter;
+- `look_through` puts the same window, or ImageNet's scaling, before the paper's classifier.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import keras
+
+from unmask.face import CROP_SIZE
+from unmask.gender.paper import probability
+
+View: TypeAlias = Literal["window", "whole"]
+Scaling: TypeAlias = Literal["paper", "inception"]
+
+
+@dataclass(frozen=True)
+class Framing:
+    """A square window of the canonical crop, in its pixels.
+
+    Attributes:
+        left: First column.
+        top: First row.
+        side: Side.
+        margin: Pixels around it that stored views have too.
+    """
+
+    left: int
+    top: int
+    side: int
+    margin: int
+
+    @property
+    def stored_side(self) -> int:
+        """Side of a stored view."""
+        return self.side + 2 * self.margin
+
+    def cut(self, x: keras.KerasTensor) -> keras.KerasTensor:
+        """Cut the window out of whole crops, inside a network."""
+        right, bottom = CROP_SIZE - self.left - self.side, CROP_SIZE - self.top - self.side
+        margins = ((self.top, bottom), (self.left, right))
+        return keras.layers.Cropping2D(margins, name="view")(x)
+
+
+FRAMINGS: dict[View, Framing] = {
+    # Tight face photos cover about this much of the crop; the rest would be fill.
+    "window": Framing(48, 66, 160, 24),
+    # As in the paper, whose pictures have the side of the crop.
+    "whole": Framing(0, 0, CROP_SIZE, 0),
+}
+
+
+def build_lite(
+    *,
+    widths: Sequence[int] = (32, 64, 128, 256),
+    blocks: Sequence[int] = (1, 1, 1, 1),
+    dropout: float = 0.3,
+    cropped: bool = False,
+    name: str = "gender_compact",
+) -> keras.Model:
+    """Builds the network that ships with the package; the defaults are its sizes.
+
+    Args:
+        widths: Filters of each stage. The first stage works at a quarter of the window's
+            resolution, every further one at half of the one before.
+        blocks: Residual blocks of each stage, as many entries as `widths`.
+        dropout: Dropped share of the pooled features.
+        cropped: Whether the input is the window already (as in training) and not the whole
+            canonical crop. The variables are the same in both cases.
+        name: Name of the model.
+
+    Returns:
+        A model from float32 images in [0, 1], (B, 256, 256, 3) or, if `cropped`,
+        (B, 160, 160, 3), to (B, 1) float32, the probability of "male".
+
+    Raises:
+        ValueError: If `widths` and `blocks` differ in length.
+
+    Example:
+        >>> build_lite().output_shape
+        (None, 1)
+    """
+    if len(widths) != len(blocks):
+        raise ValueError(
+            "`widths` and `blocks` must have the same length. "
+            f"Received: widths={tuple(widths)}, blocks={tuple(blocks)}"
+        )
+    inputs, x = _window(FRAMINGS["window"], cropped)
+    x = keras.layers.Rescaling(4.0, -2.0, name="centre")(x)
+    for stage, (width, count) in enumerate(zip(widths, blocks, strict=True), start=1):
+        # The first convolution sees overlapping 6x6 patches every 4 pixels: it keeps the fine
+        # texture, and nothing has to be computed at the full resolution.
+        kernel, stride = (6, 4) if stage == 1 else (3, 2)
+        x = _conv_bn(x, width, kernel, stride=stride, name=f"stage{stage}_down")
+        x = keras.layers.Activation("relu", name=f"stage{stage}_down_relu")(x)
+        for block in range(1, count + 1):
+            x = _residual_block(x, width, name=f"stage{stage}_block{block}")
+    x = keras.layers.GlobalAveragePooling2D(name="pool")(x)
+    x = keras.layers.Dropout(dropout, name="dropout")(x)
+    return keras.Model(inputs, probability(x), name=name)
+
+
+def look_through(
+    classifier: keras.Model,
+    view: View = "whole",
+    scaling: Scaling = "paper",
+    *,
+    cropped: bool = False,
+) -> keras.Model:
+    """Put a window and a scaling before the paper's classifier.
+
+    Args:
+        classifier: What `unmask.gender.paper.build_classifier` returned; its variables are shared.
+        view: What it looks at, enlarged or shrunk to its size.
+        scaling: "paper": the values in [0, 1]; "inception": mapped to [-1, 1], as the ImageNet
+            weights were trained.
+        cropped: Whether the input is the window already, and not the whole canonical crop.
+
+    Returns:
+        A model from float32 images in [0, 1], (B, 256, 256, 3) or, if `cropped`,
+        (B, side, side, 3), to (B, 1) float32, the probability of "male".
+
+    Raises:
+        ValueError: The view or the scaling is unknown.
+    """
+    for name, value, known in (
+        ("view", view, tuple(FRAMINGS)),
+        ("scaling", scaling, ("paper", "inception")),
+    ):
+        if value not in known:
+            raise ValueError(f"`{name}` must be one of {known}. Received: {name}={value!r}")
+    trunk, head = classifier.get_layer("inception_v3"), classifier.get_layer("gender_head")
+    inputs, x = _window(FRAMINGS[view], cropped)
+    size = trunk.input_shape[1]
+    if FRAMINGS[view].side != size:
+        x = keras.layers.Resizing(size, size, name="enlarge")(x)
+    if scaling == "inception":
+        x = keras.layers.Rescaling(2.0, -1.0, name="scaling")(x)
+    return keras.Model(inputs, head(trunk(x, training=False)), name=classifier.name)
+
+
+def _window(framing: Framing, cropped: bool) -> tuple[keras.KerasTensor, keras.KerasTensor]:
+    """Return a network's input, and the window in it."""
+    side = framing.side if cropped else CROP_SIZE
+    inputs = keras.Input((side, side, 3), name="image")
+    return inputs, inputs if side == framing.side else framing.cut(inputs)
+
+
+def _residual_block(x: keras.KerasTensor, width: int, *, name: str) -> keras.KerasTensor:
+    y = _conv_bn(x, width, 3, name=f"{name}_a")
+    y = keras.layers.Activation("relu", name=f"{name}_a_relu")(y)
+    # The block starts as the identity, which keeps large learning rates stable.
+    y = _conv_bn(y, width, 3, name=f"{name}_b", gamma="zeros")
+    y = keras.layers.Add(name=f"{name}_add")([x, y])
+    return keras.layers.Activation("relu", name=f"{name}_relu")(y)
+
+
+def _conv_bn(
+    x: keras.KerasTensor,
+    width: int,
+    kernel: int,
+    *,
+    name: str,
+    stride: int = 1,
+    gamma: str = "ones",
+) -> keras.KerasTensor:
+    x = keras.layers.Conv2D(
+        width,
+        kernel,
+        strides=stride,
+        padding="same",
+        use_bias=False,
+        kernel_initializer="he_normal",
+        name=f"{name}_conv",
+    )(x)
+    return keras.layers.BatchNormalization(
+        momentum=0.98, epsilon=1e-3, gamma_initializer=gamma, name=f"{name}_bn"
+    )(x)
