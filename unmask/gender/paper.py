@@ -93,8 +93,7 @@ def build_classifier(
         "male". The backbone sees the values as they come, as in the authors' notebook.
 
     Example:
-        >>> build_classifier(units=8, size=75).output_shape
-        (None, 1)
+        >>> model = build_classifier(weights="imagenet")  # doctest: +SKIP
 
     Reference:
         "A Deep Learning Framework to Reconstruct Face under Mask", sections III.E and IV.D.4.

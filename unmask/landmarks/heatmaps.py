@@ -104,7 +104,8 @@ def decode_mean(heatmaps: NDArray[np.floating]) -> NDArray[np.float32]:
         (B, N, 2), (x, y) in heatmap pixels.
 
     Example:
-        >>> decode_mean(draw_heatmaps(np.array([[30.2, 41.6]]))[None]).round(1).tolist()
+        >>> points = decode_mean(draw_heatmaps(np.array([[30.2, 41.6]]))[None])
+        >>> points.astype(float).round(1).tolist()
         [[[30.2, 41.6]]]
     """
     mass = np.square(np.maximum(heatmaps, 0.0))

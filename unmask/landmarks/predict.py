@@ -60,6 +60,7 @@ def predict_landmarks(
         ValueError: The crops are not uint8 or have another size than the network's input.
 
     Example:
+        >>> from unmask.landmarks.lite import build_lite
         >>> model = build_lite(width=16, depth=2)
         >>> predict_landmarks(model, np.zeros((2, 256, 256, 3), np.uint8)).points.shape
         (2, 98, 2)
@@ -114,6 +115,7 @@ def locate_landmarks(
 
     Example:
         >>> from unmask.face import square_matrix
+        >>> from unmask.landmarks.lite import build_lite
         >>> model = build_lite(width=16, depth=2)
         >>> photo = np.zeros((480, 640, 3), np.uint8)
         >>> locate_landmarks(model, photo, square_matrix((320, 200), 300)).points.shape

@@ -38,7 +38,7 @@ def build_generator(width: int = 24) -> keras.Model:
 
     Example:
         >>> build_generator(width=4).count_params()
-        113388
+        115258
 
     Reference:
         Yu et al., Free-Form Image Inpainting with Gated Convolution, 2019, and the published code.
