@@ -64,7 +64,6 @@ def _preset(name: str, networks: dict[str, Builder], *extra_files: str) -> Prese
     return Preset(name, MappingProxyType(networks), (*extra_files, *networks))
 
 
-_SEGMENTATION = "unmask.segmentation.model"
 _PAPER, _LITE = "unmask.inpainting.paper", "unmask.inpainting.lite"
 
 PRESETS: Mapping[str, Preset] = MappingProxyType(
@@ -72,7 +71,7 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
         "lite": _preset(
             "lite",
             {
-                "segmentation": Builder(_SEGMENTATION, "build_unet", "LITE"),
+                "segmentation": Builder("unmask.segmentation.lite", "build_unet", "LITE"),
                 "verifier": Builder("unmask.segmentation.verifier", "build_verifier", "VERIFIER"),
                 "landmarks": Builder("unmask.landmarks.lite", "build_lite", {}),
                 "gender": Builder("unmask.gender.lite", "build_lite", {}),
@@ -86,7 +85,7 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
         "paper": _preset(
             "paper",
             {
-                "segmentation": Builder("unmask.segmentation.finder", "build_mask_rcnn", {}),
+                "segmentation": Builder("unmask.segmentation.paper", "build_mask_rcnn", {}),
                 "landmarks": Builder("unmask.landmarks.paper", "build_fan", {}),
                 "gender": Builder("unmask.gender.paper", "build_classifier", {}),
                 "inpainting_female": Builder(_PAPER, "build_generator", {}),

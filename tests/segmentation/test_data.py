@@ -7,17 +7,18 @@ from PIL import Image
 from unmask.data.faces import FaceSet, gather_faces
 from unmask.errors import DataError
 from unmask.segmentation.data import (
+    FacePool,
+    focus_of_mask,
+    gather_photos,
+    read_examples,
+    validation_photos,
+)
+from unmask.segmentation.scenes import (
+    SceneMix,
     SceneRecipe,
     SceneSampler,
     compose_scenes,
-    gather_photos,
-    validation_photos,
-)
-from unmask.segmentation.scenes import SceneMix, photometric
-from unmask.segmentation.sources import (
-    FacePool,
-    focus_of_mask,
-    read_examples,
+    photometric,
 )
 
 PHOTOS = {"masks_labelme": 1.0, "mask_segmentation": 0.25}

@@ -11,7 +11,7 @@ import pytest
 from unmask.errors import WeightsError
 from unmask.mrcnn.model import MaskRCNN
 from unmask.segmentation import detector as stage
-from unmask.segmentation.model import LITE, build_unet
+from unmask.segmentation.lite import LITE, build_unet
 from unmask.weights import load_weights, save_weights
 
 

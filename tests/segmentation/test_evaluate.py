@@ -10,6 +10,7 @@ from unmask.cli import main
 from unmask.errors import WeightsError
 from unmask.metrics import iou
 from unmask.segmentation import detector
+from unmask.segmentation.data import Example
 from unmask.segmentation.evaluate import (
     EvaluationPhotos,
     Segmenter,
@@ -23,9 +24,8 @@ from unmask.segmentation.evaluate import (
     read_photos,
     score_masks,
 )
-from unmask.segmentation.model import LITE, build_unet
+from unmask.segmentation.lite import LITE, build_unet
 from unmask.segmentation.regions import MaskRegion
-from unmask.segmentation.sources import Example
 from unmask.weights import save_arrays, save_weights
 
 

@@ -18,7 +18,7 @@ from unmask.mrcnn.model import MaskRCNN
 from unmask.presets import PRESETS, Preset
 from unmask.segmentation import detector, paper
 from unmask.segmentation.finder import MaskRCNNFinder, UNetFinder, load_finder
-from unmask.segmentation.model import LITE, build_unet
+from unmask.segmentation.lite import LITE, build_unet
 from unmask.segmentation.regions import MaskRegion
 from unmask.weights import file_sha256, read_manifest, save_arrays, save_weights
 
@@ -145,7 +145,7 @@ def test_crops_become_maps_of_probability(kind, request):
 
 
 def test_unet_is_used_as_before(blue_photo):
-    from unmask.segmentation.predict import find_masks, segment_crops
+    from unmask.segmentation.finder import find_masks, segment_crops
 
     network = build_unet(**LITE)
     finder = UNetFinder(network)

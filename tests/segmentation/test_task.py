@@ -6,7 +6,7 @@ import pytest
 
 from tests.training.toys import TOYS
 from unmask.errors import DataError
-from unmask.segmentation.model import build_unet
+from unmask.segmentation.lite import build_unet
 from unmask.segmentation.task import MaskLoss, SegmentationRecipe, SegmentationTask, border_weight
 from unmask.training.recipe import read_recipe
 from unmask.training.runner import train

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from unmask.segmentation.model import build_unet
+from unmask.segmentation.lite import build_unet
 from unmask.segmentation.teacher import (
     build_distillation,
     build_teacher,

@@ -12,11 +12,11 @@ import pytest
 from tests.training.toys import TOYS
 from unmask.data.faces import gather_faces
 from unmask.errors import DataError
-from unmask.segmentation.data import compose_scenes
+from unmask.segmentation.data import FacePool
 from unmask.segmentation.finder import UNetFinder, load_finder
-from unmask.segmentation.model import LITE, build_unet
+from unmask.segmentation.lite import LITE, build_unet
 from unmask.segmentation.regions import MaskRegion, find_regions
-from unmask.segmentation.sources import FacePool
+from unmask.segmentation.scenes import compose_scenes
 from unmask.segmentation.verifier import (
     VERIFIER,
     VIEW_SIDE,

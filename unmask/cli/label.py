@@ -29,8 +29,7 @@ def label(
     if not photos:
         raise ImageError(f"no photos in {source}")
 
-    from unmask.segmentation.labelling import DECISIONS, label_photos
-    from unmask.segmentation.teacher import load_teacher
+    from unmask.segmentation.teacher import DECISIONS, label_photos, load_teacher
 
     teacher = load_teacher(weights, backbone)
     kept = failed = 0

@@ -1,46 +1,136 @@
-"""What the trainings of this stage learn from: labelled photos, faces, and scenes of both."""
+"""Labelled photos, however a folder is laid out, and faces that wear a mask on demand."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+import csv
+import io
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
+from typing import TypeAlias
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from unmask.data.faces import gather_faces
+from unmask.data.faces import FaceSet
 from unmask.errors import DataError
-from unmask.segmentation.scenes import SceneComposer, SceneMix
-from unmask.segmentation.sources import Example, FacePool, holds_photos, read_examples
-from unmask.training.recipe import Recipe
+from unmask.image import find_images, load_image, load_mask
+from unmask.io import write_text_atomic
+from unmask.labelme import draw_mask, find_annotations, read_annotation, read_image
+from unmask.paths import path_inside, walk_files
+from unmask.synthesis import MaskSynthesizer
+from unmask.synthesis.sources import PICTURE_FOLDERS
+from unmask.synthesis.worker import number_of
 
-# Larger photos are shrunk to this side when they are read: no scene shows more of them.
+SPLIT_FILE = "split.csv"
+"""Beside labelled photos: what each is for."""
+
+# Every n-th file of a folder of image + PNG pairs validates.
+_PNG_VALIDATION_EVERY = 10
+# Class number of a mask in such a PNG.
+_MASK = 2
+# Share of the photos that validate where a split has to be drawn.
+_DRAWN_SHARE = 0.1
+# Larger photos are shrunk to this side when a recipe reads them: no scene shows more of them.
 _LARGEST = 1024
 
 
-@dataclass(frozen=True, kw_only=True)
-class SceneRecipe(Recipe):
-    """What all recipes of this stage have in common.
+@dataclass(frozen=True, eq=False)
+class Example:
+    """A picture and the mask pixels in it.
 
     Attributes:
-        photos: Folders of labelled photos, by path or by name inside the data folders, and how
-            often a photo of each is shown relative to the others; 0 leaves a folder out.
-        mix: How often each kind of scene appears.
+        image: (H, W, 3) uint8 RGB.
+        mask: (H, W) uint8, 1 where a face mask is.
+        focus: Middle x, middle y and side of the face square, in pixels.
+        name: Where it comes from.
     """
 
-    photos: Mapping[str, float] = field(default_factory=dict)
-    mix: SceneMix = field(default_factory=SceneMix)
+    image: NDArray[np.uint8] = field(repr=False)
+    mask: NDArray[np.uint8] = field(repr=False)
+    focus: tuple[float, float, float]
+    name: str = ""
 
-    def __post_init__(self) -> None:
-        """Refuse what no training could use."""
-        super().__post_init__()
-        if min(self.photos.values(), default=0.0) < 0 or not any(self.photos.values()):
-            raise ValueError(
-                "photos must name at least one folder with a weight above 0, and none below. "
-                f"Received: photos={dict(self.photos)}"
+
+def read_examples(
+    folder: str | Path,
+    split: str | None = None,
+    *,
+    labels: Sequence[str] = ("mask",),
+    seed: int = 0,
+    run: str | Path | None = None,
+) -> list[Example]:
+    """Read a folder of labelled photos, however it is laid out.
+
+    - `images/` and `masks/` (not black: mask) with the same names, as `unmask labelme` writes them;
+      the photos are those of `masked/` where `unmask synthesize` wrote the folder;
+    - Labelme's JSON files with their photos;
+    - NAME.jpg with a PNG of class numbers, NAME.png (2: mask), as `unmask label` writes them.
+
+    `split.csv` (columns `file` and `split`) beside them says what a photo is for; which suffix its
+    names have is the same. Without it, a tenth of the photos validates: the names' hashes and the
+    seed choose, and the choice is written to `split.csv`, so that it stays when photos are added.
+    Of class numbers it is every tenth file, as when the published figures were measured.
+
+    Args:
+        folder: The folder.
+        split: "train", "val", or None for all, for which no split is needed.
+        labels: Labels of Labelme that count as mask.
+        seed: Seed of a split that has to be drawn.
+        run: Folder that keeps the split where `folder` cannot be written.
+
+    Returns:
+        One example a photo, in the order of `split.csv`, or sorted by name.
+
+    Raises:
+        DataError: The folder has none of these layouts, `split.csv` does not fit its photos, no
+            shape has one of the labels, or the sizes of a photo and its mask differ.
+        ImageError: A photo or a mask cannot be read.
+        LabelmeError: A JSON file cannot be used.
+
+    Example:
+        >>> examples = read_examples("annotations", "train")  # doctest: +SKIP
+    """
+    folder = Path(folder)
+    readers, fixed = _layout(folder, labels)
+    names = list(readers)
+    if split is not None:
+        parts = _kept_split(folder, names, run) or fixed or _drawn_split(folder, names, seed, run)
+        names = [name for name, part in parts.items() if part == split]
+    examples = []
+    for name in names:
+        image, mask = readers[name]()
+        if image.shape[:2] != mask.shape:
+            raise DataError(
+                f"{folder / name}: {mask.shape} pixels, its photo has {image.shape[:2]}"
             )
+        examples.append(Example(image, mask.astype(np.uint8), focus_of_mask(mask), name))
+    return examples
+
+
+def read_split(path: Path) -> dict[str, str]:
+    """Read a `split.csv` with the columns `file` and `split`.
+
+    Raises:
+        DataError: The file is missing or has other columns.
+    """
+    if not path.is_file():
+        raise DataError(f"{path}: no such file")
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as handle:
+            rows = [row for row in csv.reader(handle) if row]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path}: cannot be read ({error})") from error
+    if not rows or rows[0] != ["file", "split"] or any(len(row) != 2 for row in rows):
+        raise DataError(f"{path}: expected the columns file,split. Received: {rows[:1]}")
+    return dict(rows[1:])
+
+
+# === What a recipe names ===
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +154,7 @@ def gather_photos(
     Args:
         data: Folders that hold the folders which are given by name. One that holds none of these,
             but photos itself, is taken in their place.
-        folders: As `SceneRecipe.photos`.
+        folders: As `scenes.SceneRecipe.photos`.
         split: "train" or "val".
         run: As for `read_examples`.
 
@@ -90,58 +180,14 @@ def validation_photos(
     return tuple(map(_shrunk, read_examples(first, "val", run=run)))
 
 
-def compose_scenes(
-    data: Sequence[Path], recipe: SceneRecipe, run: Path | None = None
-) -> SceneComposer:
-    """Return what makes training scenes of all that a recipe names.
-
-    Raises:
-        DataError: A folder is missing or cannot be used.
-    """
-    photos = gather_photos(data, recipe.photos, "train", run)
-    own = _own_folders(data, recipe.photos)
-    places = [place for place in data if place not in own]
-    faces = None
-    if places and any(recipe.faces.values()):
-        faces = FacePool(gather_faces(places, recipe.faces, split="train"), recipe.seed)
-    return SceneComposer(photos.examples, photos.weights, faces, recipe.seed, recipe.mix)
-
-
-class SceneSampler:
-    """Batches of scenes whose side changes from batch to batch, with about as many pixels each.
-
-    Small scenes are cheap and many; large ones show what whole photos look like.
-
-    Args:
-        composer: Makes the scenes.
-        sides: Sides of the scenes in pixels, in turn. Keras infers from the first two batches which
-            dimensions vary, so that the first two sides must differ.
-        batch_size: Scenes of the largest side in a batch.
-    """
-
-    def __init__(self, composer: SceneComposer, sides: Sequence[int], batch_size: int) -> None:
-        self._composer, self._sides = composer, tuple(sides)
-        self._counts = [round(batch_size * (max(sides) / side) ** 2) for side in sides]
-
-    def __call__(self, number: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        """Return images (B, S, S, 3) uint8 RGB and masks (B, S, S, 1) uint8, 1 where a mask is."""
-        turn, index = divmod(number, len(self._sides))
-        first = turn * sum(self._counts) + sum(self._counts[:index])
-        scenes = [
-            self._composer.scene(first + i, self._sides[index]) for i in range(self._counts[index])
-        ]
-        images, masks = (np.stack(part) for part in zip(*scenes, strict=True))
-        return images, masks[..., None]
-
-
 def _photo_folders(data: Sequence[Path], folders: Mapping[str, float]) -> dict[Path, float]:
     """Return the folders to read, and how often a photo of each is shown."""
-    if own := _own_folders(data, folders):
+    if own := own_folders(data, folders):
         return dict.fromkeys(own, 1.0)
     return {_find_folder(data, name): weight for name, weight in folders.items() if weight > 0}
 
 
-def _own_folders(data: Sequence[Path], folders: Mapping[str, float]) -> list[Path]:
+def own_folders(data: Sequence[Path], folders: Mapping[str, float]) -> list[Path]:
     """Return the data folders that are photos themselves."""
     named = [name for name, weight in folders.items() if weight > 0]
     return [
@@ -173,3 +219,191 @@ def _shrunk(example: Example) -> Example:
         example, image=np.asarray(image, np.uint8), mask=np.asarray(mask, np.uint8),
         focus=(x, y, side),
     )  # fmt: skip
+
+
+# === Layouts ===
+
+_Reader: TypeAlias = Callable[[], tuple[NDArray[np.uint8], NDArray[np.bool_]]]
+
+
+def holds_photos(folder: Path) -> bool:
+    """Say whether a folder is laid out as one of those that `read_examples` knows."""
+    if all((folder / name).is_dir() for name in ("images", "masks")):
+        return True
+    files = list(walk_files(folder)) if folder.is_dir() else []
+    names = {path.name for path in files if path.suffix == ".jpg"}
+    return any(
+        path.suffix.lower() == ".json"
+        or (path.suffix == ".png" and path.with_suffix(".jpg").name in names)
+        for path in files
+    )
+
+
+def _layout(
+    folder: Path, labels: Sequence[str]
+) -> tuple[dict[str, _Reader], dict[str, str] | None]:
+    """Return what reads each photo, by name, and the split where the layout has one of its own."""
+    images, masked, masks = (folder / name for name in PICTURE_FOLDERS)
+    if images.is_dir() and masks.is_dir():
+        photos = masked if masked.is_dir() else images
+        files = [path.relative_to(photos) for path in find_images(photos, recursive=True)]
+        return {
+            file.as_posix(): partial(_read_pair, photos / file, masks / file.with_suffix(".png"))
+            for file in files
+        }, None
+    if folder.is_dir() and any(p.suffix.lower() == ".json" for p in walk_files(folder)):
+        paths = find_annotations(folder)
+        _check_labels(folder, paths, labels)
+        return {path.name: partial(_read_annotated, path, labels) for path in paths}, None
+    pngs = [path for path in sorted(folder.glob("*.png")) if path.with_suffix(".jpg").is_file()]
+    if not pngs:
+        raise DataError(
+            f"{folder}: has neither images/ and masks/, nor Labelme's JSON files, nor NAME.jpg "
+            "with NAME.png"
+        )
+    numbers = enumerate(pngs)
+    fixed = {p.name: "train" if n % _PNG_VALIDATION_EVERY else "val" for n, p in numbers}
+    return {path.name: partial(_read_numbered, path) for path in pngs}, fixed
+
+
+def _read_pair(photo: Path, mask: Path) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    return load_image(photo), load_mask(mask)
+
+
+def _read_annotated(
+    path: Path, labels: Sequence[str]
+) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    annotation = read_annotation(path, labels=labels)
+    image = read_image(annotation)
+    return image, draw_mask(annotation, (image.shape[0], image.shape[1]))
+
+
+def _read_numbered(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    return load_image(path.with_suffix(".jpg")), load_image(path)[..., 0] == _MASK
+
+
+def _check_labels(folder: Path, paths: Sequence[Path], labels: Sequence[str]) -> None:
+    found: Counter[str] = Counter()
+    for path in paths:
+        found.update(read_annotation(path, labels=()).labels)
+    if found and not any(found[label] for label in labels):
+        raise DataError(
+            f"{folder}: no shape has the label {' or '.join(map(repr, labels))}; labels found: "
+            + ", ".join(f"{label!r} ({n})" for label, n in sorted(found.items()))
+        )
+
+
+# === Splits ===
+
+
+def _kept_split(folder: Path, names: list[str], run: str | Path | None) -> dict[str, str] | None:
+    for path in _split_files(folder, run):
+        if path.is_file():
+            return _matched(read_split(path), folder, names, path)
+    return None
+
+
+def _matched(parts: dict[str, str], folder: Path, names: list[str], path: Path) -> dict[str, str]:
+    """Find the photos that a split names."""
+    stems = {str(Path(name).with_suffix("")): name for name in names}
+    found = {}
+    for file, part in parts.items():
+        place = path_inside(folder, file, f"{path}: file").relative_to(folder)
+        name = stems.pop(str(place.with_suffix("")), None)
+        if name is None:
+            raise DataError(f"{path}: file: no such photo in {folder}. Received: {file!r}")
+        found[name] = part
+    if stems:
+        some = ", ".join(list(stems.values())[:3])
+        raise DataError(
+            f"{path}: lacks {len(stems)} of the {len(names)} photos ({some}); add them, with "
+            "another split than train and val where they are not to be used, or remove the file"
+        )
+    return found
+
+
+def _drawn_split(
+    folder: Path, names: list[str], seed: int, run: str | Path | None
+) -> dict[str, str]:
+    if len(names) < 2:
+        raise DataError(f"{folder}: one photo cannot both train and validate")
+    by_hash = sorted(names, key=lambda name: number_of(f"{seed}/{name}"))
+    chosen = set(by_hash[: max(1, round(_DRAWN_SHARE * len(names)))])
+    parts = {name: "val" if name in chosen else "train" for name in names}
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([("file", "split"), *parts.items()])
+    for path in _split_files(folder, run):
+        with contextlib.suppress(OSError):  # a folder of data may be for reading only
+            write_text_atomic(path, text.getvalue())
+            break
+    return parts
+
+
+def _split_files(folder: Path, run: str | Path | None) -> list[Path]:
+    own = [folder / SPLIT_FILE]
+    return own if run is None else [*own, Path(run) / f"{folder.resolve().name}-{SPLIT_FILE}"]
+
+
+def focus_of_mask(mask: NDArray[np.bool_]) -> tuple[float, float, float]:
+    """Guess the face square, middle x and y and side, from the worn mask; if empty, all of it."""
+    height, width = mask.shape
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    if not len(rows):
+        return width / 2, height / 2, float(max(height, width))
+    span = max(rows[-1] - rows[0], columns[-1] - columns[0]) + 1
+    middle_x = (columns[0] + columns[-1] + 1) / 2
+    # A mask covers about the lower half of a face.
+    return float(middle_x), float(rows[0] + 0.1 * span), 1.5 * float(span)
+
+
+class FacePool:
+    """Unmasked faces that wear a synthetic mask on demand; they stay on disk until then.
+
+    Args:
+        faces: The faces.
+        seed: Seed of the masks.
+        max_side: Larger pictures are shrunk to this side, in pixels.
+
+    Raises:
+        DataError: A weight is below 0, or none is above.
+    """
+
+    def __init__(self, faces: FaceSet, seed: int, max_side: int = 256) -> None:
+        if not (faces.weights.min() >= 0 and faces.weights.max() > 0):
+            raise DataError(
+                "the weights of face folders must be at least 0, and one above. "
+                f"Received: {sorted(set(faces.weights.tolist()))}"
+            )
+        self._records, self._max_side = faces.records, max_side
+        self._shares = np.cumsum(faces.weights) / faces.weights.sum()
+        self._synthesizer = MaskSynthesizer(seed)
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def draw(self, rng: np.random.Generator) -> int:
+        """Return the number of a face, drawn by the weights."""
+        return min(int(np.searchsorted(self._shares, rng.random(), "right")), len(self) - 1)
+
+    def plain(self, number: int) -> tuple[Example, NDArray[np.float32]]:
+        """Return an unmasked face and its landmarks."""
+        record = self._records[number]
+        image = load_image(record.path) if record.packed is None else record.packed.read()[0]
+        landmarks = np.asarray(record.landmarks, np.float32)
+        scale = self._max_side / max(image.shape[:2])
+        if scale < 1:
+            image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+            landmarks = (landmarks + 0.5) * scale - 0.5
+        low, high = landmarks.min(0), landmarks.max(0)
+        middle, side = (low + high) / 2, 1.25 * float((high - low).max())
+        empty = np.zeros(image.shape[:2], np.uint8)
+        focus = float(middle[0]), float(middle[1]), side
+        return Example(image, empty, focus, record.path.name), landmarks
+
+    def masked(self, number: int, index: int, image: NDArray[np.uint8] | None = None) -> Example:
+        """Return a face with the synthetic mask of an index, on another `image` of it if given."""
+        face, landmarks = self.plain(number)
+        worn = self._synthesizer(face.image if image is None else image, landmarks, index)
+        return Example(
+            worn.image, worn.mask.astype(np.uint8), face.focus, f"{face.name}+{worn.kind}"
+        )

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from unmask.mrcnn.config import Config
 from unmask.mrcnn.model import MaskRCNN
-from unmask.segmentation.model import LITE, build_unet, encoder_maps
+from unmask.segmentation.lite import LITE, build_unet, encoder_maps
 from unmask.segmentation.regions import MaskRegion
 from unmask.weights import load_weights
 
@@ -24,16 +24,7 @@ ENCODER = "mask_encoder"
 
 
 def unet_encoder(image: Any, stage5: bool = True, train_bn: bool | None = False) -> list[Any]:
-    """Apply the encoder of the U-Net; a `Config.BACKBONE`.
-
-    Args:
-        image: (N, H, W, 3), pixels from -127.5 to 127.5.
-        stage5: Not used: the deepest map is always there.
-        train_bn: As `Config.TRAIN_BN`.
-
-    Returns:
-        Five feature maps at 1/2 to 1/32 of the resolution.
-    """
+    """Apply the encoder of the U-Net to (N, H, W, 3), -127.5 to 127.5; a `Config.BACKBONE`."""
     unet = build_unet(**LITE)
     encoder = keras.Model(unet.input, encoder_maps(unet), name=ENCODER)
     photo = keras.layers.Rescaling(1 / 255, offset=0.5, name="photo_range")(image)
@@ -71,13 +62,7 @@ class LiteConfig(Config):
 
 
 def lite_config(side: int = 320, batch: int = 1, train_bn: bool | None = False) -> Config:
-    """Return the settings of the small network at another size.
-
-    Args:
-        side: Longer side of a photo in the network, a multiple of 64.
-        batch: Photos a batch.
-        train_bn: As `Config.TRAIN_BN`.
-    """
+    """Return the settings for another longer side, a multiple of 64, and other batches."""
     config = LiteConfig()
     config.IMAGE_MIN_DIM = config.IMAGE_MAX_DIM = side
     config.IMAGES_PER_GPU, config.TRAIN_BN = batch, train_bn
@@ -111,15 +96,7 @@ def copy_weights(source: keras.Model, target: keras.Model) -> None:
 
 
 def find_masks(detector: MaskRCNN, photo: NDArray[np.uint8]) -> list[MaskRegion]:
-    """Find the face masks in a photo, as `predict.find_masks` does with the U-Net.
-
-    Args:
-        detector: As `build_detector` returns it, or another one for detecting masks.
-        photo: (H, W, 3) uint8 RGB, any size.
-
-    Returns:
-        The masks, largest first; empty when there is none.
-    """
+    """Find the masks in a photo (H, W, 3) with any detector of masks, largest first."""
     result = detector.detect([photo])[0]
     regions = []
     for i, score in enumerate(result["scores"]):

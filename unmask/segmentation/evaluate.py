@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -15,17 +16,15 @@ from numpy.typing import NDArray
 from unmask.data.faces import FaceSet, gather_faces
 from unmask.decide import LIMITS
 from unmask.metrics import iou
-from unmask.mrcnn.boxes import extract_bboxes
-from unmask.mrcnn.scoring import average_precision, compute_matches
+from unmask.mrcnn.scoring import average_precision
 from unmask.segmentation import detector
-from unmask.segmentation.data import gather_photos
+from unmask.segmentation.data import Example, FacePool, gather_photos
 from unmask.segmentation.finder import UNetFinder, load_finder
 from unmask.segmentation.regions import MaskRegion
-from unmask.segmentation.sources import Example, FacePool
 
 Finder = Callable[[NDArray[np.uint8]], Sequence[MaskRegion]]
 """From a photo, (H, W, 3) uint8 RGB, to the masks found in it. A segmenter of any kind is measured
-as one: `lambda photo: predict.find_masks(unet, photo)`, or `detector.find_masks` for Mask R-CNN."""
+as one: `lambda photo: finder.find_masks(unet, photo)`, or `detector.find_masks` for Mask R-CNN."""
 
 # A border counts as met within this share of the picture's diagonal (the DAVIS benchmark's value).
 _BORDER_TOLERANCE = 0.008
@@ -80,13 +79,7 @@ class PhotoScores:
 def score_masks(
     pairs: Iterable[tuple[NDArray[np.bool_], NDArray[np.bool_]]],
 ) -> MaskScores:
-    """Compare found with true masks.
-
-    Args:
-        pairs: Found and true mask of each picture, (H, W) bool. Two empty masks agree fully.
-
-    Returns:
-        The means over the pictures.
+    """Compare found with true masks, (H, W) bool, picture by picture; two empty ones agree fully.
 
     Example:
         >>> truth = np.zeros((8, 8), bool)
@@ -118,15 +111,7 @@ def precision_recall(found: NDArray[np.bool_], truth: NDArray[np.bool_]) -> tupl
 def boundary_f(
     found: NDArray[np.bool_], truth: NDArray[np.bool_], tolerance: float = _BORDER_TOLERANCE
 ) -> float:
-    """Return the F-score of the outlines.
-
-    Args:
-        found: (H, W) bool.
-        truth: (H, W) bool.
-        tolerance: Distance within which outlines meet, as a share of the diagonal.
-
-    Returns:
-        0 to 1; 1 when both masks have no outline.
+    """Return the F-score of two masks' outlines (H, W), which meet within a share of the diagonal.
 
     Reference:
         Perazzi et al., "A Benchmark Dataset and Evaluation Methodology for Video Object
@@ -143,13 +128,6 @@ def boundary_f(
 
 def evaluate_photos(find: Finder, examples: Sequence[Example]) -> PhotoScores:
     """Measure a segmenter on photos with one masked face each.
-
-    Args:
-        find: The segmenter.
-        examples: The labelled photos.
-
-    Returns:
-        The scores.
 
     Raises:
         ValueError: There are no photos.
@@ -180,19 +158,10 @@ def instance_precision(
     truths: Sequence[NDArray[np.bool_]],
     iou_threshold: float,
 ) -> float:
-    """Return the average precision of found masks over a set of photos.
+    """Return the average precision, 0 to 1, of the masks found in a set of photos.
 
-    The masks of all photos are ranked together by their scores. Within a photo they are matched as
-    by `unmask.mrcnn.utils.compute_matches`, so that a second mask on the same face is wrong. What a
-    segmenter holds back, because its score is low, counts as not found.
-
-    Args:
-        found: The masks found in each photo.
-        truths: The true mask of each photo, (H, W) bool; empty where there is none.
-        iou_threshold: Least IoU of a hit.
-
-    Returns:
-        0 to 1; without any true mask, 1 when nothing was found and 0 otherwise.
+    The masks of all photos are ranked together by their scores. What a segmenter holds back,
+    because its score is low, counts as not found. Each photo has one true mask (H, W) or none.
 
     Reference:
         Everingham et al., "The Pascal Visual Object Classes Challenge: A Retrospective", IJCV 2015
@@ -202,27 +171,13 @@ def instance_precision(
     for regions, truth in zip(found, truths, strict=True):
         objects += int(truth.any())
         ranked = sorted(regions, key=lambda region: -region.score)
+        right = [truth.any() and iou(region.mask, truth) >= iou_threshold for region in ranked]
         scores += [region.score for region in ranked]
-        hits += _hits(ranked, truth, iou_threshold)
+        # The first that meets the true mask is right; a second one on the same face is not.
+        hits += [hit and not any(right[:rank]) for rank, hit in enumerate(right)]
     order = np.argsort(-np.asarray(scores), kind="stable")
     value, _, _ = average_precision(np.asarray(hits, bool)[order], objects)
     return value
-
-
-def _hits(
-    ranked: Sequence[MaskRegion], truth: NDArray[np.bool_], iou_threshold: float
-) -> list[bool]:
-    """Say of each mask of a photo, best first, whether it is the true one."""
-    if not ranked:
-        return []
-    masks = np.stack([region.mask for region in ranked], axis=-1)
-    true = truth[..., None] if truth.any() else np.zeros((*truth.shape, 0), bool)
-    _, match, _ = compute_matches(
-        extract_bboxes(true), np.ones(true.shape[-1], int), true,
-        extract_bboxes(masks), np.ones(len(ranked), int),
-        np.array([region.score for region in ranked]), masks, iou_threshold,
-    )  # fmt: skip
-    return [bool(m) for m in match > -1]
 
 
 def _outline(mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
@@ -239,13 +194,7 @@ def _harmonic(a: float, b: float) -> float:
 
 @dataclass(frozen=True)
 class Segmenter:
-    """A network with its weights, whatever its kind.
-
-    Attributes:
-        name: What it is.
-        find: From a photo to the masks found in it.
-        parameters: Number of its weights.
-    """
+    """A network with its weights: what it is, how it finds masks in a photo, how large it is."""
 
     name: str
     find: Finder
@@ -320,22 +269,20 @@ def load_segmenter(
     finder = load_finder(path, verifier)
     if isinstance(finder, UNetFinder):
         judge = finder.verifier
-        name, least = "U-Net", _MIN_SCORE
-        if judge is not None:
-            name, least = "U-Net and verifier", LIMITS.accepted
+        name, least = ("U-Net", _MIN_SCORE) if judge is None else (
+            "U-Net and verifier", LIMITS.accepted
+        )  # fmt: skip
         looking = UNetFinder(finder.network, judge, thorough=thorough)
         return Segmenter(
             name if thorough else f"{name}, one look",
-            lambda photo: looking.find(photo, min_score=least),
+            partial(looking.find, min_score=least),
             finder.network.count_params() + (0 if judge is None else judge.count_params()),
         )
     mrcnn = finder.detector
     backbone = mrcnn.config.BACKBONE
-    return Segmenter(
-        f"Mask R-CNN, {backbone}" if isinstance(backbone, str) else "Mask R-CNN",
-        lambda photo: detector.find_masks(mrcnn, photo),
-        mrcnn.keras_model.count_params(),
-    )
+    name = f"Mask R-CNN, {backbone}" if isinstance(backbone, str) else "Mask R-CNN"
+    find = partial(detector.find_masks, mrcnn)
+    return Segmenter(name, find, mrcnn.keras_model.count_params())
 
 
 def read_photos(data: Path, faces: int = 120, seed: int = SEED) -> EvaluationPhotos:
@@ -373,15 +320,7 @@ def read_photos(data: Path, faces: int = 120, seed: int = SEED) -> EvaluationPho
 
 
 def measure(segmenter: Segmenter, photos: EvaluationPhotos) -> SegmenterScores:
-    """Measure a network.
-
-    Args:
-        segmenter: The network.
-        photos: What it is measured on.
-
-    Returns:
-        Its row of the table.
-    """
+    """Measure a network; its row of the table."""
     find = segmenter.find
     clock, processor = seconds_each(find, [example.image for example in photos.real])
     return SegmenterScores(
@@ -414,12 +353,7 @@ def seconds_each(find: Finder, photos: Sequence[NDArray[np.uint8]]) -> tuple[flo
 
 
 def markdown_table(scores: Sequence[SegmenterScores], cores: int) -> str:
-    """Return the rows as Markdown, with what is needed to read them.
-
-    Args:
-        scores: A row a network.
-        cores: Processor cores that the measuring process could use.
-    """
+    """Return the rows as Markdown, measured on so many cores, with what is needed to read them."""
     header = (
         "network", "parameters", "IoU", "F1", "boundary F", "AP50", "AP75", "missed",
         "false alarms", "pasted masks, IoU", "drawn masks, IoU", "alarm on bare faces",
@@ -445,7 +379,9 @@ def _cells(row: SegmenterScores) -> Iterator[str]:
 
 
 def _protocol(row: SegmenterScores, cores: int) -> str:
-    real, pasted, drawn = (part.pixels.pictures if part else 0 for part in _parts(row))
+    real, pasted, drawn = (
+        part.pixels.pictures if part else 0 for part in (row.real, row.pasted, row.drawn)
+    )
     return (
         f"IoU to false alarms: {real} real validation photos with one masked face each, means over "
         "photos of all masks found together. AP: the masks of all photos ranked by score, those "
@@ -455,10 +391,6 @@ def _protocol(row: SegmenterScores, cores: int) -> str:
         f"that are bare in the next column. Time: median over the real photos on {cores} processor "
         "core(s), and the time of all cores together."
     )
-
-
-def _parts(row: SegmenterScores) -> tuple[PhotoScores | None, ...]:
-    return row.real, row.pasted, row.drawn
 
 
 def count_cores() -> int:

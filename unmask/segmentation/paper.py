@@ -1,17 +1,26 @@
-"""The paper's network: Mask R-CNN with a ResNet-50 and a feature pyramid, 44,662,942 parameters."""
+"""The paper's network (section III.B, Figure 2): Mask R-CNN, ResNet-50 with a feature pyramid.
+
+44,662,942 parameters with two classes, 44,603,678 of which are trained. The network itself is
+matterport's, in `unmask.mrcnn`; here is what the paper sets.
+"""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from unmask.mrcnn.config import Config
 from unmask.mrcnn.model import MaskRCNN
+
+if TYPE_CHECKING:
+    import keras
 
 
 class PaperConfig(Config):
     """The paper's settings; what it does not say is as in the published code.
 
     Reference:
-        Modak et al., "A Deep Learning Framework to Reconstruct Face under Mask", 2022: ResNet-50,
-        256 x 256 pixels, batches of 2, learning rate 0.00025.
+        Modak et al., "A Deep Learning Framework to Reconstruct Face under Mask", 2022, sections
+        III.B and IV.D.2: ResNet-50, 256 x 256 pixels, batches of 2, learning rate 0.00025.
     """
 
     NAME = "paper"
@@ -22,12 +31,16 @@ class PaperConfig(Config):
     LEARNING_RATE = 2.5e-4
 
 
-def build_detector(backbone: str = "resnet50") -> MaskRCNN:
+def build_detector() -> MaskRCNN:
     """Build the paper's network for detecting, with untrained weights.
 
-    Args:
-        backbone: "resnet50", or "resnet101", as the published COCO file has it.
+    Example:
+        >>> build_detector().keras_model.count_params()  # doctest: +SKIP
+        44662942
     """
-    settings = PaperConfig()
-    settings.BACKBONE = backbone
-    return MaskRCNN("inference", settings, "logs")
+    return MaskRCNN("inference", PaperConfig(), "logs")
+
+
+def build_mask_rcnn() -> keras.Model:
+    """Build the network of `build_detector`, for weights; detecting needs the detector itself."""
+    return build_detector().keras_model

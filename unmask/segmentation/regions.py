@@ -112,13 +112,9 @@ def find_regions(
 
 
 def regions_of_mask(mask: NDArray[np.bool_]) -> list[MaskRegion]:
-    """Split a mask that somebody gives into those of single faces; specks are left out.
+    """Split a mask (H, W) that somebody gives into those of single faces, at most 64, of score 1.
 
-    Args:
-        mask: (H, W) bool, at the photo's size.
-
-    Returns:
-        The masks, largest first, at most 64. Their score is 1.
+    The largest comes first; specks are left out.
 
     Example:
         >>> mask = np.zeros((64, 64), bool)

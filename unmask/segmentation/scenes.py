@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from unmask.data.faces import gather_faces
 from unmask.image import LUMA
 from unmask.landmark_layout import LAYOUTS
-from unmask.segmentation.sources import Example, FacePool
+from unmask.segmentation.data import Example, FacePool, gather_photos, own_folders
+from unmask.training.recipe import Recipe
 
 # Drawing a mask costs more than all the rest of a scene, so that each face that has been dressed
 # and masked is shown several times, in other scenes and other light: a scene takes one of so many
@@ -35,6 +38,29 @@ class SceneMix:
     single: float = 0.25
     group: float = 0.25
     masked: float = 0.6
+
+
+@dataclass(frozen=True, kw_only=True)
+class SceneRecipe(Recipe):
+    """What all recipes of this stage have in common.
+
+    Attributes:
+        photos: Folders of labelled photos, by path or by name inside the data folders, and how
+            often a photo of each is shown relative to the others; 0 leaves a folder out.
+        mix: How often each kind of scene appears.
+    """
+
+    photos: Mapping[str, float] = field(default_factory=dict)
+    mix: SceneMix = field(default_factory=SceneMix)
+
+    def __post_init__(self) -> None:
+        """Refuse what no training could use."""
+        super().__post_init__()
+        if min(self.photos.values(), default=0.0) < 0 or not any(self.photos.values()):
+            raise ValueError(
+                "photos must name at least one folder with a weight above 0, and none below. "
+                f"Received: photos={dict(self.photos)}"
+            )
 
 
 class SceneComposer:
@@ -181,6 +207,46 @@ class SceneComposer:
         if draw > 0.8:
             image = cv2.GaussianBlur(image, (0, 0), rng.uniform(2, 10))
         return image
+
+
+def compose_scenes(
+    data: Sequence[Path], recipe: SceneRecipe, run: Path | None = None
+) -> SceneComposer:
+    """Return what makes training scenes of all that a recipe names.
+
+    Raises:
+        DataError: A folder is missing or cannot be used.
+    """
+    photos = gather_photos(data, recipe.photos, "train", run)
+    own = own_folders(data, recipe.photos)
+    places = [place for place in data if place not in own]
+    faces = None
+    if places and any(recipe.faces.values()):
+        faces = FacePool(gather_faces(places, recipe.faces, split="train"), recipe.seed)
+    return SceneComposer(photos.examples, photos.weights, faces, recipe.seed, recipe.mix)
+
+
+class SceneSampler:
+    """Batches of scenes whose side changes from batch to batch, with about as many pixels each.
+
+    Small scenes are cheap and many; large ones show what whole photos look like. `batch_size` of
+    the largest side go into a batch. Keras infers from the first two which dimensions vary, so
+    that the first two sides must differ.
+    """
+
+    def __init__(self, composer: SceneComposer, sides: Sequence[int], batch_size: int) -> None:
+        self._composer, self._sides = composer, tuple(sides)
+        self._counts = [round(batch_size * (max(sides) / side) ** 2) for side in sides]
+
+    def __call__(self, number: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """Return images (B, S, S, 3) uint8 RGB and masks (B, S, S, 1) uint8, 1 where a mask is."""
+        turn, index = divmod(number, len(self._sides))
+        first = turn * sum(self._counts) + sum(self._counts[:index])
+        scenes = [
+            self._composer.scene(first + i, self._sides[index]) for i in range(self._counts[index])
+        ]
+        images, masks = (np.stack(part) for part in zip(*scenes, strict=True))
+        return images, masks[..., None]
 
 
 # === Geometry ===
@@ -402,15 +468,7 @@ def _fit(image: NDArray[np.uint8], shape: Sequence[int]) -> NDArray[np.uint8]:
 
 
 def photometric(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Change colour, contrast, sharpness, noise and compression at random.
-
-    Args:
-        image: (H, W, 3) uint8 RGB; not changed.
-        rng: Source of randomness.
-
-    Returns:
-        A new picture of the same size.
-    """
+    """Return a picture (H, W, 3) with other colours, contrast, sharpness, noise, compression."""
     if rng.random() < 0.8:
         image = _colour(image, rng)
     if rng.random() < 0.25:

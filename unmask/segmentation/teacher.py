@@ -1,18 +1,30 @@
-"""What a frozen InceptionV3 teaches the U-Net.
+"""What a frozen InceptionV3 teaches the U-Net: labels for unlabelled photos, and what it sees.
 
-A decoder on it labels photos that nobody has labelled; and the U-Net learns to see what it sees.
+A decoder on it labels photos that nobody has labelled, where it is sure; and while the U-Net is
+trained it learns to see what InceptionV3 sees. At run time nothing of this is used.
 """
 
 from __future__ import annotations
 
+import csv
 import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
 
+import cv2
 import keras
+import numpy as np
 from keras import ops
+from numpy.typing import NDArray
+from PIL import Image
 
+from unmask.errors import DataError, ImageError
+from unmask.image import Photo, load_photo, save_image
 from unmask.inception import build_inception, build_pyramid
-from unmask.segmentation.model import STRIDE, encoder_maps
-from unmask.segmentation.predict import WORKING_SIDE
+from unmask.io import atomic_path
+from unmask.segmentation.finder import WORKING_SIDE, probability_map
+from unmask.segmentation.lite import STRIDE, conv_block, encoder_maps
 from unmask.weights import load_weights
 
 # InceptionV3 does not pad its first layers: its maps at strides 2, 4, 8 and 16 lack 3, 4, 3 and 2
@@ -27,6 +39,13 @@ _DISTILLED = (3, 4)
 
 # Least side whose deepest map still has some positions to look at.
 _LEAST_SIDE = 96
+
+DECISIONS = "decisions.csv"
+"""Name of the table beside the labels: a row a photo, with the figures and why it was left out."""
+
+# Class number of a mask, as `unmask.segmentation.data.read_examples` expects it.
+_MASK = 2
+_COLUMNS = ("file", "label", "kept", "reason", "share", "certainty", "unsure", "piece")
 
 
 def build_teacher(
@@ -76,15 +95,7 @@ def decoder_of(teacher: keras.Model) -> keras.Model:
 def load_teacher(
     decoder: str | os.PathLike[str], backbone: str | os.PathLike[str], side: int = WORKING_SIDE
 ) -> keras.Model:
-    """Build a teacher with its encoder's and its decoder's weights.
-
-    Args:
-        decoder: The file that the training has left, written from `decoder_of(teacher)`.
-        backbone: Weights of the encoder, the same that the training had.
-        side: See `build_teacher`.
-
-    Returns:
-        The teacher.
+    """Build a teacher with the decoder that a training has left, on the encoder that it had.
 
     Raises:
         WeightsError: A file is missing, unreadable or of another network.
@@ -125,7 +136,7 @@ def build_distillation(
         WeightsError: The weights are missing, unreadable or of another network.
 
     Example:
-        >>> from unmask.segmentation.model import LITE, build_unet
+        >>> from unmask.segmentation.lite import LITE, build_unet
         >>> build_distillation(build_unet(**LITE), None, 96, 0.5).output_shape
         (None, 96, 96, 1)
 
@@ -213,17 +224,17 @@ def build_decoder(side: int) -> keras.Model:
         inputs.append(given)
         maps.append(keras.layers.ZeroPadding2D(margins, name=f"align{level}")(given))
     x = keras.layers.SpatialDropout2D(0.1, name="dropout")(maps[3])
-    x = _conv(x, 192, "deep_reduce", kernel=1)
-    x = _conv(x, 192, "deep")
+    x = conv_block(x, 192, "deep_reduce", kernel=1)
+    x = conv_block(x, 192, "deep")
     # Dilated, to see a whole face that fills the photo.
-    wide = _conv(x, 192, "deep_wide", dilation=3)
+    wide = conv_block(x, 192, "deep_wide", dilation=3)
     x = keras.layers.Add(name="deep_add")([x, wide])
     for level, width, skip, count in ((3, 128, 96, 2), (2, 64, 48, 2), (1, 32, 24, 1)):
         x = keras.layers.UpSampling2D(interpolation="bilinear", name=f"up{level}_resize")(x)
-        side_path = _conv(maps[level - 1], skip, f"up{level}_skip", kernel=1)
+        side_path = conv_block(maps[level - 1], skip, f"up{level}_skip", kernel=1)
         x = keras.layers.Concatenate(name=f"up{level}_join")([x, side_path])
         for number in range(1, count + 1):
-            x = _conv(x, width, f"up{level}_{number}")
+            x = conv_block(x, width, f"up{level}_{number}")
     x = keras.layers.Conv2DTranspose(1, 4, strides=2, padding="same", name="logit")(x)
     outputs = keras.layers.Activation("sigmoid", dtype="float32", name="probability")(x)
     return keras.Model(inputs, outputs, name="decoder")
@@ -237,13 +248,165 @@ def _check_side(side: int) -> None:
         )
 
 
-def _conv(
-    x: keras.KerasTensor, width: int, name: str, *, kernel: int = 3, dilation: int = 1
-) -> keras.KerasTensor:
-    x = keras.layers.Conv2D(
-        width, kernel, dilation_rate=dilation, padding="same", use_bias=False,
-        kernel_initializer="he_normal", name=f"{name}_conv",
-    )(x)  # fmt: skip
-    # As in `build_unet`: a short training must not remember its first steps.
-    x = keras.layers.BatchNormalization(momentum=0.97, name=f"{name}_bn")(x)
-    return keras.layers.ReLU(name=f"{name}_relu")(x)
+# === Labels ===
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """How sure a teacher is of one photo.
+
+    Attributes:
+        share: Share of the photo that masks cover, 0 to 1.
+        certainty: Mean certainty of the mask's pixels, 2 |p - 0.5|, 0 to 1.
+        unsure: Pixels with 0.2 < p < 0.8, as a share of the mask's pixels.
+        piece: Share of the largest connected piece in the mask, 0 to 1.
+    """
+
+    share: float = 0.0
+    certainty: float = 0.0
+    unsure: float = 0.0
+    piece: float = 0.0
+
+    @property
+    def reason(self) -> str:
+        """Names of the figures that fail, joined by spaces; empty when the photo is kept."""
+        if not self.share:
+            return "share"
+        passed = {
+            "share": self.share > 0.01,
+            "certainty": self.certainty > 0.8,
+            "unsure": self.unsure < 0.25,
+            "piece": self.piece > 0.8,
+        }
+        return " ".join(name for name, good in passed.items() if not good)
+
+
+@dataclass(frozen=True)
+class LabelledPhoto:
+    """What became of one photo.
+
+    Attributes:
+        source: The photo.
+        label: The PNG that was written, or None.
+        judgement: The figures, or None when the photo could not be read or written.
+        error: What went wrong; empty when nothing did.
+    """
+
+    source: Path
+    label: Path | None
+    judgement: Judgement | None
+    error: str = ""
+
+
+def judge(probability: NDArray[np.float32]) -> Judgement:
+    """Tell whether a probability map (H, W) is sure enough to be a label.
+
+    Example:
+        >>> probability = np.zeros((32, 32), np.float32)
+        >>> probability[8:20, 4:28] = 0.99
+        >>> judge(probability).reason
+        ''
+    """
+    mask = probability > 0.5
+    area = int(mask.sum())
+    if not area:
+        return Judgement()
+    _, _, statistics, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8))
+    return Judgement(
+        share=area / mask.size,
+        certainty=2.0 * float(np.abs(probability[mask] - 0.5).mean()),
+        unsure=int(((probability > 0.2) & (probability < 0.8)).sum()) / area,
+        piece=int(statistics[1:, cv2.CC_STAT_AREA].max()) / area,
+    )
+
+
+def label_photos(
+    model: keras.Model,
+    photos: Iterable[str | os.PathLike[str]],
+    destination: str | os.PathLike[str],
+    *,
+    side: int = WORKING_SIDE,
+) -> Iterator[LabelledPhoto]:
+    """Label photos, and write those that a network is sure of.
+
+    NAME.jpg and NAME.png (2 where a mask is, else 0) of every photo that is kept come to lie in
+    the destination, as `unmask.segmentation.data.read_examples` reads them, and `decisions.csv`
+    with a row for every photo, kept or not, when the iteration ends, however it ends.
+
+    Args:
+        model: A network of `build_teacher` with this side, or of `build_unet`.
+        photos: The photos; two with the same name get different ones.
+        destination: Folder to fill. It has to be new or empty: labels of two networks, or of
+            photos that are no longer kept, would otherwise mix unnoticed.
+        side: The photo's longer side is brought to this many pixels, a multiple of 32.
+
+    Yields:
+        What became of each photo, in turn. A photo that cannot be read or written stops nothing.
+
+    Raises:
+        DataError: The destination is not empty or not a folder.
+    """
+    folder = Path(destination)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise DataError(f"{folder}: must be a new or an empty folder")
+    names: set[str] = set()
+    done: list[LabelledPhoto] = []
+    try:
+        for source in map(Path, photos):
+            done.append(_label(model, source, folder / _new_name(source, names), side))
+            yield done[-1]
+    finally:
+        _write_table(folder / DECISIONS, done)
+
+
+def _label(model: keras.Model, source: Path, target: Path, side: int) -> LabelledPhoto:
+    try:
+        photo = load_photo(source)
+        small = probability_map(model, photo.pixels, side, square=True, mirror=True)
+        size = (photo.pixels.shape[1], photo.pixels.shape[0])
+        probability = np.asarray(cv2.resize(small, size), np.float32)
+        judgement = judge(probability)
+        kept = not judgement.reason
+        label = _write_pair(target, photo, probability > 0.5) if kept else None
+    except (ImageError, OSError) as error:
+        text = str(error)
+        text = text if str(source) in text else f"{source}: {text}"
+        return LabelledPhoto(source, None, None, text)
+    return LabelledPhoto(source, label, judgement)
+
+
+def _write_pair(target: Path, photo: Photo, mask: NDArray[np.bool_]) -> Path:
+    # Not `with_suffix`: names may have dots. The PNG comes last: readers go by it.
+    save_image(Path(f"{target}.jpg"), photo.pixels, icc_profile=photo.icc_profile)
+    label = Path(f"{target}.png")
+    with atomic_path(label) as temporary:
+        Image.fromarray(mask.astype(np.uint8) * np.uint8(_MASK)).save(temporary)
+    return label
+
+
+def _new_name(source: Path, taken: set[str]) -> str:
+    name, number = source.stem, 2
+    # Some file systems do not tell upper from lower case.
+    while name.lower() in taken:
+        name, number = f"{source.stem}-{number}", number + 1
+    taken.add(name.lower())
+    return name
+
+
+def _write_table(path: Path, photos: Iterable[LabelledPhoto]) -> None:
+    with (
+        atomic_path(path) as temporary,
+        temporary.open("w", newline="", encoding="utf-8") as handle,
+    ):
+        writer = csv.writer(handle)
+        writer.writerow(_COLUMNS)
+        writer.writerows(_row(photo) for photo in photos)
+
+
+def _row(photo: LabelledPhoto) -> tuple[str, ...]:
+    found = photo.judgement
+    if found is None:
+        return (str(photo.source), "", "no", photo.error, "", "", "", "")
+    figures = (found.share, found.certainty, found.unsure, found.piece)
+    name, kept = (photo.label.name, "yes") if photo.label else ("", "no")
+    return (str(photo.source), name, kept, found.reason, *(f"{figure:.4f}" for figure in figures))

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from unmask.face import compose, matrix_from_mask_box, warp
 from unmask.inference import forward, mean_probability
-from unmask.segmentation.model import conv_block, residual_block
+from unmask.segmentation.lite import conv_block, residual_block
 from unmask.segmentation.regions import MaskRegion
 
 # Arguments of `build_verifier` for the shipped weights.

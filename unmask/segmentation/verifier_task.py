@@ -22,12 +22,11 @@ from unmask.data.stream import Sampler
 from unmask.errors import DataError
 from unmask.face import CROP_SIZE, coverage, matrix_from_mask_box
 from unmask.io import atomic_path
-from unmask.segmentation.data import SceneRecipe, compose_scenes
-from unmask.segmentation.model import LITE, build_unet
-from unmask.segmentation.predict import find_masks
+from unmask.segmentation.data import FacePool
+from unmask.segmentation.finder import find_masks
+from unmask.segmentation.lite import LITE, build_unet
 from unmask.segmentation.regions import MaskRegion, find_regions
-from unmask.segmentation.scenes import SceneComposer, photometric
-from unmask.segmentation.sources import FacePool
+from unmask.segmentation.scenes import SceneComposer, SceneRecipe, compose_scenes, photometric
 from unmask.segmentation.verifier import VERIFIER, VIEW_SIDE, build_verifier, region_view
 from unmask.training.task import Task
 from unmask.weights import file_sha256, find, load_weights
@@ -135,18 +134,11 @@ def gather_regions(
     path: Path,
     recipe: VerifierRecipe,
 ) -> None:
-    """Write a file of regions.
+    """Write a file of regions for `RegionSampler`.
 
     Three sources: faces with a drawn mask, and the same faces without it but with the same region;
-    the true masks of composed scenes; what the segmenter faintly believes to be one in these
-    scenes and in the bare faces.
-
-    Args:
-        segmenter: A network of `model.build_unet`.
-        composer: Makes the scenes.
-        faces: The bare faces.
-        path: The `.npy` file, for `RegionSampler`.
-        recipe: How many, and the seed.
+    the true masks of composed scenes; what the segmenter, a network of `build_unet`, faintly
+    believes to be one in these scenes and in the bare faces.
     """
     console = Console(stderr=True)
     show = partial(track, console=console, disable=not console.is_terminal)
@@ -258,15 +250,7 @@ class RegionSampler:
 
 
 def augment_view(view: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Move, mirror and recolour a stored view, and spoil the outline of its region.
-
-    Args:
-        view: (S, S, 4) uint8 with a margin.
-        rng: The only source of randomness.
-
-    Returns:
-        (96, 96, 4) uint8 without the margin.
-    """
+    """Move, mirror and recolour a stored view (S, S, 4), cut its margin, spoil its region."""
     moved = _moved(view, rng)
     colours = photometric(np.ascontiguousarray(moved[..., :3]), rng)
     return np.dstack([colours, _spoilt(np.ascontiguousarray(moved[..., 3]), rng)])

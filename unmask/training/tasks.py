@@ -16,7 +16,7 @@ TASKS = {
     "gender-head": "unmask.gender.task:HeadTask",
     "segmentation": "unmask.segmentation.task:SegmentationTask",
     "verifier": "unmask.segmentation.verifier_task:VerifierTask",
-    "mask-rcnn": "unmask.segmentation.mrcnn_task:MaskRCNNTask",
+    "mask-rcnn": "unmask.segmentation.task:MaskRCNNTask",
 }
 
 

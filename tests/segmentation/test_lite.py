@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from unmask.segmentation.model import LITE, build_unet
+from unmask.segmentation.lite import LITE, build_unet
 
 TINY = {"widths": (4, 4, 6, 6, 8), "blocks": (1, 1, 1, 1, 2)}
 

@@ -1,4 +1,5 @@
 import csv
+from functools import partial
 
 import keras
 import numpy as np
@@ -7,8 +8,9 @@ from PIL import Image
 
 from unmask.cli import main
 from unmask.errors import DataError
-from unmask.segmentation.labelling import LabelRules, judge, label_photos, mirrored_probability
-from unmask.segmentation.sources import read_examples
+from unmask.segmentation.data import read_examples
+from unmask.segmentation.finder import probability_map as probability_map_of
+from unmask.segmentation.teacher import judge, label_photos
 
 SIDE = 64
 
@@ -64,14 +66,12 @@ def with_piece(found, rows, columns, value):
     ],
 )
 def test_rules(found, reason):
-    judgement = judge(found)
-    assert judgement.reason == reason
-    assert judgement.kept == (not reason)
+    assert judge(found).reason == reason
 
 
 def test_figures():
     found = with_piece(probability_map(), slice(0, 12), slice(0, 100), 0.7)
-    judgement = judge(found, LabelRules(certainty=0.5))
+    judgement = judge(found)
     assert judgement.share == 0.6
     assert judgement.certainty == pytest.approx(0.8 * 0.96 + 0.2 * 0.4)
     assert judgement.unsure == pytest.approx(0.2)
@@ -80,9 +80,10 @@ def test_figures():
 
 def test_the_mean_does_not_know_left_from_right(blue_finder):
     photo = np.random.default_rng(0).integers(0, 256, (40, 70, 3)).astype(np.uint8)
-    found = mirrored_probability(blue_finder, photo, SIDE)
-    assert found.shape == (40, 70)
-    mirrored = mirrored_probability(blue_finder, np.ascontiguousarray(photo[:, ::-1]), SIDE)
+    look = partial(probability_map_of, blue_finder, side=SIDE, square=True, mirror=True)
+    found = look(photo)
+    assert max(found.shape) == SIDE
+    mirrored = look(np.ascontiguousarray(photo[:, ::-1]))
     np.testing.assert_allclose(found[:, ::-1], mirrored, atol=1e-4)
 
 

@@ -2,8 +2,8 @@ import keras
 import numpy as np
 import pytest
 
-from unmask.segmentation.model import build_unet
-from unmask.segmentation.predict import find_masks, probability_map, segment_crops
+from unmask.segmentation.finder import find_masks, probability_map, segment_crops
+from unmask.segmentation.lite import build_unet
 
 
 @pytest.fixture(scope="module")

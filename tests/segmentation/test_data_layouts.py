@@ -8,7 +8,7 @@ from PIL import Image
 
 from unmask.errors import DataError
 from unmask.labelme import convert
-from unmask.segmentation.sources import read_examples, read_split
+from unmask.segmentation.data import read_examples, read_split
 
 NAMES = [f"a.{n}" for n in range(20)]
 
@@ -78,7 +78,7 @@ def test_a_folder_for_reading_only(annotated, tmp_path, monkeypatch):
         path.parent.mkdir(exist_ok=True)
         path.write_text(content)
 
-    monkeypatch.setattr("unmask.segmentation.sources.write_text_atomic", write)
+    monkeypatch.setattr("unmask.segmentation.data.write_text_atomic", write)
     run = tmp_path / "run"
     drawn = areas(read_examples(annotated, "val", run=run))
     assert not (annotated / "split.csv").exists()

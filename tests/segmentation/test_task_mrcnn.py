@@ -17,14 +17,14 @@ from unmask.segmentation import detector
 from unmask.segmentation.data import gather_photos
 from unmask.segmentation.detector import lite_config
 from unmask.segmentation.evaluate import load_segmenter
-from unmask.segmentation.model import LITE, build_unet
-from unmask.segmentation.mrcnn_task import (
+from unmask.segmentation.lite import LITE, build_unet
+from unmask.segmentation.paper import PaperConfig, build_detector
+from unmask.segmentation.task import (
     InstanceDataset,
     InstanceSampler,
     MaskRCNNRecipe,
     MaskRCNNTask,
 )
-from unmask.segmentation.paper import PaperConfig, build_detector
 from unmask.training.recipe import read_recipe
 from unmask.training.task import Places
 from unmask.weights import save_weights
