@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 from unmask.errors import ImageError
-from unmask.mrcnn.checkpoints import (
+from unmask.mrcnn.config import Config, check_config
+from unmask.mrcnn.h5 import (
     checkpoint_pattern,
     last_checkpoint,
     read_checkpoint_path,
     run_folder,
 )
-from unmask.mrcnn.config import Config, check_config
 from unmask.mrcnn.images import checked_image, prepare_image
 
 RGB = np.random.default_rng(0).integers(0, 256, (6, 8, 3)).astype(np.uint8)

@@ -11,8 +11,8 @@ from unmask.errors import DataError, ImageError, UnmaskError, WeightsError
 from unmask.mrcnn import model as modellib
 from unmask.mrcnn import utils
 from unmask.mrcnn.config import Config
-from unmask.mrcnn.losses import LOSS_NAMES
 from unmask.mrcnn.model import LAYERS, MaskRCNN
+from unmask.mrcnn.targets import LOSS_NAMES
 
 Trained = tuple[MaskRCNN, dict[str, list[float]]]
 
@@ -249,7 +249,7 @@ def test_a_file_of_other_classes(trained: Trained, tiny_config: type[Config]) ->
 
 
 def test_nan_is_an_error_at_once(trained: Trained, squares: Any) -> None:
-    from unmask.mrcnn.callbacks import StopOnNaN
+    from unmask.mrcnn.task import StopOnNaN
 
     with pytest.raises(UnmaskError, match="batch 3: rpn_class_loss"):
         StopOnNaN().on_train_batch_end(3, {"loss": 1.0, "rpn_class_loss": float("nan")})

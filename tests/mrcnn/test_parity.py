@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from unmask.mrcnn import losses as loss_functions
+from unmask.mrcnn import targets as loss_functions
 from unmask.mrcnn import utils
 from unmask.mrcnn.config import Config
 from unmask.mrcnn.model import LAYERS, MaskRCNN, mold_image

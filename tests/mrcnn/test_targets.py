@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from unmask.mrcnn import losses
+from unmask.mrcnn import targets as losses
 from unmask.mrcnn.config import Config
 from unmask.mrcnn.targets import DetectionTargets, build_rpn_targets, match_anchors
 

@@ -5,11 +5,8 @@ import pytest
 from keras import ops
 
 from unmask.mrcnn import boxes as numpy_boxes
-from unmask.mrcnn.detection import DetectionLayer
-from unmask.mrcnn.meta import compose_image_meta, parse_image_meta
-from unmask.mrcnn.roi import PyramidROIAlign
-from unmask.mrcnn.rpn import ProposalLayer
-from unmask.mrcnn.tensors import (
+from unmask.mrcnn import utils
+from unmask.mrcnn.boxes import (
     decode_boxes,
     encode_boxes,
     pairwise_iou,
@@ -17,6 +14,9 @@ from unmask.mrcnn.tensors import (
     suppress,
     suppress_sorted,
 )
+from unmask.mrcnn.heads import PyramidROIAlign
+from unmask.mrcnn.images import compose_image_meta, parse_image_meta
+from unmask.mrcnn.rpn import DetectionLayer, ProposalLayer
 
 
 def array(value: object) -> np.ndarray:
@@ -39,7 +39,7 @@ def test_tensor_and_array_functions_agree() -> None:
     overlaps = array(pairwise_iou(ops.convert_to_tensor(first[None]), second[None]))[0]
     np.testing.assert_allclose(overlaps, numpy_boxes.compute_overlaps(first, second), atol=1e-6)
     deltas = array(encode_boxes(ops.convert_to_tensor(first), ops.convert_to_tensor(second)))
-    np.testing.assert_allclose(deltas, numpy_boxes.box_refinement(first, second), atol=1e-4)
+    np.testing.assert_allclose(deltas, utils.box_refinement(first, second), atol=1e-4)
     back = array(decode_boxes(ops.convert_to_tensor(first), ops.convert_to_tensor(deltas)))
     np.testing.assert_allclose(back, second, atol=1e-5)
 
@@ -54,7 +54,7 @@ def test_degenerate_boxes_give_numbers() -> None:
 @pytest.mark.parametrize("threshold", [0.0, 0.3, 0.7])
 def test_suppression_agrees_with_the_plain_one(threshold: float) -> None:
     boxes, scores = random_boxes(60), np.linspace(1, 0.1, 60, dtype=np.float32)
-    expected = numpy_boxes.non_max_suppression(boxes, scores, threshold)[:20]
+    expected = utils.non_max_suppression(boxes, scores, threshold)[:20]
     groups = np.zeros((1, 60), np.int32)
     given = [ops.convert_to_tensor(v[None]) for v in (boxes, scores)]
     for kept, real in (

@@ -5,14 +5,48 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import keras
 import numpy as np
 from keras import layers
 from numpy.typing import NDArray
 
 from unmask.mrcnn.config import Config
-from unmask.mrcnn.normalisation import BatchNorm
 
 Tensor = Any
+
+
+class BatchNorm(keras.layers.BatchNormalization):
+    """Batch normalisation whose mode `Config.TRAIN_BN` decides.
+
+    A network that is called with `training=True`, as `fit` does, says so to all its layers, also
+    to those that were applied with `training=False`. Batches of one or two images have no useful
+    statistics; with `train_bn=False` the stored ones are used always, and gamma and beta are still
+    trained.
+
+    Args:
+        train_bn: False for the stored statistics, True for those of the batch, None for what the
+            network is called with.
+
+    Example:
+        >>> import numpy as np
+        >>> layer = BatchNorm(train_bn=False, epsilon=0.0)
+        >>> float(layer(np.full((2, 1), 3.0, np.float32), training=True)[0, 0])
+        3.0
+    """
+
+    def __init__(self, train_bn: bool | None = False, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.train_bn = train_bn
+
+    def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
+        """Normalise."""
+        mode = training if self.train_bn is None else self.train_bn
+        return super().call(inputs, training=mode, mask=mask)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments."""
+        return {**super().get_config(), "train_bn": self.train_bn}
+
 
 # Residual blocks of stages 2 to 5.
 BLOCKS = {"resnet50": (3, 4, 6, 3), "resnet101": (3, 4, 23, 3)}
@@ -127,19 +161,16 @@ def identity_block(
     use_bias: bool = True,
     train_bn: bool | None = True,
 ) -> Tensor:
-    """Add a bottleneck whose shortcut is its input.
+    """Add a bottleneck whose shortcut is its input (N, H, W, filters[2]).
 
     Args:
-        input_tensor: (N, H, W, filters[2]).
+        input_tensor: The input.
         kernel_size: Side of the middle convolution.
         filters: Channels of the three convolutions.
         stage: Number of the stage, part of the layers' names.
         block: Letter of the block, part of the layers' names.
         use_bias: Whether the convolutions have biases.
         train_bn: As `Config.TRAIN_BN`.
-
-    Returns:
-        (N, H, W, filters[2]).
     """
     name = f"{stage}{block}"
     y = _branch(input_tensor, kernel_size, filters, name, 1, use_bias, train_bn)
@@ -156,21 +187,7 @@ def conv_block(
     use_bias: bool = True,
     train_bn: bool | None = True,
 ) -> Tensor:
-    """Add a bottleneck whose shortcut is a convolution.
-
-    Args:
-        input_tensor: (N, H, W, C).
-        kernel_size: As for `identity_block`, like all but the next.
-        filters: See there.
-        stage: See there.
-        block: See there.
-        strides: Of the first convolution and of the shortcut.
-        use_bias: See there.
-        train_bn: See there.
-
-    Returns:
-        (N, H / strides, W / strides, filters[2]).
-    """
+    """Add a bottleneck whose shortcut is a convolution, both with `strides`; else the same."""
     name = f"{stage}{block}"
     y = _branch(input_tensor, kernel_size, filters, name, strides, use_bias, train_bn)
     shortcut = _conv_bn(input_tensor, filters[2], 1, name, "1", strides, use_bias, train_bn)
@@ -183,14 +200,13 @@ def _branch(
     filters: Sequence[int],
     name: str,
     strides: tuple[int, int] | int,
-    use_bias: bool,
-    train_bn: bool | None,
+    *modes: bool | None,
 ) -> Tensor:
-    y = _conv_bn(x, filters[0], 1, name, "2a", strides, use_bias, train_bn)
+    y = _conv_bn(x, filters[0], 1, name, "2a", strides, *modes)
     y = layers.Activation("relu", name=f"res{name}_relu_a")(y)
-    y = _conv_bn(y, filters[1], size, name, "2b", 1, use_bias, train_bn)
+    y = _conv_bn(y, filters[1], size, name, "2b", 1, *modes)
     y = layers.Activation("relu", name=f"res{name}_relu_b")(y)
-    return _conv_bn(y, filters[2], 1, name, "2c", 1, use_bias, train_bn)
+    return _conv_bn(y, filters[2], 1, name, "2c", 1, *modes)
 
 
 def _conv_bn(
@@ -200,7 +216,7 @@ def _conv_bn(
     name: str,
     branch: str,
     strides: tuple[int, int] | int,
-    use_bias: bool,
+    use_bias: bool | None,
     train_bn: bool | None,
 ) -> Tensor:
     x = layers.Conv2D(

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
 import keras
@@ -12,15 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unmask.errors import DataError
-from unmask.mrcnn.augmentation import Augmentation, RandomFlip, augmented, check_augmentation
 from unmask.mrcnn.backbone import compute_backbone_shapes
 from unmask.mrcnn.boxes import extract_bboxes, generate_pyramid_anchors, norm_boxes
 from unmask.mrcnn.config import Config, mean_pixel
-from unmask.mrcnn.dataset import Dataset
-from unmask.mrcnn.images import prepare_image
-from unmask.mrcnn.meta import compose_image_meta
-from unmask.mrcnn.proposals import build_detection_targets, generate_random_rois
-from unmask.mrcnn.resizing import minimize_mask, resize_mask
+from unmask.mrcnn.dataset import Augmentation, Dataset, RandomFlip, augmented, check_augmentation
+from unmask.mrcnn.images import compose_image_meta, minimize_mask, prepare_image, resize_mask
 from unmask.mrcnn.targets import build_rpn_targets
 
 Array = NDArray[Any]
@@ -30,44 +25,20 @@ _logger = logging.getLogger(__name__)
 # Images that may fail to load before the training stops.
 _TOLERATED_FAILURES = 5
 
-# In the order of matterport's generator.
-INPUT_NAMES = (
-    "input_image",
-    "input_image_meta",
-    "input_rpn_match",
-    "input_rpn_bbox",
-    "input_gt_class_ids",
-    "input_gt_boxes",
-    "input_gt_masks",
-)
-
 
 class GroundTruth(NamedTuple):
-    """One image as the network sees it, and what is on it.
+    """One image as the network sees it, and what is on it."""
 
-    Attributes:
-        image: (H, W, C), resized, the mean not subtracted.
-        image_meta: The vector of `compose_image_meta`.
-        class_ids: (n,) int32.
-        boxes: (n, 4) int32 pixels.
-        masks: (H, W, n) bool, or (h, w, n) as mini masks.
-    """
-
-    image: Array
-    image_meta: Array
-    class_ids: Array
-    boxes: Array
-    masks: Array
+    image: Array  # (H, W, C), resized, the mean not subtracted
+    image_meta: Array  # of `compose_image_meta`
+    class_ids: Array  # (n,) int32
+    boxes: Array  # (n, 4) int32 pixels
+    masks: Array  # (H, W, n) bool, or (h, w, n) as mini masks
 
 
 def mold_image(images: Array, config: Config) -> NDArray[np.float32]:
     """Subtract the mean pixel."""
     return np.asarray(images, np.float32) - mean_pixel(config)
-
-
-def unmold_image(normalized_images: Array, config: Config) -> NDArray[np.uint8]:
-    """Add the mean pixel again."""
-    return (normalized_images + mean_pixel(config)).astype(np.uint8)
 
 
 def pixel_anchors(config: Config, image_shape: Sequence[int]) -> NDArray[np.float64]:
@@ -262,68 +233,6 @@ def make_inputs(
     if config.USE_RPN_ROIS:
         inputs["input_anchors"] = norm_boxes(anchors, truth.image.shape)
     return inputs
-
-
-def data_generator(
-    dataset: Dataset,
-    config: Config,
-    shuffle: bool = True,
-    augment: bool = False,
-    augmentation: Augmentation | None = None,
-    random_rois: int = 0,
-    batch_size: int = 1,
-    detection_targets: bool = False,
-    no_augmentation_sources: Collection[str] | None = None,
-) -> Iterator[tuple[list[Array], list[Array]]]:
-    """Yield batches without end, as matterport's programs look at them.
-
-    `MaskRCNN.train` uses `BatchLoader` itself.
-
-    Args:
-        dataset: Prepared.
-        config: Everything about targets.
-        shuffle: Draw a new order for each pass over the images.
-        augment: Mirror half of the images; older than `augmentation`.
-        augmentation: As for `load_image_gt`.
-        random_rois: Add so many proposals in pixels, near the objects and elsewhere.
-        batch_size: Images a batch.
-        detection_targets: With `random_rois`, what the heads should answer for them.
-        no_augmentation_sources: Sources whose images stay as they are.
-
-    Yields:
-        Inputs: images, vectors, RPN matches (N, A, 1), RPN corrections, class numbers, boxes,
-        masks; then the proposals (N, random_rois, 4), and those that were chosen of them
-        (N, TRAIN_ROIS_PER_IMAGE, 4). Outputs: class numbers, corrections and masks of the chosen, a
-        class each, as `build_detection_targets` returns them; else nothing.
-
-    Raises:
-        ValueError: `detection_targets` without `random_rois`.
-    """
-    if detection_targets and not random_rois:
-        raise ValueError("detection_targets needs random_rois. Received: random_rois=0")
-    loader = BatchLoader(
-        dataset, config, steps=1, shuffle=shuffle, augment=augment, augmentation=augmentation,
-        no_augmentation_sources=no_augmentation_sources or (),
-    )  # fmt: skip
-    for start in itertools.count(0, batch_size):
-        items = [loader.item(start + i) for i in range(batch_size)]
-        inputs = [[item[name] for item in items] for name in INPUT_NAMES]
-        outputs: list[list[Array]] = []
-        if random_rois:
-            rng = np.random.default_rng(start)
-            shape = items[0]["input_image"].shape
-            truth = list(zip(*inputs[4:7], strict=True))
-            rois = [generate_random_rois(shape, random_rois, c, b, rng) for c, b, _ in truth]
-            inputs.append(rois)
-            if detection_targets:
-                answers = [
-                    build_detection_targets(r, c, b, m, config, rng)
-                    for r, (c, b, m) in zip(rois, truth, strict=True)
-                ]
-                chosen, classes, *others = (list(part) for part in zip(*answers, strict=True))
-                inputs.append(chosen)
-                outputs = [[c[:, None] for c in classes], *others]
-        yield [np.stack(part) for part in inputs], [np.stack(part) for part in outputs]
 
 
 def _name(dataset: Dataset, image_id: int) -> str:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import datetime
 import logging
-import math
 import os
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -16,36 +14,52 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unmask.errors import ImageError
-from unmask.mrcnn.augmentation import Augmentation, RandomFlip
-from unmask.mrcnn.backbone import compute_backbone_shapes, conv_block, identity_block, resnet_graph
-from unmask.mrcnn.boxes import denorm_boxes, norm_boxes
-from unmask.mrcnn.callbacks import SaveCheckpoint, StopOnNaN
-from unmask.mrcnn.checkpoints import (
-    checkpoint_pattern,
-    last_checkpoint,
-    read_checkpoint_path,
-    run_folder,
+from unmask.mrcnn.backbone import (
+    BatchNorm,
+    compute_backbone_shapes,
+    conv_block,
+    identity_block,
+    resnet_graph,
 )
+from unmask.mrcnn.boxes import denorm_boxes, norm_boxes
 from unmask.mrcnn.config import Config, check_config
 from unmask.mrcnn.data import (
     BatchLoader,
-    data_generator,
     load_image_gt,
     mold_image,
     pixel_anchors,
-    unmold_image,
 )
-from unmask.mrcnn.dataset import Dataset
-from unmask.mrcnn.detection import DetectionLayer
-from unmask.mrcnn.graph import (
+from unmask.mrcnn.dataset import Augmentation, Dataset, RandomFlip
+from unmask.mrcnn.h5 import (
+    checkpoint_pattern,
+    last_checkpoint,
+    load_h5,
+    read_checkpoint_path,
+    run_folder,
+    save_h5,
+)
+from unmask.mrcnn.heads import PyramidROIAlign
+from unmask.mrcnn.images import (
+    Window,
+    compose_image_meta,
+    parse_image_meta,
+    prepare_image,
+    unmold_mask,
+)
+from unmask.mrcnn.legacy import (
     apply_box_deltas_graph,
     batch_pack_graph,
+    build_detection_targets,
     build_fpn_mask_graph,
     build_rpn_model,
     clip_boxes_graph,
+    data_generator,
     denorm_boxes_graph,
     detection_targets_graph,
+    evaluate,
+    find_ancestor,
     fpn_classifier_graph,
+    generate_random_rois,
     log2_graph,
     mrcnn_bbox_loss_graph,
     mrcnn_class_loss_graph,
@@ -58,67 +72,26 @@ from unmask.mrcnn.graph import (
     rpn_class_loss_graph,
     rpn_graph,
     trim_zeros_graph,
+    unmold_image,
 )
-from unmask.mrcnn.h5 import load_h5, save_h5
-from unmask.mrcnn.images import prepare_image
-from unmask.mrcnn.inspection import evaluate, find_ancestor
-from unmask.mrcnn.losses import smooth_l1_loss
-from unmask.mrcnn.meta import compose_image_meta, parse_image_meta
 from unmask.mrcnn.network import InferenceNetworks, TrainingNetwork, build_inference
-from unmask.mrcnn.normalisation import BatchNorm
-from unmask.mrcnn.proposals import build_detection_targets, generate_random_rois
-from unmask.mrcnn.resizing import Window, unmold_mask
-from unmask.mrcnn.roi import PyramidROIAlign
-from unmask.mrcnn.rpn import ProposalLayer
+from unmask.mrcnn.rpn import DetectionLayer, ProposalLayer
 from unmask.mrcnn.targets import DetectionTargets as DetectionTargetLayer
-from unmask.mrcnn.targets import build_rpn_targets
+from unmask.mrcnn.targets import build_rpn_targets, smooth_l1_loss
 from unmask.weights import LoadReport
 
 __all__ = [
-    "BatchLoader",
-    "BatchNorm",
-    "DetectionLayer",
-    "DetectionTargetLayer",
-    "MaskRCNN",
-    "ProposalLayer",
-    "PyramidROIAlign",
-    "RandomFlip",
-    "apply_box_deltas_graph",
-    "batch_pack_graph",
-    "build_detection_targets",
-    "build_fpn_mask_graph",
-    "build_rpn_model",
-    "build_rpn_targets",
-    "clip_boxes_graph",
-    "compose_image_meta",
-    "compute_backbone_shapes",
-    "conv_block",
-    "data_generator",
-    "denorm_boxes_graph",
-    "detection_targets_graph",
-    "fpn_classifier_graph",
-    "generate_random_rois",
-    "identity_block",
-    "load_image_gt",
-    "log",
-    "log2_graph",
-    "mold_image",
-    "mrcnn_bbox_loss_graph",
-    "mrcnn_class_loss_graph",
-    "mrcnn_mask_loss_graph",
-    "norm_boxes_graph",
-    "overlaps_graph",
-    "parse_image_meta",
-    "parse_image_meta_graph",
-    "refine_detections_graph",
-    "resnet_graph",
-    "rpn_bbox_loss_graph",
-    "rpn_class_loss_graph",
-    "rpn_graph",
-    "smooth_l1_loss",
-    "trim_zeros_graph",
-    "unmold_image",
-]
+    "BatchLoader", "BatchNorm", "DetectionLayer", "DetectionTargetLayer", "MaskRCNN",
+    "ProposalLayer", "PyramidROIAlign", "RandomFlip", "apply_box_deltas_graph",
+    "batch_pack_graph", "build_detection_targets", "build_fpn_mask_graph", "build_rpn_model",
+    "build_rpn_targets", "clip_boxes_graph", "compose_image_meta", "compute_backbone_shapes",
+    "conv_block", "data_generator", "denorm_boxes_graph", "detection_targets_graph",
+    "fpn_classifier_graph", "generate_random_rois", "identity_block", "load_image_gt", "log",
+    "log2_graph", "mold_image", "mrcnn_bbox_loss_graph", "mrcnn_class_loss_graph",
+    "mrcnn_mask_loss_graph", "norm_boxes_graph", "overlaps_graph", "parse_image_meta",
+    "parse_image_meta_graph", "refine_detections_graph", "resnet_graph", "rpn_bbox_loss_graph",
+    "rpn_class_loss_graph", "rpn_graph", "smooth_l1_loss", "trim_zeros_graph", "unmold_image",
+]  # fmt: skip
 
 Array = NDArray[Any]
 
@@ -157,6 +130,7 @@ class MaskRCNN:
     Attributes:
         mode: As given.
         config: As given.
+        seed: As given.
         keras_model: The network.
         epoch: Epochs that the weights are trained for.
         log_dir: Folder of this training.
@@ -188,7 +162,7 @@ class MaskRCNN:
         self.mode, self.config, self.model_dir = mode, config, os.fspath(model_dir)
         self.anchors: NDArray[np.float64] | None = None
         self._anchor_cache: dict[tuple[int, int], tuple[Array, NDArray[np.float32]]] = {}
-        self._seed = seed
+        self.seed = seed
         self._networks: InferenceNetworks | None = None
         self.set_log_dir()
         self.keras_model: keras.Model = self.build(mode, config)
@@ -196,7 +170,7 @@ class MaskRCNN:
     def build(self, mode: str, config: Config) -> keras.Model:
         """Return a new network for a mode; called once, when the model is made."""
         if mode == "training":
-            return TrainingNetwork(config, self._seed)
+            return TrainingNetwork(config, self.seed)
         self._networks = build_inference(config)
         return self._networks.whole
 
@@ -352,13 +326,13 @@ class MaskRCNN:
         self._require("training")
         loader = BatchLoader(
             train_dataset, self.config, self.config.STEPS_PER_EPOCH, augmentation=augmentation,
-            no_augmentation_sources=no_augmentation_sources or (), seed=self._seed,
+            no_augmentation_sources=no_augmentation_sources or (), seed=self.seed,
             first_epoch=self.epoch,
         )  # fmt: skip
         validation = None
         if val_dataset is not None:
             validation = BatchLoader(
-                val_dataset, self.config, self.config.VALIDATION_STEPS, seed=self._seed
+                val_dataset, self.config, self.config.VALIDATION_STEPS, seed=self.seed
             )
         chosen = self.set_trainable(LAYERS.get(layers, layers))
         if not chosen:
@@ -369,34 +343,10 @@ class MaskRCNN:
         )  # fmt: skip
         history = keras.callbacks.History()
         if epochs > self.epoch:
-            from unmask.mrcnn.task import DatasetTask
-            from unmask.training.recipe import OptimizerSettings, Recipe
-            from unmask.training.runner import train
+            from unmask.mrcnn.task import train_epochs
 
-            recipe = Recipe(
-                task="mask-rcnn",
-                seed=self._seed,
-                steps=(epochs - self.epoch) * self.config.STEPS_PER_EPOCH,
-                history_steps=self.config.STEPS_PER_EPOCH,
-                validation_rows=1,
-                optimizer=OptimizerSettings(
-                    name="sgd", learning_rate=learning_rate, schedule="constant",
-                    momentum=self.config.LEARNING_MOMENTUM,
-                    clip_norm=self.config.GRADIENT_CLIP_NORM,
-                ),
-            )  # fmt: skip
-            task = DatasetTask(self.keras_model, loader, validation, recipe, Path(self.log_dir))
-            callbacks = [
-                StopOnNaN(),
-                keras.callbacks.TensorBoard(self.log_dir, write_graph=False),
-                SaveCheckpoint(lambda epoch: Path(self.checkpoint_path.format(epoch=epoch))),
-                *(custom_callbacks or ()),
-                history,
-            ]
-            train(
-                task, workers=0, checkpoint_minutes=math.inf, report=log, callbacks=callbacks,
-                first_row=self.epoch,
-            )  # fmt: skip
+            callbacks = [*(custom_callbacks or ()), history]
+            train_epochs(self, loader, validation, learning_rate, epochs, callbacks)
             self.epoch += len(history.epoch)
         return history
 

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import keras
-from keras import layers, ops
+import numpy as np
+from keras import ops
 
 from unmask.mrcnn.backbone import build_backbone, build_pyramid
 from unmask.mrcnn.config import Config
-from unmask.mrcnn.detection import BoxColumns, DetectionLayer
 from unmask.mrcnn.heads import BoxHead, MaskHead
-from unmask.mrcnn.losses import LOSS_NAMES, all_losses, decay_loss
-from unmask.mrcnn.rpn import ProposalLayer, apply_rpn, build_rpn_model
-from unmask.mrcnn.targets import DetectionTargets, positives_per_image
+from unmask.mrcnn.rpn import BoxColumns, DetectionLayer, ProposalLayer, apply_rpn, build_rpn_model
+from unmask.mrcnn.targets import (
+    LOSS_NAMES,
+    DetectionTargets,
+    all_losses,
+    decay_loss,
+    positives_per_image,
+)
 
 Tensor = Any
 
@@ -24,16 +28,13 @@ Tensor = Any
 class InferenceNetworks:
     """The detecting network, whole and in two parts that share its weights.
 
-    Attributes:
-        whole: From image, meta and anchors to the seven outputs.
-        boxes: The same inputs to the detections and P2 to P5.
-        masks: Boxes, meta and P2 to P5 to masks. Drawing a mask for each of 100 rows, most of them
-            empty, would take as long as all the rest; this part draws only those that are there.
+    Drawing a mask for each of 100 rows, most of them empty, would take as long as all the rest; the
+    last part draws only those that are there.
     """
 
-    whole: keras.Model
-    boxes: keras.Model
-    masks: keras.Model
+    whole: keras.Model  # from image, meta and anchors to the seven outputs
+    boxes: keras.Model  # from the same to the detections and P2 to P5
+    masks: keras.Model  # from boxes, meta and P2 to P5 to masks
 
 
 def build_inference(config: Config) -> InferenceNetworks:
@@ -125,77 +126,31 @@ def _training_graph(config: Config, seed: int) -> tuple[dict[str, Tensor], dict[
     else:
         fed = keras.Input((config.POST_NMS_ROIS_TRAINING, 4), dtype="int32", name="input_roi")
         inputs["input_roi"] = fed
-        rois = NormBoxes(name="normalise_rois")([fed, meta])
-    boxes = NormBoxes(name="normalise_gt_boxes")([inputs["input_gt_boxes"], meta])
+        rois = _normalised(fed, meta)
+    boxes = _normalised(inputs["input_gt_boxes"], meta)
     target_rois, target_classes, target_bbox, target_mask = DetectionTargets(
         config, seed, name="proposal_targets"
     )([rois, inputs["input_gt_class_ids"], boxes, inputs["input_gt_masks"]])
     logits, probabilities, deltas = BoxHead(config)(target_rois, meta, pyramid[:4])
     # Only objects have a mask to learn from, and they come first.
-    objects = FirstBoxes(positives_per_image(config), name="object_rois")(target_rois)
+    objects = target_rois[:, : positives_per_image(config)]
     masks = MaskHead(config)(objects, meta, pyramid[:4])
-    active = ActiveClasses(name="active_classes")(meta)
     return inputs, {
         "rpn_class_logits": rpn_logits, "rpn_class": rpn_class, "rpn_bbox": rpn_bbox,
         "mrcnn_class_logits": logits, "mrcnn_class": probabilities, "mrcnn_bbox": deltas,
         "mrcnn_mask": masks, "rpn_rois": rois, "output_rois": target_rois,
         "target_class_ids": target_classes, "target_bbox": target_bbox,
-        "target_mask": target_mask, "active_class_ids": active,
+        "target_mask": target_mask, "active_class_ids": meta[:, 12:],
     }  # fmt: skip
 
 
-class NormBoxes(layers.Layer):
-    """Turns `[boxes in pixels (N, R, 4), image_meta]` into normalised boxes; zeros stay zeros."""
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(dtype="float32", **kwargs)
-
-    def call(self, inputs: Sequence[Tensor]) -> Tensor:
-        """Normalise by the size of the network's input."""
-        boxes, meta = ops.cast(inputs[0], "float32"), inputs[1]
-        scale = ops.concatenate([meta[:, 4:6]] * 2, axis=-1)[:, None] - 1.0
-        shift = ops.convert_to_tensor([0.0, 0.0, 1.0, 1.0], "float32")
-        given = ops.any(ops.not_equal(boxes, 0.0), axis=-1, keepdims=True)
-        return ops.where(given, (boxes - shift) / scale, 0.0)
-
-    def compute_output_shape(self, input_shape: Sequence[tuple[Any, ...]]) -> tuple[Any, ...]:
-        """Return (N, R, 4)."""
-        return tuple(input_shape[0])
-
-
-class FirstBoxes(layers.Layer):
-    """Keeps the first boxes of each image.
-
-    Args:
-        count: How many.
-    """
-
-    def __init__(self, count: int, **kwargs: Any) -> None:
-        super().__init__(dtype="float32", **kwargs)
-        self.count = count
-
-    def call(self, inputs: Tensor) -> Tensor:
-        """Return (N, count, 4)."""
-        return inputs[:, : self.count]
-
-    def compute_output_shape(self, input_shape: tuple[Any, ...]) -> tuple[Any, ...]:
-        """Return (N, count, 4)."""
-        return (input_shape[0], self.count, input_shape[2])
-
-
-class ActiveClasses(layers.Layer):
-    """Cuts the marks of known classes out of the image vectors."""
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(dtype="float32", **kwargs)
-
-    def call(self, inputs: Tensor) -> Tensor:
-        """Return (N, C)."""
-        return inputs[:, 12:]
-
-    def compute_output_shape(self, input_shape: tuple[Any, ...]) -> tuple[Any, ...]:
-        """Return (N, C)."""
-        return (input_shape[0], input_shape[1] - 12)
+def _normalised(boxes: Tensor, meta: Tensor) -> Tensor:
+    """Turn boxes (N, R, 4) in pixels into fractions of the network's input; zeros stay zeros."""
+    boxes = ops.cast(boxes, "float32")
+    scale = ops.concatenate([meta[:, 4:6]] * 2, axis=-1)[:, None] - 1.0
+    given = ops.any(ops.not_equal(boxes, 0.0), axis=-1, keepdims=True)
+    shift = np.array([0.0, 0.0, 1.0, 1.0], np.float32)
+    return ops.where(given, (boxes - shift) / scale, 0.0)
 
 
 def _image_inputs(config: Config) -> tuple[Tensor, Tensor]:

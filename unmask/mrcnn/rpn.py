@@ -1,4 +1,4 @@
-"""The region proposal network: which anchors show an object, and where exactly."""
+"""From anchors to proposals, and from classified proposals to detections."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import keras
 import numpy as np
 from keras import layers, ops
 
+from unmask.mrcnn.boxes import clip_boxes, decode_boxes, gather_rows, suppress, suppress_sorted
 from unmask.mrcnn.config import Config
-from unmask.mrcnn.tensors import clip_boxes, decode_boxes, gather_rows, suppress_sorted
+from unmask.mrcnn.images import split_meta
 
 Tensor = Any
 
@@ -18,12 +19,8 @@ Tensor = Any
 def build_rpn_model(config: Config) -> keras.Model:
     """Build the network that looks at each level of the pyramid.
 
-    Args:
-        config: Its pyramid size, anchor ratios and stride, and `RPN_FILTERS`.
-
-    Returns:
-        A model named `rpn_model` from (N, h, w, C) to the logits (N, anchors, 2), background
-        first, the probabilities and the corrections (N, anchors, 4).
+    From (N, h, w, C) it gives logits (N, anchors, 2), background first, probabilities, and
+    corrections (N, anchors, 4).
 
     Reference:
         Ren et al., "Faster R-CNN", NeurIPS 2015.
@@ -114,3 +111,96 @@ class ProposalLayer(layers.Layer):
 def _pad_rows(value: Tensor, rows: Tensor) -> Tensor:
     batch, width = ops.shape(value)[0], value.shape[2]
     return ops.concatenate([value, ops.zeros((batch, rows, width), value.dtype)], axis=1)
+
+
+class DetectionLayer(layers.Layer):
+    """Corrects the proposals, drops what is unsure or double, and keeps the best.
+
+    Called with `[rois (N, R, 4), probabilities (N, R, C), corrections (N, R, C, 4), image_meta]` it
+    returns (N, count, 6): y1, x1, y2, x2 normalised, class, score; best first, zeros at the end.
+
+    Args:
+        count: Detections an image.
+        confidence: Least score; None or 0 for all.
+        threshold: Overlap above which the weaker box of a class is dropped.
+        std_dev: Units of the corrections.
+    """
+
+    def __init__(
+        self,
+        count: int,
+        confidence: float | None,
+        threshold: float,
+        std_dev: Sequence[float],
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(dtype="float32", **kwargs)
+        self.count, self.confidence, self.threshold = count, confidence, threshold
+        self.std_dev = [float(value) for value in np.asarray(std_dev)]
+
+    def call(self, inputs: Sequence[Tensor]) -> Tensor:
+        """Choose the detections."""
+        rois, probabilities, deltas, meta = inputs
+        return refine_detections(
+            rois, probabilities, deltas, _normalised_window(meta),
+            self.count, self.confidence, self.threshold, self.std_dev,
+        )  # fmt: skip
+
+    def compute_output_shape(self, input_shape: Sequence[tuple[Any, ...]]) -> tuple[Any, ...]:
+        """Return (N, count, 6)."""
+        return (input_shape[0][0], self.count, 6)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments."""
+        arguments = {
+            "count": self.count, "confidence": self.confidence, "threshold": self.threshold,
+            "std_dev": self.std_dev,
+        }  # fmt: skip
+        config = {**super().get_config(), **arguments}
+        config.pop("dtype")
+        return config
+
+
+def refine_detections(
+    rois: Tensor,
+    probabilities: Tensor,
+    deltas: Tensor,
+    window: Tensor,
+    count: int,
+    confidence: float | None,
+    threshold: float,
+    std_dev: Sequence[float],
+) -> Tensor:
+    """Do what `DetectionLayer` says, with normalised windows (N, 4)."""
+    classes = ops.cast(ops.argmax(probabilities, axis=-1), "int32")
+    scores = ops.max(probabilities, axis=-1)
+    chosen = ops.take_along_axis(deltas, classes[:, :, None, None], axis=2)[:, :, 0]
+    boxes = decode_boxes(rois, chosen * ops.convert_to_tensor(std_dev, "float32"))
+    boxes = clip_boxes(boxes, window[:, None])
+
+    keep = ops.logical_and(classes > 0, scores >= (confidence or 0.0))
+    alive = ops.where(keep, scores, -1.0)
+    kept, real = suppress(boxes, alive, classes, threshold, count)
+    rows = ops.concatenate(
+        [boxes, ops.cast(classes, "float32")[..., None], scores[..., None]], axis=-1
+    )
+    return ops.where(real[..., None], gather_rows(rows, kept), 0.0)
+
+
+def _normalised_window(meta: Tensor) -> Tensor:
+    parts = split_meta(meta)
+    scale = ops.concatenate([parts.image_shape[:, :2]] * 2, axis=-1) - 1.0
+    shift = ops.convert_to_tensor([0.0, 0.0, 1.0, 1.0], "float32")
+    return (parts.window - shift) / scale
+
+
+class BoxColumns(layers.Layer):
+    """Cuts the boxes (N, R, 4) out of detections (N, R, 6)."""
+
+    def call(self, inputs: Tensor) -> Tensor:
+        """Return the first four columns."""
+        return inputs[..., :4]
+
+    def compute_output_shape(self, input_shape: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Return (N, R, 4)."""
+        return (*input_shape[:-1], 4)

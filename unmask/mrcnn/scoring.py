@@ -102,21 +102,10 @@ def compute_ap(
     pred_masks: Array,
     iou_threshold: float = 0.5,
 ) -> tuple[float, NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Return the average precision of one image at one overlap.
+    """Return one image's average precision, precisions, recalls and overlaps.
 
-    Args:
-        gt_boxes: As for `compute_matches`, like all that follow.
-        gt_class_ids: See there.
-        gt_masks: See there.
-        pred_boxes: See there.
-        pred_class_ids: See there.
-        pred_scores: See there.
-        pred_masks: See there.
-        iou_threshold: Least overlap of a match.
-
-    Returns:
-        Average precision, precisions, recalls, overlaps. For an image without true objects the
-        average precision is 1 when nothing was detected and 0 otherwise.
+    The arguments are those of `compute_matches`. For an image without true objects the average
+    precision is 1 when nothing was detected and 0 otherwise.
     """
     gt_match, pred_match, overlaps = compute_matches(
         gt_boxes, gt_class_ids, gt_masks,

@@ -1,8 +1,8 @@
-"""What the network should have said: targets of the anchors and of the proposals."""
+"""What the network should have said, and the five losses: how far off its answer is."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -10,15 +10,15 @@ import numpy as np
 from keras import layers, ops
 from numpy.typing import NDArray
 
-from unmask.mrcnn.boxes import compute_overlaps
-from unmask.mrcnn.config import Config
-from unmask.mrcnn.tensors import (
+from unmask.mrcnn.boxes import (
+    compute_overlaps,
     encode_boxes,
     gather_rows,
     nonzero_rows,
     pairwise_iou,
     sample_boxes,
 )
+from unmask.mrcnn.config import Config
 
 Tensor = Any
 
@@ -75,12 +75,7 @@ def build_rpn_targets(
 def match_anchors(
     anchors: NDArray[np.floating], gt_class_ids: NDArray[np.integer], gt_boxes: NDArray[Any]
 ) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.float64]]:
-    """Label all anchors, before any is left out at random.
-
-    Args:
-        anchors: (A, 4) pixels.
-        gt_class_ids: (n,), negative for crowds.
-        gt_boxes: (n, 4) pixels.
+    """Label all anchors, before any is left out at random; arguments as for `build_rpn_targets`.
 
     Returns:
         (A,) int32 of 1, 0 and -1; (A,) the number of each anchor's best box; (m, 4) the boxes that
@@ -234,3 +229,95 @@ class DetectionTargets(layers.Layer):
 def positives_per_image(config: Config) -> int:
     """Return how many of the trained proposals of an image may show objects."""
     return max(1, int(config.TRAIN_ROIS_PER_IMAGE * config.ROI_POSITIVE_RATIO))
+
+
+LOSS_NAMES = (
+    "rpn_class_loss",
+    "rpn_bbox_loss",
+    "mrcnn_class_loss",
+    "mrcnn_bbox_loss",
+    "mrcnn_mask_loss",
+)
+
+
+def all_losses(inputs: Mapping[str, Tensor], outputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the five losses by name, of what the training network was given and returned."""
+    classes = outputs["target_class_ids"]
+    return {
+        "rpn_class_loss": rpn_class_loss(inputs["input_rpn_match"], outputs["rpn_class_logits"]),
+        "rpn_bbox_loss": rpn_bbox_loss(
+            inputs["input_rpn_bbox"], inputs["input_rpn_match"], outputs["rpn_bbox"]
+        ),
+        "mrcnn_class_loss": class_loss(
+            classes, outputs["mrcnn_class_logits"], outputs["active_class_ids"]
+        ),
+        "mrcnn_bbox_loss": bbox_loss(outputs["target_bbox"], classes, outputs["mrcnn_bbox"]),
+        "mrcnn_mask_loss": mask_loss(outputs["target_mask"], classes, outputs["mrcnn_mask"]),
+    }
+
+
+def rpn_class_loss(match: Tensor, logits: Tensor) -> Tensor:
+    """Cross-entropy of the anchors that are object (1) or background (-1), (N, A, 1)."""
+    match = match[..., 0]
+    truth = ops.cast(ops.equal(match, 1), "int32")
+    return _mean(_cross_entropy(truth, logits), ops.not_equal(match, 0))
+
+
+def rpn_bbox_loss(targets: Tensor, match: Tensor, deltas: Tensor) -> Tensor:
+    """Smooth L1 of the anchors that are object; row k of (N, T, 4) is for the k-th of them."""
+    positive = ops.equal(match[..., 0], 1)
+    rank = ops.cumsum(ops.cast(positive, "int32"), axis=1) - 1
+    rank = ops.clip(rank, 0, targets.shape[1] - 1)
+    own = ops.take_along_axis(ops.cast(targets, "float32"), rank[..., None], axis=1)
+    return _mean(ops.mean(smooth_l1_loss(own, deltas), axis=-1), positive)
+
+
+def class_loss(truth: Tensor, logits: Tensor, active: Tensor) -> Tensor:
+    """Cross-entropy of the proposals whose predicted class the image's source knows (N, C)."""
+    predicted = ops.argmax(logits, axis=-1)
+    known = ops.take_along_axis(ops.cast(active, "float32"), predicted, axis=1)
+    return _mean(_cross_entropy(truth, logits), known > 0)
+
+
+def bbox_loss(targets: Tensor, truth: Tensor, deltas: Tensor) -> Tensor:
+    """Smooth L1 of the true class's correction (N, R, 4), objects only."""
+    own = ops.take_along_axis(deltas, truth[:, :, None, None], axis=2)[:, :, 0]
+    return _mean(ops.mean(smooth_l1_loss(targets, own), axis=-1), truth > 0)
+
+
+def mask_loss(targets: Tensor, truth: Tensor, masks: Tensor) -> Tensor:
+    """Binary cross-entropy of the true class's mask (N, P, h, w), objects only; they are first."""
+    truth = truth[:, : targets.shape[1]]
+    own = ops.take_along_axis(masks, truth[:, :, None, None, None], axis=-1)[..., 0]
+    tiny = keras.config.epsilon()
+    own = ops.clip(own, tiny, 1.0 - tiny)
+    entropy = -(targets * ops.log(own) + (1.0 - targets) * ops.log(1.0 - own))
+    return _mean(ops.mean(entropy, axis=(2, 3)), truth > 0)
+
+
+def decay_loss(weights: Sequence[keras.Variable], factor: float) -> Tensor:
+    """Mean squares of the weights, gamma and beta of the normalisations left out."""
+    decayed = [w for w in weights if w.path.rsplit("/", 1)[-1] not in ("gamma", "beta")]
+    total = ops.zeros((), "float32")
+    for weight in decayed:
+        total = total + factor * ops.mean(ops.square(ops.cast(weight, "float32")))
+    return total
+
+
+def _cross_entropy(truth: Tensor, logits: Tensor) -> Tensor:
+    own = ops.take_along_axis(logits, ops.cast(truth, "int32")[..., None], axis=-1)[..., 0]
+    return ops.logsumexp(logits, axis=-1) - own
+
+
+def smooth_l1_loss(y_true: Tensor, y_pred: Tensor) -> Tensor:
+    """Half the square of a difference below 1, and its size less a half above."""
+    difference = y_true - y_pred
+    size = ops.abs(difference)
+    return ops.where(size < 1.0, 0.5 * size * size, size - 0.5)
+
+
+def _mean(values: Tensor, where: Tensor) -> Tensor:
+    """Mean of the marked values; 0 when none is marked."""
+    marked = ops.cast(where, "float32")
+    total = ops.sum(ops.where(where, values, ops.zeros_like(values)))
+    return total / ops.maximum(ops.sum(marked), 1.0)

@@ -1,28 +1,26 @@
-"""What `MaskRCNN.train` has the package's runner train."""
+"""What `MaskRCNN.train` has the package's runner train, and what happens between its epochs."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import keras
 
 from unmask.data.stream import Sampler
+from unmask.errors import UnmaskError
 from unmask.mrcnn.data import BatchLoader
-from unmask.training.recipe import Recipe
+from unmask.mrcnn.h5 import save_h5
+from unmask.mrcnn.model import MaskRCNN, log
+from unmask.training.recipe import OptimizerSettings, Recipe
+from unmask.training.runner import train
 from unmask.training.task import Places, Task
 
 
 class DatasetTask(Task):
-    """Trains a network that is there already on any data set.
-
-    Args:
-        network: The network for training.
-        batches: What it learns from.
-        validation: What it is validated on after each epoch; None for nothing.
-        recipe: How.
-        out: Folder of the history.
-    """
+    """Trains a network that is there already on any data set; validates it on another or none."""
 
     def __init__(
         self,
@@ -52,3 +50,61 @@ class DatasetTask(Task):
 
     def keep(self, path: Path, metadata: Mapping[str, str]) -> None:
         """Write nothing: a callback writes a file for each epoch."""
+
+
+class SaveCheckpoint(keras.callbacks.Callback):
+    """Write the weights after each epoch; `path` gives the file of an epoch, the first being 1."""
+
+    def __init__(self, path: Callable[[int], Path]) -> None:
+        super().__init__()
+        self._path = path
+
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
+        """Write the file."""
+        save_h5(self.model, self._path(epoch + 1))
+
+
+class StopOnNaN(keras.callbacks.Callback):
+    """Stop the training when a loss is not a number, and say which and what helps."""
+
+    def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
+        """Look at the losses."""
+        bad = [name for name, value in (logs or {}).items() if not math.isfinite(float(value))]
+        if bad:
+            raise UnmaskError(
+                f"batch {batch}: {', '.join(bad)} not finite. The learning rate is too high for "
+                "these weights (0.001 suits weights from COCO), or an image holds NaN"
+            )
+
+
+def train_epochs(
+    model: MaskRCNN,
+    batches: BatchLoader,
+    validation: BatchLoader | None,
+    learning_rate: float,
+    epochs: int,
+    callbacks: Iterable[keras.callbacks.Callback],
+) -> None:
+    """Train a model up to an epoch, with a checkpoint and a row of the history after each."""
+    config = model.config
+    recipe = Recipe(
+        task="mask-rcnn",
+        seed=model.seed,
+        steps=(epochs - model.epoch) * config.STEPS_PER_EPOCH,
+        history_steps=config.STEPS_PER_EPOCH,
+        validation_rows=1,
+        optimizer=OptimizerSettings(
+            name="sgd", learning_rate=learning_rate, schedule="constant",
+            momentum=config.LEARNING_MOMENTUM, clip_norm=config.GRADIENT_CLIP_NORM,
+        ),
+    )  # fmt: skip
+    task = DatasetTask(model.keras_model, batches, validation, recipe, Path(model.log_dir))
+    own = [
+        StopOnNaN(),
+        keras.callbacks.TensorBoard(model.log_dir, write_graph=False),
+        SaveCheckpoint(lambda epoch: Path(model.checkpoint_path.format(epoch=epoch))),
+    ]
+    train(
+        task, workers=0, checkpoint_minutes=math.inf, report=log, callbacks=[*own, *callbacks],
+        first_row=model.epoch,
+    )  # fmt: skip

@@ -5,27 +5,30 @@ from __future__ import annotations
 from pathlib import Path
 
 from unmask.mrcnn.boxes import (
-    apply_box_deltas,
-    box_refinement,
     compute_iou,
     compute_overlaps,
     denorm_boxes,
     extract_bboxes,
     generate_anchors,
     generate_pyramid_anchors,
-    non_max_suppression,
     norm_boxes,
     trim_zeros,
 )
 from unmask.mrcnn.dataset import Dataset
-from unmask.mrcnn.graph import batch_slice, box_refinement_graph
-from unmask.mrcnn.resizing import (
+from unmask.mrcnn.images import (
     expand_mask,
     minimize_mask,
     resize,
     resize_image,
     resize_mask,
     unmold_mask,
+)
+from unmask.mrcnn.legacy import (
+    apply_box_deltas,
+    batch_slice,
+    box_refinement,
+    box_refinement_graph,
+    non_max_suppression,
 )
 from unmask.mrcnn.scoring import (
     compute_ap,
@@ -36,34 +39,13 @@ from unmask.mrcnn.scoring import (
 )
 
 __all__ = [
-    "COCO_MODEL_URL",
-    "Dataset",
-    "apply_box_deltas",
-    "batch_slice",
-    "box_refinement",
-    "box_refinement_graph",
-    "compute_ap",
-    "compute_ap_range",
-    "compute_iou",
-    "compute_matches",
-    "compute_overlaps",
-    "compute_overlaps_masks",
-    "compute_recall",
-    "denorm_boxes",
-    "download_trained_weights",
-    "expand_mask",
-    "extract_bboxes",
-    "generate_anchors",
-    "generate_pyramid_anchors",
-    "minimize_mask",
-    "non_max_suppression",
-    "norm_boxes",
-    "resize",
-    "resize_image",
-    "resize_mask",
-    "trim_zeros",
-    "unmold_mask",
-]
+    "COCO_MODEL_URL", "Dataset", "apply_box_deltas", "batch_slice", "box_refinement",
+    "box_refinement_graph", "compute_ap", "compute_ap_range", "compute_iou", "compute_matches",
+    "compute_overlaps", "compute_overlaps_masks", "compute_recall", "denorm_boxes",
+    "download_trained_weights", "expand_mask", "extract_bboxes", "generate_anchors",
+    "generate_pyramid_anchors", "minimize_mask", "non_max_suppression", "norm_boxes", "resize",
+    "resize_image", "resize_mask", "trim_zeros", "unmold_mask",
+]  # fmt: skip
 
 COCO_MODEL_URL = "https://github.com/matterport/Mask_RCNN/releases/download/v2.0/mask_rcnn_coco.h5"
 """The published weights: a resnet101 and 81 classes."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import colorsys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from unmask.mrcnn.resizing import unmold_mask
+from unmask.mrcnn.images import unmold_mask
 from unmask.mrcnn.scoring import compute_matches
 
 if TYPE_CHECKING:
@@ -22,15 +22,12 @@ Colour = tuple[float, float, float]
 
 
 def random_colors(N: int, bright: bool = True, seed: int | None = None) -> list[Colour]:
-    """Return colours that are far apart, in a random order.
+    """Return colours, RGB in [0, 1], that are far apart, in a random order.
 
     Args:
         N: How many.
         bright: Full brightness instead of 70 %.
         seed: Seed of the order.
-
-    Returns:
-        RGB in [0, 1].
     """
     colours = [colorsys.hsv_to_rgb(i / max(N, 1), 1, 1.0 if bright else 0.7) for i in range(N)]
     order = np.random.default_rng(seed).permutation(N)
@@ -38,16 +35,7 @@ def random_colors(N: int, bright: bool = True, seed: int | None = None) -> list[
 
 
 def apply_mask(image: Array, mask: Array, color: Sequence[float], alpha: float = 0.5) -> Array:
-    """Tint the pixels of a mask, in place.
-
-    Args:
-        image: (H, W, 3), values up to 255.
-        mask: (H, W).
-        color: RGB in [0, 1].
-        alpha: Share of the colour.
-
-    Returns:
-        The same array.
+    """Tint the pixels of a mask (H, W) in place, (H, W, 3) up to 255, by RGB in [0, 1].
 
     Raises:
         ValueError: The mask has another size.
@@ -126,10 +114,7 @@ def display_instances(
         )
     if not count:
         print("\n*** No instances to display *** \n")  # noqa: T201 -- programs look for it
-    plt = None
-    if ax is None:
-        plt = _pyplot()
-        _, ax = plt.subplots(1, figsize=figsize)
+    ax, show = _axes(ax, figsize)
     colors = colors or random_colors(count, seed=0)
     height, width = image.shape[:2]
     ax.set_ylim(height + 10, -10)
@@ -151,8 +136,7 @@ def display_instances(
             apply_mask(canvas, masks[:, :, i], colors[i])
             _outline(ax, masks[:, :, i], colors[i])
     ax.imshow(canvas.astype(np.uint8))
-    if plt is not None:
-        _show(plt)
+    show()
 
 
 def display_differences(
@@ -203,17 +187,7 @@ def draw_rois(
     class_names: Sequence[str],
     limit: int = 10,
 ) -> None:
-    """Show some proposals, where the network moved them, and their masks.
-
-    Args:
-        image: (H, W, 3).
-        rois: (n, 4) pixels.
-        refined_rois: (n, 4) pixels.
-        mask: (n, h, w), the masks inside the refined boxes.
-        class_ids: (n,), 0 for background.
-        class_names: Name of each class.
-        limit: Most proposals to show.
-    """
+    """Show some proposals (n, 4), where the network moved them, and masks (n, h, w) in there."""
     plt = _pyplot()
     _, ax = plt.subplots(1, figsize=(12, 12))
     ax.axis("off")
@@ -232,16 +206,7 @@ def draw_rois(
 
 
 def draw_box(image: Array, box: Sequence[int], color: Sequence[int]) -> Array:
-    """Draw a box with lines of 2 pixels, in place.
-
-    Args:
-        image: (H, W, 3) uint8.
-        box: y1, x1, y2, x2 in pixels.
-        color: RGB from 0 to 255.
-
-    Returns:
-        The same array.
-    """
+    """Draw a box y1, x1, y2, x2 with lines of 2 pixels in place, by RGB from 0 to 255."""
     y1, x1, y2, x2 = (max(0, int(side)) for side in box)
     for part in (
         np.s_[y1 : y1 + 2, x1:x2], np.s_[y2 : y2 + 2, x1:x2],
@@ -336,10 +301,7 @@ def draw_boxes(
     given = boxes if boxes is not None else refined_boxes
     if given is None:
         raise ValueError("boxes or refined_boxes must be given. Received: neither")
-    plt = None
-    if ax is None:
-        plt = _pyplot()
-        _, ax = plt.subplots(1, figsize=(12, 12))
+    ax, show = _axes(ax, (12, 12))
     ax.axis("off")
     ax.set_title(title)
     canvas = image.astype(np.uint32)
@@ -363,8 +325,7 @@ def draw_boxes(
             apply_mask(canvas, masks[:, :, i], color)
             _outline(ax, masks[:, :, i], color)
     ax.imshow(canvas.astype(np.uint8))
-    if plt is not None:
-        _show(plt)
+    show()
 
 
 def display_table(table: Sequence[Sequence[Any]]) -> None:
@@ -395,6 +356,14 @@ def display_weight_stats(model: MaskRCNN) -> None:
             ]
         )  # fmt: skip
     display_table(rows)
+
+
+def _axes(ax: Axes | None, figsize: tuple[float, float]) -> tuple[Axes, Callable[[], None]]:
+    """Return where to draw, and what to call at the end: a figure made here is shown."""
+    if ax is not None:
+        return ax, lambda: None
+    plt = _pyplot()
+    return plt.subplots(1, figsize=figsize)[1], lambda: _show(plt)
 
 
 def _pyplot() -> Any:

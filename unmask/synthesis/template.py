@@ -9,8 +9,6 @@ from numpy.typing import NDArray
 
 POINT_NAMES = ("left_top", "nose_bridge", "right_top", "left_bottom", "chin", "right_bottom")
 
-VIEWS = ("front", "left", "right")
-
 
 @dataclass(frozen=True)
 class Loops:
