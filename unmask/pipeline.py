@@ -1,7 +1,7 @@
 """The paper's Figure 3 as code: from a photo with masked faces to the faces without.
 
 Read `Unmasker._process` from top to bottom: find the masks, locate the landmarks, segment inside
-the canonical crop, decide the gender, complete the hole, paste it back.
+the canonical crop, decide which are worn, tell the gender, complete the hole, paste it back.
 """
 
 from __future__ import annotations
