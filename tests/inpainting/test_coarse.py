@@ -9,6 +9,7 @@ import pytest
 from unmask.errors import DataError, WeightsError
 from unmask.inpainting.coarse import CoarseCompletion, build_coarse, gender_code, load_coarse
 from unmask.inpainting.coarse_task import (
+    CoarseAugmentation,
     CoarseSampler,
     CoarseTask,
     HoleError,
@@ -259,10 +260,7 @@ def test_batches_change_everything_together(draw):
     """What is mirrored and recoloured on the device, by hand."""
     files = draw()
     samples = joined(files)
-    sampler = CoarseSampler(
-        files, batch_size=64, seed=1, blind=0.2, nameless=0.3, exposure=0.12, cast=0.05,
-        saturation=0.2,
-    )  # fmt: skip
+    sampler = CoarseSampler(files, 64, 1, CoarseAugmentation(blind=0.2))
     inputs, weight = sampler(3)
     again, _ = sampler(3)
     assert all(np.array_equal(inputs[name], again[name]) for name in inputs)

@@ -19,7 +19,7 @@ from unmask.inpainting.layers import (
     remove_checkers,
 )
 from unmask.inpainting.lite import FineBrightness
-from unmask.rivals.aot import AlignedUpSampling2D
+from unmask.rivals.layers import AlignedUpSampling2D
 
 
 def numbers(*shape, seed=0):

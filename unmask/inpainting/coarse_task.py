@@ -1,4 +1,8 @@
-"""Training the coarse completion's network, on samples of 64 x 64 that are drawn once and kept."""
+"""Training the coarse completion's network, on samples of 64 x 64 that are drawn once and kept.
+
+Drawing a mask and solving for the linear completion takes ten times as long as a training step for
+that sample, so each is drawn in advance and seen several times, changed on the device.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +51,17 @@ SAMPLE = np.dtype(
 
 @dataclass(frozen=True, kw_only=True)
 class CoarseAugmentation:
-    """How a sample differs from showing to showing, beside being mirrored; see `CoarseSampler`."""
+    """How a sample differs from showing to showing, beside being mirrored.
+
+    Attributes:
+        blind: Share of the samples that lose their landmarks.
+        nameless: Share of the samples that lose their gender. Else it would tell from which
+            collection a face comes, and photos would be completed like those of the collection
+            with the labels.
+        exposure: Spread of the exposure, in natural logarithms.
+        cast: Spread of each channel's gain, in natural logarithms.
+        saturation: Largest change of the saturation.
+    """
 
     blind: float = 0.05
     nameless: float = 0.3
@@ -147,9 +161,8 @@ def trained_model(network: keras.Model) -> keras.Model:
     def given(name: str, *shape: int, dtype: str = "uint8") -> Any:
         return keras.Input(shape, dtype=dtype, name=name)
 
-    cells = (PRIOR_SIDE, PRIOR_SIDE)
-    images = {name: given(name, *cells, 3) for name in ("linear", "truth")}
-    masks = {"hole": given("hole", *cells, 1)}
+    images = {name: given(name, *_CELLS, 3) for name in ("linear", "truth")}
+    masks = {"hole": given("hole", *_CELLS, 1)}
     masks["landmark_map"] = given("landmark_map", WINDOW_SIDE, WINDOW_SIDE, 1)
     gender = given("gender", len(GENDERS), dtype="bool")
     mirrored = given("mirrored", 1, dtype="bool")
@@ -198,10 +211,8 @@ class CoarseTask(Task):
 
     def sampler(self) -> CoarseSampler:
         """Return what chooses batches of samples."""
-        recipe, changes = self.recipe, vars(self.recipe.augmentation)
-        return CoarseSampler(
-            self._training, batch_size=recipe.batch_size, seed=recipe.seed, **changes
-        )
+        recipe = self.recipe
+        return CoarseSampler(self._training, recipe.batch_size, recipe.seed, recipe.augmentation)
 
     def validate(self) -> dict[str, float]:
         """Return the mean PSNR inside the holes of the validation samples."""
@@ -301,31 +312,14 @@ class CoarseSampler:
         paths: Files of samples.
         batch_size: Samples a batch.
         seed: Seed of the choice.
-        blind: Share of the samples that lose their landmarks, because `unmask.run` may be called
-            without any.
-        nameless: Share of the samples that lose their gender. Else it would tell from which
-            collection a face comes, and photos would be completed like those of the collection
-            with the labels.
-        exposure: Spread of the exposure, in natural logarithms.
-        cast: Spread of each channel's gain, in natural logarithms.
-        saturation: Largest change of the saturation.
+        augmentation: How they are changed.
     """
 
     def __init__(
-        self,
-        paths: Sequence[Path],
-        *,
-        batch_size: int,
-        seed: int,
-        blind: float,
-        nameless: float,
-        exposure: float,
-        cast: float,
-        saturation: float,
+        self, paths: Sequence[Path], batch_size: int, seed: int, augmentation: CoarseAugmentation
     ) -> None:
         self._paths, self._batch_size, self._seed = tuple(paths), batch_size, seed
-        self._blind, self._nameless = blind, nameless
-        self._colours = (exposure, cast, saturation)
+        self._augmentation = augmentation
         self._files: list[NDArray[Any]] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -341,10 +335,10 @@ class CoarseSampler:
         places = np.searchsorted(bounds, chosen, side="right")
         rows = [self._files[p][c - bounds[p]] for p, c in zip(places, chosen, strict=True)]
         inputs, weight = as_inputs(np.stack(rows))
-        inputs["landmark_map"][rng.random(count) < self._blind] = 0
-        inputs["gender"][rng.random(count) < self._nameless] = 0
+        inputs["landmark_map"][rng.random(count) < self._augmentation.blind] = 0
+        inputs["gender"][rng.random(count) < self._augmentation.nameless] = 0
         inputs["mirrored"] = rng.random((count, 1)) < 0.5
-        inputs["colours"] = random_colours(count, rng, *self._colours)
+        inputs["colours"] = _random_colours(count, rng, self._augmentation)
         return inputs, weight
 
 
@@ -365,15 +359,17 @@ def as_inputs(samples: NDArray[Any]) -> tuple[dict[str, NDArray[Any]], NDArray[n
     return inputs, ((share + 127) // 255).astype(np.uint8)
 
 
-def random_colours(
-    count: int, rng: np.random.Generator, exposure: float, cast: float, saturation: float
+def _random_colours(
+    count: int, rng: np.random.Generator, augmentation: CoarseAugmentation
 ) -> NDArray[np.float32]:
-    """Return (count, 3, 3) matrices that change the colours of RGB rows; see `CoarseSampler`.
+    """Return (count, 3, 3) matrices that change the colours of RGB rows.
 
     The linear completion follows such changes: it and the truth may be changed alike.
     """
-    gains = np.exp(rng.normal(0, exposure, (count, 1)) + rng.normal(0, cast, (count, 3)))
-    kept = rng.uniform(1 - saturation, 1 + saturation, (count, 1, 1))
+    exposure = rng.normal(0, augmentation.exposure, (count, 1))
+    gains = np.exp(exposure + rng.normal(0, augmentation.cast, (count, 3)))
+    most = augmentation.saturation
+    kept = rng.uniform(1 - most, 1 + most, (count, 1, 1))
     grey = np.repeat(np.array(LUMA)[:, None], 3, axis=1)
     mixed = kept * np.eye(3) + (1 - kept) * grey
     return (mixed * gains[:, None, :]).astype(np.float32)

@@ -262,44 +262,29 @@ def fill_mean_color(image: NDArray[np.uint8], hole: NDArray[np.bool_]) -> NDArra
     return result
 
 
-def fill_telea(
-    image: NDArray[np.uint8], hole: NDArray[np.bool_], *, radius: float = 3.0
-) -> NDArray[np.uint8]:
-    """Carry the known pixels inwards by fast marching (OpenCV).
-
-    Args:
-        image: (H, W, 3) uint8 RGB.
-        hole: (H, W) bool, True where pixels are unknown; at least one must be known.
-        radius: Pixels around each one that count.
-
-    Returns:
-        A completed copy.
-
-    Raises:
-        ValueError: Shapes or types do not fit, or nothing is known.
+def fill_telea(image: NDArray[np.uint8], hole: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """Carry the known pixels inwards by fast marching (OpenCV); arguments as `fill_mean_color`.
 
     Reference:
         Telea, An Image Inpainting Technique Based on the Fast Marching Method, 2004.
     """
-    return _fill_opencv(image, hole, radius, cv2.INPAINT_TELEA)
+    return _fill_opencv(image, hole, cv2.INPAINT_TELEA)
 
 
-def fill_navier_stokes(
-    image: NDArray[np.uint8], hole: NDArray[np.bool_], *, radius: float = 3.0
-) -> NDArray[np.uint8]:
-    """Continue lines of equal brightness into the hole (OpenCV); arguments as `fill_telea`.
+def fill_navier_stokes(image: NDArray[np.uint8], hole: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """Continue lines of equal brightness into the hole (OpenCV); arguments as `fill_mean_color`.
 
     Reference:
         Bertalmio et al., Navier-Stokes, Fluid Dynamics, and Image and Video Inpainting, 2001.
     """
-    return _fill_opencv(image, hole, radius, cv2.INPAINT_NS)
+    return _fill_opencv(image, hole, cv2.INPAINT_NS)
 
 
 def _fill_opencv(
-    image: NDArray[np.uint8], hole: NDArray[np.bool_], radius: float, method: int
+    image: NDArray[np.uint8], hole: NDArray[np.bool_], method: int
 ) -> NDArray[np.uint8]:
     _check(image, hole)
-    return np.asarray(cv2.inpaint(image, hole.astype(np.uint8), radius, method), np.uint8)
+    return np.asarray(cv2.inpaint(image, hole.astype(np.uint8), 3.0, method), np.uint8)
 
 
 def _check(image: NDArray[np.uint8], hole: NDArray[np.bool_]) -> None:

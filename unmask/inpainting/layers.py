@@ -109,8 +109,8 @@ class NarrowConv2D(keras.layers.Conv2D):
 # === Spectral normalisation ===
 
 
-class _Spectral(keras.layers.Layer):
-    """What convolutions divided by their kernel's largest singular value have in common."""
+class Spectral(keras.layers.Layer):
+    """Mixed into a convolution: its kernel is divided by its largest singular value."""
 
     # Axes of the kernel in PyTorch's order: that of the matrix' rows, then those of its columns.
     _axes = (3, 2, 0, 1)
@@ -154,7 +154,7 @@ class _Spectral(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable(package="unmask")
-class SpectralConv2D(_Spectral, keras.layers.Conv2D):
+class SpectralConv2D(Spectral, keras.layers.Conv2D):
     """A convolution whose kernel is divided by its largest singular value.
 
     PyTorch's `spectral_norm`: the kernel is seen as an (out, in * height * width) matrix, the
@@ -169,42 +169,6 @@ class SpectralConv2D(_Spectral, keras.layers.Conv2D):
     Reference:
         Miyato et al., Spectral Normalization for GANs, 2018.
     """
-
-
-@keras.saving.register_keras_serializable(package="unmask")
-class SpectralConv2DTranspose(_Spectral, keras.layers.Conv2DTranspose):
-    """A transposed convolution whose kernel is divided by its largest singular value.
-
-    Args:
-        filters: Output channels.
-        kernel_size: Side of the kernel.
-        rows: Which channels are the matrix' rows: "output" as in PyTorch's `spectral_norm`, or
-            "input" as in codes that unroll the kernel as PyTorch stores it.
-        **kwargs: As for `keras.layers.Conv2DTranspose`; without output padding and dilation.
-
-    Example:
-        >>> layer = SpectralConv2DTranspose(3, 4, strides=2, padding="same")
-        >>> layer(ops.ones((1, 5, 5, 2))).shape
-        TensorShape([1, 10, 10, 3])
-    """
-
-    def __init__(
-        self, filters: int, kernel_size: int, *, rows: str = "output", **kwargs: Any
-    ) -> None:
-        super().__init__(filters, kernel_size, **kwargs)
-        if rows not in ("output", "input"):
-            raise ValueError(f"rows must be 'output' or 'input'. Received: rows={rows!r}")
-        self.rows = rows
-        # Keras keeps (height, width, out, in).
-        self._axes = (2, 3, 0, 1) if rows == "output" else (3, 2, 0, 1)
-
-    def convolution_op(self, inputs: Any, kernel: Any) -> Any:
-        """Convolve (B, H, W, C) without the bias."""
-        return ops.conv_transpose(inputs, kernel, strides=self.strides, padding=self.padding)
-
-    def get_config(self) -> dict[str, Any]:
-        """Return the arguments."""
-        return {**super().get_config(), "rows": self.rows}
 
 
 # === Instance normalisation ===

@@ -11,14 +11,15 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras import layers, ops
+from keras import layers
 
 from unmask.errors import WeightsError
 from unmask.inference import forward
 from unmask.inpainting.aot import AOT_RATES, aot_block
-from unmask.inpainting.layers import convolve, initializer, resize_aligned, shrink
+from unmask.inpainting.layers import convolve, initializer, shrink
 from unmask.inpainting.paper import patch_layer
 from unmask.rivals.completion import Complete, completer
+from unmask.rivals.layers import AlignedUpSampling2D
 from unmask.rivals.published import (
     Loaded,
     Tensors,
@@ -196,18 +197,3 @@ def _enlarge(x: Any, filters: int, name: str) -> Any:
 def _conv(x: Any, filters: int, name: str) -> Any:
     """A 3x3 convolution with zeros beyond the border, unlike the encoder's."""
     return layers.Conv2D(filters, 3, padding="same", kernel_initializer=initializer(), name=name)(x)
-
-
-@keras.saving.register_keras_serializable(package="unmask")
-class AlignedUpSampling2D(keras.layers.Layer):
-    """Double height and width bilinearly with aligned corners, as AOT-GAN's decoder does."""
-
-    def call(self, inputs: Any) -> Any:
-        """Resample (B, H, W, C) to (B, 2 H, 2 W, C)."""
-        _, height, width, _ = ops.shape(inputs)
-        return resize_aligned(inputs, 2 * height, 2 * width)
-
-    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        """Double the two middle axes."""
-        batch, *sides, channels = input_shape
-        return (batch, *(None if s is None else 2 * s for s in sides), channels)

@@ -17,11 +17,11 @@ from unmask.inpainting.layers import (
     InstanceNormalization,
     ReflectionPadding2D,
     SpectralConv2D,
-    SpectralConv2DTranspose,
     normalise,
 )
 from unmask.inpainting.paper import patch_layer
 from unmask.rivals.completion import Complete, completer
+from unmask.rivals.layers import SpectralConv2DTranspose
 from unmask.rivals.published import (
     Loaded,
     Tensors,

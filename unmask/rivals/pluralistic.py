@@ -17,10 +17,10 @@ from unmask.inpainting.layers import (
     ReflectionPadding2D,
     ShrinkMask,
     SpectralConv2D,
-    SpectralConv2DTranspose,
 )
 from unmask.inpainting.paper import LongShortAttention
 from unmask.rivals.completion import SIDE, Complete, completer
+from unmask.rivals.layers import SpectralConv2DTranspose
 from unmask.rivals.published import Loaded, Tensors, assign_published, read_published, width_of
 
 ENCODER_FILE, GENERATOR_FILE = "latest_net_E.pth", "latest_net_G.pth"
