@@ -62,7 +62,7 @@ setup(
     package_dir={"unmask._weights": "weights"},
     package_data={
         "unmask": ["py.typed", "recipes/*/*.toml"],
-        "unmask._weights": ["manifest.toml", "*/*.safetensors", "*/*.md"],
+        "unmask._weights": ["manifest.toml", "lite/*.safetensors", "lite/*.onnx", "lite/*.md"],
     },
     entry_points={"console_scripts": ["unmask = unmask.cli:main"]},
     install_requires=[

@@ -171,7 +171,7 @@ def test_missing_weights_are_one_error(photos, tmp_path):
         handle.seek(-4, 2)
         handle.write(b"\x00\x3c\x00\x3c")
     with pytest.raises(WeightsError, match=r"weights/lite/gender\.safetensors: SHA-256"):
-        next(complete_photos(jobs, FolderSettings(weights_dir=altered)))
+        next(complete_photos(jobs, FolderSettings(weights_dir=altered, runtime="keras")))
     assert not (tmp_path / "astronaut.png").exists()
 
 

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 Format = Literal["onnx", "litert", "saved_model", "keras"]
 
 _OPSET = 18
+# In float32: where a landmark lies between two pixels, a rounded kernel would move it to the other.
+_EXACT = ("landmarks",)
 # Smaller tensors are left as they are: they are shapes and biases.
 _LEAST_HALVED = 256
 
@@ -36,7 +38,7 @@ def export_preset(
     """Write the networks of a preset for other programs.
 
     With "onnx", `out` becomes a folder of weights: `Unmasker(runtime="onnx", weights_dir=out)`
-    needs no Keras. Kernels are stored as float16, as in the safetensors files.
+    needs no Keras. Kernels are stored as float16, but for those that find landmarks.
 
     Args:
         form: What to write.
@@ -80,7 +82,8 @@ def _write_onnx(model: keras.Model, path: Path) -> Path:
 
     function, signature = _function(model)
     converted, _ = tf2onnx.convert.from_function(function, signature, opset=_OPSET)
-    _halve(converted)
+    if path.name not in _EXACT:
+        _halve(converted)
     target = path.with_suffix(".onnx")
     with atomic_path(target) as temporary:
         onnx.save(converted, str(temporary))

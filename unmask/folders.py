@@ -26,10 +26,10 @@ from unmask.io import atomic_path, prepare_folder, short_stem, sweep, write_text
 from unmask.origin import COMPOSITE
 from unmask.paths import check_outputs
 from unmask.presets import get_preset
-from unmask.weights import file_sha256, find
+from unmask.weights import file_sha256
 
 if TYPE_CHECKING:
-    from unmask.pipeline import Unmasker
+    from unmask.pipeline import Runtime, Unmasker
     from unmask.result import Result
 
 _RECORD = ".unmask-run.json"
@@ -55,6 +55,7 @@ class FolderSettings:
         seed: Seed of the film grain.
         panel: Whether the steps are drawn as well, NAME-panel.png.
         json: Whether what was found is written as well, NAME.json.
+        runtime: What runs the networks, see `unmask.pipeline.Unmasker`.
         mask_only: Whether the result is what would be painted, white on black, and not the photo.
         max_pixels: Largest accepted width times height of a photo.
     """
@@ -66,6 +67,7 @@ class FolderSettings:
     seed: int = 0
     panel: bool = False
     json: bool = False
+    runtime: Runtime = "auto"
     mask_only: bool = False
     max_pixels: int = DEFAULT_MAX_PIXELS
 
@@ -291,6 +293,7 @@ class PhotoCompleter:
             settings.weights_dir,
             finder=settings.finder,
             max_pixels=settings.max_pixels,
+            runtime=settings.runtime,
         ).load()
 
     @cached_property
@@ -433,10 +436,10 @@ def _panel(target: Path) -> Path:
 
 def record_of(settings: FolderSettings) -> dict[str, Any]:
     """Return what the pixels of results depend on; the weights are there, and unaltered."""
-    weights = {
-        stage: find(settings.preset, stage, settings.weights_dir).sha256
-        for stage in get_preset(settings.preset).files
-    }
+    from unmask.pipeline import Unmasker
+
+    unmasker = Unmasker(settings.preset, settings.weights_dir, runtime=settings.runtime)
+    weights = {s: unmasker.weight_file(s).sha256 for s in get_preset(settings.preset).files}
     if settings.finder is not None:
         if not settings.finder.is_file():
             raise WeightsError(f"{settings.finder}: no such file")

@@ -12,7 +12,8 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property, lru_cache
-from typing import TYPE_CHECKING, Any, overload
+from pathlib import Path
+from typing import Any, Literal, TypeAlias, get_args, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,23 +22,25 @@ from unmask.blend import blend
 from unmask.decide import LIMITS, decide
 from unmask.errors import PhotoWarning
 from unmask.face import canonical_matrix, matrix_from_mask_box
-from unmask.gender.predict import load_gender, predict_gender
+from unmask.gender.predict import predict_gender
 from unmask.image import DEFAULT_MAX_PIXELS, ImageSource, Photo, load_mask, load_photo
+from unmask.inference import Network
 from unmask.inpainting.coarse import CoarseCompletion, load_coarse
 from unmask.inpainting.predict import complete_windows
 from unmask.landmarks.predict import locate_landmarks
 from unmask.presets import GENDERS, build_stage, get_preset
 from unmask.refine import free_eyes, refine_mask
 from unmask.result import Face, Result
+from unmask.runtime.onnx import OnnxNetwork, has_onnxruntime
 from unmask.segmentation.finder import MaskFinder, load_finder
 from unmask.segmentation.regions import MaskRegion, regions_of_mask
 from unmask.subject import Frame, Subject, as_face, cut_subject, frame_subject, one_a_face
-from unmask.weights import find, load_weights
-
-if TYPE_CHECKING:
-    import keras
+from unmask.weights import WeightFile, find, load_weights, read_manifest
 
 MIN_SIDE = 64
+
+Runtime: TypeAlias = Literal["auto", "keras", "onnx"]
+"""What runs the networks."""
 
 _logger = logging.getLogger(__name__)
 
@@ -51,6 +54,9 @@ class Unmasker:
         finder: What finds the masks instead of the preset's network: a file for
             `unmask.segmentation.finder.load_finder`, or an object with the methods of `MaskFinder`.
         max_pixels: Largest accepted width times height of a photo.
+        runtime: What runs the preset's networks: "keras"; "onnx", ONNX Runtime, which starts in a
+            second and needs no Keras; or "auto", ONNX Runtime where it is installed and the
+            preset's files for it are there.
 
     Raises:
         WeightsError: The preset is unknown.
@@ -69,9 +75,14 @@ class Unmasker:
         *,
         finder: MaskFinder | str | os.PathLike[str] | None = None,
         max_pixels: int = DEFAULT_MAX_PIXELS,
+        runtime: Runtime = "auto",
     ) -> None:
         if max_pixels < 1:
             raise ValueError(f"max_pixels must be positive. Received: max_pixels={max_pixels}")
+        if runtime not in get_args(Runtime):
+            known = ", ".join(get_args(Runtime))
+            raise ValueError(f"runtime must be one of {known}. Received: runtime={runtime!r}")
+        self._runtime = runtime
         self.preset = get_preset(preset).name
         self.weights_dir = weights_dir
         self.max_pixels = max_pixels
@@ -147,46 +158,75 @@ class Unmasker:
         return self
 
     @cached_property
+    def runtime(self) -> str:
+        """What runs the networks, "keras" or "onnx"."""
+        if self._runtime != "auto":
+            return self._runtime
+        there = {
+            entry.stage
+            for entry in read_manifest(self.weights_dir)
+            if entry.preset == self.preset and entry.is_onnx and entry.path.is_file()
+        }
+        whole = there >= set(get_preset(self.preset).networks)
+        return "onnx" if whole and has_onnxruntime() else "keras"
+
+    @cached_property
     def segmentation(self) -> MaskFinder:
         """What finds masks: of any kind, as its file says."""
         if self._finder is None:
-            files = (
-                find(self.preset, stage, self.weights_dir).path
-                for stage in ("segmentation", "verifier")
-                if stage in get_preset(self.preset).files
-            )
-            return load_finder(*files)
+            stages = ("segmentation", "verifier")
+            return load_finder(*map(self._path, self._stages(*stages)))
         if isinstance(self._finder, (str, os.PathLike)):
             return load_finder(self._finder)
         return self._finder
 
     @cached_property
-    def landmarks(self) -> keras.Model:
+    def landmarks(self) -> Network:
         """The network that finds landmarks."""
         return self._network("landmarks")
 
     @cached_property
-    def gender(self) -> keras.Model:
+    def gender(self) -> Network:
         """The network that tells which generator to use: of any kind, as its file says."""
-        return load_gender(find(self.preset, "gender", self.weights_dir).path)
+        if self.runtime == "onnx":
+            return self._network("gender")
+        from unmask.gender.load import load_gender
+
+        return load_gender(self._path("gender"))
 
     @cached_property
-    def generators(self) -> dict[str, keras.Model]:
+    def generators(self) -> dict[str, Network]:
         """The two networks that complete faces, by gender."""
         return {gender: self._network(f"inpainting_{gender}") for gender in GENDERS}
 
     @cached_property
     def coarse(self) -> CoarseCompletion | None:
         """What completes faces coarsely, if the preset has it."""
-        if "coarse" not in get_preset(self.preset).files:
-            return None
-        files = (find(self.preset, stage, self.weights_dir).path for stage in ("prior", "coarse"))
-        return load_coarse(*files)
+        stages = self._stages("prior", "coarse")
+        return load_coarse(*map(self._path, stages)) if stages else None
 
-    def _network(self, stage: str) -> keras.Model:
-        entry = find(self.preset, stage, self.weights_dir)
+    def _stages(self, *names: str) -> list[str]:
+        return [name for name in names if name in get_preset(self.preset).files]
+
+    def weight_file(self, stage: str) -> WeightFile:
+        """Return the verified file of a stage, of the kind that the runtime reads.
+
+        Raises:
+            WeightsError: It is missing or altered.
+        """
+        is_network = stage in get_preset(self.preset).networks
+        onnx = is_network and self.runtime == "onnx"
+        return find(self.preset, stage, self.weights_dir, onnx=onnx)
+
+    def _path(self, stage: str) -> Path:
+        return self.weight_file(stage).path
+
+    def _network(self, stage: str) -> Network:
+        path = self._path(stage)
+        if self.runtime == "onnx":
+            return OnnxNetwork(path)
         model = build_stage(self.preset, stage)
-        load_weights(model, entry.path)
+        load_weights(model, path)
         return model
 
     def _process(
@@ -351,6 +391,7 @@ def run(
     landmarks: NDArray[np.floating] | None = None,
     seed: int = 0,
     max_pixels: int = DEFAULT_MAX_PIXELS,
+    runtime: Runtime = "auto",
 ) -> Result:
     """Find the masked faces of a photo and show plausible faces without the masks.
 
@@ -369,6 +410,7 @@ def run(
             ones, for one face.
         seed: Seed of the film grain that the completed part gets to match the photo.
         max_pixels: Largest accepted width times height of the photo.
+        runtime: What runs the networks, see `Unmasker`.
 
     Returns:
         The result. Without a masked face it holds the photo unchanged, `faces == []`, and a
@@ -389,13 +431,14 @@ def run(
     Reference:
         The paper's Figure 3.
     """
-    unmasker = _kept(preset, None if weights_dir is None else os.fspath(weights_dir), max_pixels)
+    folder = None if weights_dir is None else os.fspath(weights_dir)
+    unmasker = _kept(preset, folder, max_pixels, runtime)
     return unmasker(photo, gender=gender, mask=mask, landmarks=landmarks, seed=seed)
 
 
 @lru_cache(maxsize=1)
-def _kept(preset: str, weights_dir: str | None, max_pixels: int) -> Unmasker:
-    return Unmasker(preset, weights_dir, max_pixels=max_pixels)
+def _kept(preset: str, weights_dir: str | None, max_pixels: int, runtime: Runtime) -> Unmasker:
+    return Unmasker(preset, weights_dir, max_pixels=max_pixels, runtime=runtime)
 
 
 def _box_center(region: MaskRegion) -> NDArray[np.float64]:

@@ -75,7 +75,7 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
                 "verifier": Builder("unmask.segmentation.verifier", "build_verifier", "VERIFIER"),
                 "landmarks": Builder("unmask.landmarks.lite", "build_lite", {}),
                 "gender": Builder("unmask.gender.lite", "build_lite", {}),
-                "coarse": Builder("unmask.inpainting.coarse", "build_coarse", {}),
+                "coarse": Builder("unmask.inpainting.coarse_network", "build_coarse", {}),
                 "inpainting_female": Builder(_LITE, "build_generator", {}),
                 "inpainting_male": Builder(_LITE, "build_generator", {}),
             },

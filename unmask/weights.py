@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from unmask.errors import DataError, WeightsError
 from unmask.io import atomic_path
 from unmask.paths import path_inside
+from unmask.runtime.onnx import is_onnx
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -83,7 +84,7 @@ class WeightFile:
     @property
     def is_onnx(self) -> bool:
         """Whether it is for ONNX Runtime."""
-        return self.path.suffix == ".onnx"
+        return is_onnx(self.path)
 
 
 def save_arrays(

@@ -16,7 +16,6 @@ from unmask.demo import portraits, run_demo, wear_mask
 from unmask.image import load_image
 from unmask.origin import COMPOSITE
 from unmask.pipeline import Unmasker
-from unmask.weights import find
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +41,7 @@ def test_a_folder(folder, tmp_path, masked, capsys):
     found = json.loads((out / "astronaut.json").read_text())
     assert len(found["faces"]) == 1
     assert found["digital_source_type"] == COMPOSITE
-    assert found["weights"]["gender"] == find("lite", "gender").sha256
+    assert found["weights"]["gender"] == Unmasker().weight_file("gender").sha256
     assert (found["seed"], found["unmask"]) == (0, __version__)
     nothing = json.loads((out / "wall.json").read_text())
     assert (nothing["faces"], nothing["skipped"]) == ([], [])

@@ -11,7 +11,7 @@ import pytest
 
 from unmask.errors import WeightsError
 from unmask.gender.convert import load_published
-from unmask.gender.predict import load_gender
+from unmask.gender.load import load_gender
 from unmask.inception import in_order_of_creation
 
 SIZE, HIDDEN, UNITS, FEATURES = 75, 12, 7, 2048

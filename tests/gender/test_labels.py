@@ -12,7 +12,8 @@ import pytest
 from unmask.data.faces import load_canonical, read_face_folder
 from unmask.errors import DataError
 from unmask.gender.data import labels_of, name_genders, read_faces, stored_views
-from unmask.gender.predict import load_gender, predict_gender
+from unmask.gender.load import load_gender
+from unmask.gender.predict import predict_gender
 from unmask.weights import find
 
 

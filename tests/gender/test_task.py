@@ -12,7 +12,7 @@ import pytest
 
 from unmask.errors import DataError, WeightsError
 from unmask.gender.evaluate import probabilities
-from unmask.gender.predict import framing_of, load_gender
+from unmask.gender.load import framing_of, load_gender
 from unmask.gender.task import GenderRecipe, GenderTask, HeadRecipe, HeadTask
 from unmask.inception import assign_folded, build_inception, train_after
 from unmask.training.recipe import read_recipe

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from unmask.errors import DataError, WeightsError
-from unmask.inpainting.coarse import CoarseCompletion, build_coarse, gender_code, load_coarse
+from unmask.inpainting.coarse import CoarseCompletion, gender_code, load_coarse
+from unmask.inpainting.coarse_network import build_coarse
 from unmask.inpainting.coarse_task import (
     CoarseAugmentation,
     CoarseSampler,

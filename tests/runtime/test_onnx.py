@@ -10,7 +10,9 @@ import pytest
 
 from unmask.errors import WeightsError
 from unmask.inference import forward
+from unmask.presets import build_stage, get_preset
 from unmask.runtime.onnx import OnnxNetwork
+from unmask.weights import find, load_weights
 
 pytest.importorskip("onnxruntime")
 
@@ -50,3 +52,17 @@ def test_other_files_are_refused(tmp_path: Path, content: bytes):
     path.write_bytes(content)
     with pytest.raises(WeightsError, match=r"face\.onnx: not a usable ONNX model"):
         OnnxNetwork(path)
+
+
+@pytest.mark.parametrize("stage", sorted(get_preset("lite").networks))
+def test_the_shipped_files_are_the_same_networks(stage: str):
+    """They are exported after each training; whoever forgets it learns it here."""
+    model = build_stage("lite", stage)
+    load_weights(model, find("lite", stage).path)
+    network = OnnxNetwork(find("lite", stage, onnx=True).path)
+    rng = np.random.default_rng(1)
+    shapes = [[side or 96 for side in one.shape[1:]] for one in model.inputs]
+    inputs = [rng.random((1, *shape), np.float32) for shape in shapes]
+    difference = np.abs(forward(network, *inputs) - forward(model, *inputs))
+    assert difference.mean() < 1e-3
+    assert difference.max() < 0.05

@@ -49,7 +49,7 @@ def evaluate_gender(
         probabilities,
         reliability_figure,
     )
-    from unmask.gender.predict import framing_of, load_gender
+    from unmask.gender.load import framing_of, load_gender
     from unmask.io import atomic_path, write_text_atomic
     from unmask.paths import check_outputs
     from unmask.weights import find

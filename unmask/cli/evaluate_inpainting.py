@@ -134,7 +134,7 @@ def _regions(
 
 def _cases(records: list[FaceRecord], count: int, *, name_genders: bool) -> Cases:
     from unmask.gender.data import name_genders as named
-    from unmask.gender.predict import load_gender
+    from unmask.gender.load import load_gender
     from unmask.inpainting.evaluate import choose_faces, make_cases
     from unmask.weights import find
 

@@ -28,6 +28,7 @@ def run(
     mask_only: bool = False,
     form: Annotated[Literal["png", "jpg", "webp", "keep"], Parameter(name="--format")] = "png",
     recursive: bool = False,
+    runtime: Literal["auto", "keras", "onnx"] = "auto",
     max_pixels: PositiveInt = 80_000_000,
     resume: bool = False,
     skip_existing: bool = False,
@@ -59,6 +60,7 @@ def run(
             points [x, y], or such an array in a .npy file.
         mask_only: Write what would be painted, white on black, in place of the photos.
         form: Of the results in a folder; keep: each photo's own.
+        runtime: What runs the networks; auto: ONNX Runtime where it is installed, else Keras.
         recursive: Also the folders inside folders; the results are laid out alike.
         max_pixels: Largest accepted width times height of a photo.
         resume: Leave photos alone whose results are in OUT already, from the same options.
@@ -88,6 +90,7 @@ def run(
         panel=panel,
         json=json,
         mask_only=mask_only,
+        runtime=runtime,
         max_pixels=max_pixels,
     )
     if mask or landmarks or Path("-") in (out, *inputs):

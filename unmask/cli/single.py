@@ -47,6 +47,8 @@ def run_single(
     if out == _STREAM and (settings.panel or settings.json):
         raise SettingError("--panel and --json need a file to lie beside, not -o -")
     points = None if landmarks is None else read_points(landmarks)
+    from threadpoolctl import threadpool_limits
+
     from unmask.pipeline import Unmasker
 
     source: Path | bytes = inputs[0]
@@ -54,11 +56,13 @@ def run_single(
         source = sys.stdin.buffer.read()
     unmasker = Unmasker(
         settings.preset, settings.weights_dir,
-        finder=settings.finder, max_pixels=settings.max_pixels,
+        finder=settings.finder, max_pixels=settings.max_pixels, runtime=settings.runtime,
     )  # fmt: skip
-    result = unmasker(
-        source, gender=settings.gender, mask=mask, landmarks=points, seed=settings.seed
-    )
+    # As for folders: NumPy's sums depend on their number of threads.
+    with threadpool_limits(1, user_api="blas"):
+        result = unmasker(
+            source, gender=settings.gender, mask=mask, landmarks=points, seed=settings.seed
+        )
     _write(result, inputs[0], out, settings)
     if not quiet:
         print(result, file=sys.stderr)

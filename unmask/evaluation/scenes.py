@@ -13,7 +13,7 @@ from unmask.data.faces import FaceRecord, read_face_folder
 from unmask.errors import DataError
 from unmask.face import CROP_SIZE, canonical_matrix, coverage, grow, warp
 from unmask.gender.data import name_genders as named
-from unmask.gender.predict import load_gender
+from unmask.gender.load import load_gender
 from unmask.image import load_image, load_mask
 from unmask.inpainting.evaluate import choose_faces
 from unmask.inpainting.window import HOLE_GROWTH

@@ -25,7 +25,8 @@ from unmask.face import CROP_SIZE
 from unmask.gender import UNCERTAIN_BELOW
 from unmask.gender.augment import Augmentation, vary
 from unmask.gender.lite import FRAMINGS, Framing
-from unmask.gender.predict import load_gender, predict_gender
+from unmask.gender.load import load_gender
+from unmask.gender.predict import predict_gender
 from unmask.image import find_images, load_image
 from unmask.paths import path_inside
 from unmask.presets import GENDERS

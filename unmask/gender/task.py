@@ -100,7 +100,7 @@ class Classifier:
         return look_through(classifier, self.view, self.scaling, cropped=cropped)
 
     def form(self) -> dict[str, str]:
-        """Return what `unmask.gender.predict.load_gender` must know beside the tensors."""
+        """Return what `unmask.gender.load.load_gender` must know beside the tensors."""
         return {key: str(getattr(self, key)) for key in ("activation", "scaling", "view", "size")}
 
 

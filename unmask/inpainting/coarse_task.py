@@ -23,7 +23,8 @@ from unmask.data.faces import gather_faces
 from unmask.data.stream import Stream, default_workers
 from unmask.errors import DataError
 from unmask.image import LUMA
-from unmask.inpainting.coarse import GENDERS, build_coarse, load_coarse
+from unmask.inpainting.coarse import GENDERS, load_coarse
+from unmask.inpainting.coarse_network import build_coarse
 from unmask.inpainting.data import InpaintingBatch, InpaintingSampler, SampleSettings
 from unmask.inpainting.prior import PRIOR_SIDE
 from unmask.inpainting.window import WINDOW_SIDE

@@ -5,16 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import keras
-import numpy as np
 from keras import layers, ops
 
 from unmask.image import LUMA
+from unmask.inpainting.window import CHECKER_KERNEL
 
 # What TensorFlow's fused kernel takes on every device.
 _FUSED_TYPES = ("float32", "bfloat16")
-
-CHECKER_KERNEL = np.array([0.25, 0.5, 0.25], np.float32)
-"""Has no answer to a pattern of two pixels."""
 
 # === Padding ===
 

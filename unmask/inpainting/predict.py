@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import cv2
-import keras
 import numpy as np
 from numpy.typing import NDArray
 
 from unmask.image import LUMA
-from unmask.inference import forward
-from unmask.inpainting.layers import CHECKER_KERNEL
-from unmask.inpainting.window import WINDOW_SIDE, draw_landmark_map
+from unmask.inference import Network, forward
+from unmask.inpainting.window import CHECKER_KERNEL, WINDOW_SIDE, draw_landmark_map
 
 # A generator's correction counts pixel by pixel in its brightness, but its colour is averaged over
 # this many pixels: finer colours are green and red dots at lips and nostrils. The detail phase
@@ -27,7 +25,7 @@ _LUMA = np.array(LUMA, np.float32)
 
 
 def complete_windows(
-    model: keras.Model,
+    model: Network,
     images: NDArray[np.uint8],
     holes: NDArray[np.bool_],
     landmarks: NDArray[np.floating],
@@ -110,7 +108,7 @@ def correct_coarse(
 
 
 def _paint(
-    model: keras.Model,
+    model: Network,
     images: NDArray[np.uint8],
     holes: NDArray[np.bool_],
     landmarks: NDArray[np.floating],

@@ -23,6 +23,9 @@ WINDOW_SIDE = 192
 # pixel or two that the segmentation misses.
 HOLE_GROWTH = 4
 
+CHECKER_KERNEL = np.array([0.25, 0.5, 0.25], np.float32)
+"""Has no answer to a pattern of two pixels."""
+
 # Pixels between the hole and the window's edge: the generator continues from what it sees there.
 _MARGIN = 5
 

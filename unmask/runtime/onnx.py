@@ -18,9 +18,11 @@ class OnnxNetwork:
 
     Args:
         path: A file of `unmask export onnx`.
-        threads: Threads of one call; 0 for as many as there are cores.
+        threads: Threads of one call; what OMP_NUM_THREADS says, or as many as there are cores, when
+            None.
 
     Attributes:
+        inputs: Names of the inputs.
         input_shape: Shape of the first input, None where it may vary.
 
     Raises:
@@ -32,7 +34,7 @@ class OnnxNetwork:
         (1, 1)
     """
 
-    def __init__(self, path: str | os.PathLike[str], *, threads: int = 0) -> None:
+    def __init__(self, path: str | os.PathLike[str], *, threads: int | None = None) -> None:
         if not has_onnxruntime():
             raise WeightsError(f"{path}: needs ONNX Runtime; pip install 'unmask[onnx]'")
         if not Path(path).is_file():
@@ -40,7 +42,11 @@ class OnnxNetwork:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
+        # Workers that share a machine are told so by this variable (`unmask.engines`).
+        told = os.environ.get("OMP_NUM_THREADS", "")
+        options.intra_op_num_threads = (
+            (int(told) if told.isdigit() else 0) if threads is None else threads
+        )
         options.log_severity_level = 3
         try:
             self._session = onnxruntime.InferenceSession(
@@ -49,15 +55,20 @@ class OnnxNetwork:
         except Exception as error:  # its exceptions have no common class
             raise WeightsError(f"{path}: not a usable ONNX model ({error})") from error
         given = self._session.get_inputs()
-        self._names = [one.name for one in given]
+        self.inputs = [one.name for one in given]
         self.input_shape: tuple[Any, ...] = tuple(
             d if isinstance(d, int) else None for d in given[0].shape
         )
 
     def __call__(self, *inputs: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the output for one array per input, in the order of the Keras network's."""
-        feed = dict(zip(self._names, inputs, strict=True))
+        feed = dict(zip(self.inputs, inputs, strict=True))
         return np.asarray(self._session.run(None, feed)[0], np.float32)
+
+
+def is_onnx(path: str | os.PathLike[str]) -> bool:
+    """Return whether a file of weights is for ONNX Runtime, by its name."""
+    return Path(path).suffix.lower() == ".onnx"
 
 
 def has_onnxruntime() -> bool:

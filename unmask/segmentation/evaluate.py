@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 
 from unmask.data.faces import FaceSet, gather_faces
 from unmask.decide import LIMITS
+from unmask.inference import Network
 from unmask.metrics import iou
 from unmask.mrcnn.scoring import average_precision
+from unmask.runtime.onnx import OnnxNetwork
 from unmask.segmentation import detector
 from unmask.segmentation.data import Example, FacePool, gather_photos
 from unmask.segmentation.finder import UNetFinder, load_finder
@@ -276,7 +278,7 @@ def load_segmenter(
         return Segmenter(
             name if thorough else f"{name}, one look",
             partial(looking.find, min_score=least),
-            finder.network.count_params() + (0 if judge is None else judge.count_params()),
+            sum(_parameters(network) for network in (finder.network, judge)),
         )
     mrcnn = finder.detector
     backbone = mrcnn.config.BACKBONE
@@ -398,3 +400,8 @@ def count_cores() -> int:
     if hasattr(os, "sched_getaffinity"):  # Linux; `taskset -c 0` measures one core
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def _parameters(network: Network | None) -> int:
+    """Return how many numbers a network has, 0 where its file does not tell."""
+    return 0 if network is None or isinstance(network, OnnxNetwork) else int(network.count_params())

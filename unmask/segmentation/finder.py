@@ -14,16 +14,15 @@ from numpy.typing import NDArray
 
 from unmask.decide import LIMITS
 from unmask.errors import WeightsError
-from unmask.inference import forward
-from unmask.segmentation.lite import LITE, STRIDE, build_unet
+from unmask.inference import Network, forward
+from unmask.runtime.onnx import OnnxNetwork, is_onnx
+from unmask.segmentation import STRIDE
 from unmask.segmentation.regions import MaskRegion, find_regions, overlap
 from unmask.segmentation.verifier import VERIFIER, build_verifier, verify
 from unmask.weights import load_arrays, load_weights
 
 # The Mask R-CNN and all that belongs to its training are imported only where one is used.
 if TYPE_CHECKING:
-    import keras
-
     from unmask.mrcnn.model import MaskRCNN
 
 # Longer side of the first and of the second look at a photo, in pixels.
@@ -87,6 +86,7 @@ class UNetFinder:
         thorough: See `find_masks`.
 
     Example:
+        >>> from unmask.segmentation.lite import LITE, build_unet
         >>> finder = UNetFinder(build_unet(**LITE))
         >>> finder.segment(np.zeros((2, 256, 256, 3), np.uint8)).shape
         (2, 256, 256)
@@ -94,8 +94,8 @@ class UNetFinder:
 
     def __init__(
         self,
-        network: keras.Model,
-        verifier: keras.Model | None = None,
+        network: Network,
+        verifier: Network | None = None,
         *,
         thorough: bool = True,
     ) -> None:
@@ -191,11 +191,15 @@ def load_finder(
         [MaskRegion(box=(98.0, 141.0, 167.0, 196.0), score=0.99, shape=(320, 256))]
     """
     path = Path(path)
+    if is_onnx(path):
+        return UNetFinder(OnnxNetwork(path), None if verifier is None else OnnxNetwork(verifier))
     if path.suffix.lower() in (".h5", ".hdf5"):
         return _load_published(path)
     names = set(load_arrays(path)[0])
     if any(name.startswith("mrcnn_") for name in names):
         return _load_mask_rcnn(path, names)
+    from unmask.segmentation.lite import LITE, build_unet
+
     unet = build_unet(**LITE)
     try:
         load_weights(unet, path)
@@ -239,7 +243,7 @@ def _published(backbone: str) -> MaskRCNN:
 
 
 def segment_crops(
-    model: keras.Model, crops: NDArray[np.uint8], batch_size: int = 8, *, mirror: bool = False
+    model: Network, crops: NDArray[np.uint8], batch_size: int = 8, *, mirror: bool = False
 ) -> NDArray[np.float32]:
     """Segment the masks in canonical face crops.
 
@@ -256,6 +260,7 @@ def segment_crops(
         ValueError: `crops` has another shape or type.
 
     Example:
+        >>> from unmask.segmentation.lite import LITE, build_unet
         >>> segment_crops(build_unet(**LITE), np.zeros((2, 256, 256, 3), np.uint8)).shape
         (2, 256, 256)
     """
@@ -281,7 +286,7 @@ def segment_crops(
 
 
 def find_masks(
-    model: keras.Model,
+    model: Network,
     photo: NDArray[np.uint8],
     *,
     threshold: float = 0.5,
@@ -312,6 +317,7 @@ def find_masks(
         ValueError: `photo` has another shape or type, or a number is out of its range.
 
     Example:
+        >>> from unmask.segmentation.lite import LITE, build_unet
         >>> black = np.zeros((64, 64, 3), np.uint8)
         >>> find_masks(build_unet(**LITE), black, min_score=1.0)
         []
@@ -333,7 +339,7 @@ def find_masks(
 
 
 def probability_map(
-    model: keras.Model,
+    model: Network,
     photo: NDArray[np.uint8],
     side: int = WORKING_SIDE,
     *,

@@ -16,9 +16,6 @@ import keras
 # Arguments of `build_unet` for the shipped weights; multiples of 16 are fastest on CPUs.
 LITE: dict[str, Any] = {"widths": (16, 32, 64, 128, 160), "blocks": (1, 1, 2, 2, 3)}
 
-# Height and width of the input have to be multiples of this.
-STRIDE = 32
-
 
 def build_unet(
     widths: Sequence[int] = (32, 64, 128, 256, 256),

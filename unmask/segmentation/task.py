@@ -21,11 +21,11 @@ from unmask.mrcnn.config import Config
 from unmask.mrcnn.dataset import Dataset
 from unmask.mrcnn.h5 import CLASS_LAYERS
 from unmask.mrcnn.model import BatchLoader, MaskRCNN
-from unmask.segmentation import detector
+from unmask.segmentation import STRIDE, detector
 from unmask.segmentation.data import Example, gather_photos, validation_photos
 from unmask.segmentation.evaluate import evaluate_photos
 from unmask.segmentation.finder import WORKING_SIDE, probability_map
-from unmask.segmentation.lite import LITE, STRIDE, build_unet
+from unmask.segmentation.lite import LITE, build_unet
 from unmask.segmentation.paper import PaperConfig
 from unmask.segmentation.regions import find_regions
 from unmask.segmentation.scenes import SceneComposer, SceneRecipe, SceneSampler, compose_scenes

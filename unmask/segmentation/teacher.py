@@ -23,8 +23,9 @@ from unmask.errors import DataError, ImageError
 from unmask.image import Photo, load_photo, save_image
 from unmask.inception import build_inception, build_pyramid
 from unmask.io import atomic_path
+from unmask.segmentation import STRIDE
 from unmask.segmentation.finder import WORKING_SIDE, probability_map
-from unmask.segmentation.lite import STRIDE, conv_block, encoder_maps
+from unmask.segmentation.lite import conv_block, encoder_maps
 from unmask.weights import load_weights
 
 # InceptionV3 does not pad its first layers: its maps at strides 2, 4, 8 and 16 lack 3, 4, 3 and 2

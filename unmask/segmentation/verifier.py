@@ -8,17 +8,18 @@ the second stage of a detector does.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
-import keras
 import numpy as np
 from numpy.typing import NDArray
 
 from unmask.face import compose, matrix_from_mask_box, warp
-from unmask.inference import forward, mean_probability
-from unmask.segmentation.lite import conv_block, residual_block
+from unmask.inference import Network, forward, mean_probability
 from unmask.segmentation.regions import MaskRegion
+
+if TYPE_CHECKING:
+    import keras
 
 # Arguments of `build_verifier` for the shipped weights.
 VERIFIER: dict[str, Any] = {"widths": (16, 32, 64, 128), "blocks": (0, 1, 2, 2)}
@@ -64,6 +65,11 @@ def build_verifier(
             "widths and blocks must have the same length. "
             f"Received: widths={tuple(widths)}, blocks={tuple(blocks)}"
         )
+    # Here, so that ONNX Runtime's users need no Keras.
+    import keras
+
+    from unmask.segmentation.lite import conv_block, residual_block
+
     inputs = keras.Input((side, side, 4), name="region")
     x = keras.layers.Rescaling(4.0, offset=-2.0, name="rescale")(inputs)
     for level, (width, count) in enumerate(zip(widths, blocks, strict=True), start=1):
@@ -109,7 +115,7 @@ def region_view(
 
 
 def verify(
-    network: keras.Model, photo: NDArray[np.uint8], regions: Sequence[MaskRegion]
+    network: Network, photo: NDArray[np.uint8], regions: Sequence[MaskRegion]
 ) -> NDArray[np.float32]:
     """Say of each region how likely it is a face mask that somebody wears.
 

@@ -32,7 +32,7 @@ def name_genders(faces: FaceSet, cache: Path, weights: Path | None = None) -> Fa
     asked = [r for r in faces.records if r.gender is None and str(r.path) not in answers]
     if asked:
         from unmask.gender.data import name_genders as name
-        from unmask.gender.predict import load_gender
+        from unmask.gender.load import load_gender
 
         named = name(asked, load_gender(weights or find("lite", "gender").path))
         answers |= {str(record.path): record.gender for record in named}
