@@ -34,11 +34,9 @@ def _step_by_step() -> Iterator[None]:
     tf.config.run_functions_eagerly(False)
 
 
-# Recipes of a task share its code, and compiling for JAX takes long: one of each.
-FOR_JAX = (
-    "lite/coarse", "lite/gender", "lite/inpainting", "lite/landmarks", "lite/mask-rcnn",
-    "lite/segmentation", "lite/verifier", "paper/gender",
-)  # fmt: skip
+# Compiling for JAX takes long. What it does otherwise is the step: of two networks, of one with
+# several outputs, of a head on features.
+FOR_JAX = ("lite/inpainting", "lite/landmarks", "paper/gender")
 
 
 class StoppedError(Exception):
@@ -139,7 +137,7 @@ print(json.dumps(found))
 """
 
 
-def test_every_task_trains_with_jax(tmp_path: Path):
+def test_steps_of_each_kind_train_with_jax(tmp_path: Path):
     pytest.importorskip("jax")
     environment = {**os.environ, "KERAS_BACKEND": "jax", "TF_CPP_MIN_LOG_LEVEL": "3"}
     done = subprocess.run(
@@ -150,5 +148,4 @@ def test_every_task_trains_with_jax(tmp_path: Path):
     assert done.returncode == 0, done.stderr[-3000:]
     losses = json.loads(done.stdout.splitlines()[-1])
     assert set(losses) == set(FOR_JAX)
-    assert {read_recipe(n).task for n in losses} == {read_recipe(n).task for n in ITERATIVE}
     assert all(value == value for values in losses.values() for value in values)
