@@ -33,8 +33,6 @@ def load_published(
     path: str | os.PathLike[str],
     *,
     activation: str = "relu",
-    dropout: float = 0.05,
-    weights: str | os.PathLike[str] | None = None,
     size: int = CROP_SIZE,
 ) -> tuple[keras.Model, LoadReport]:
     """Build the paper's classifier and load a Keras 2 HDF5 file of the authors' layout into it.
@@ -45,9 +43,6 @@ def load_published(
     Args:
         path: `gender_class_modelKT.hdf5`, or another file that the authors' notebook wrote.
         activation: Activation of the two tuned layers, which the tensors do not tell.
-        dropout: Dropped share; it matters for training only.
-        weights: Weights of the backbone for a file that holds the head alone; see
-            `unmask.inception.build_inception`.
         size: Side of the input.
 
     Returns:
@@ -67,7 +62,7 @@ def load_published(
         layers = [layer for layer, held in file.shapes.items() if held and layer != backbone]
         named = dict(zip(_head_layers(file, layers), layers, strict=True))
         hidden, units = _widths(file, layers)
-        head = build_head(units, hidden, activation, dropout)
+        head = build_head(units, hidden, activation)
         loaded = _assign(file, _pair_head(file, named, head))
         source = None
         if backbone is not None:
@@ -76,14 +71,7 @@ def load_published(
                 include_top=False, pooling="avg", input_shape=(size, size, 3), weights=None
             )
             loaded |= _assign(file, _pair_backbone(file, backbone, source))
-        model = build_classifier(
-            weights=weights if source is None else None,
-            units=units,
-            hidden=hidden,
-            activation=activation,
-            dropout=dropout,
-            size=size,
-        )
+        model = build_classifier(units=units, hidden=hidden, activation=activation, size=size)
         model.get_layer("gender_head").set_weights(head.get_weights())
         trunk = model.get_layer("inception_v3")
         missing: tuple[str, ...] = ()

@@ -37,19 +37,6 @@ _HELD_OUT = 20
 _BORDERS = (cv2.BORDER_REFLECT_101, cv2.BORDER_REPLICATE, cv2.BORDER_CONSTANT)
 
 
-@dataclass(frozen=True, eq=False)
-class Faces:
-    """Crops with their landmarks.
-
-    Attributes:
-        images: (N, 256, 256, 3) uint8 RGB.
-        points: (N, 98, 2) or (N, 68, 2) float32 crop pixels.
-    """
-
-    images: NDArray[np.uint8]
-    points: NDArray[np.float32]
-
-
 def gather_landmarks(
     data: Sequence[Path], folders: Mapping[str, float]
 ) -> tuple[FaceSet, list[FaceRecord]]:
@@ -164,7 +151,7 @@ class LandmarkSampler:
 
 def validation_faces(
     records: Sequence[FaceRecord], *, masked: bool, count: int, seed: int = 0
-) -> Faces:
+) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
     """Crops for measuring: always the same for the same arguments.
 
     Args:
@@ -174,7 +161,8 @@ def validation_faces(
         seed: Seed of the masks.
 
     Returns:
-        The canonical crops; landmarks are those of the face without its mask.
+        The canonical crops (N, 256, 256, 3), and their landmarks (N, 98, 2) or (N, 68, 2) in
+        crop pixels: those of the face without its mask.
     """
     most = max(len(record.landmarks) for record in records)
     alike = [record for record in records if len(record.landmarks) == most]
@@ -187,7 +175,7 @@ def validation_faces(
         matrix = canonical_matrix(landmarks)
         images.append(np.asarray(warp(image, matrix, CROP_SIZE), np.uint8))
         points.append(transform_points(landmarks, matrix))
-    return Faces(np.stack(images), np.stack(points))
+    return np.stack(images), np.stack(points)
 
 
 # === The published annotation files of WFLW and of 300-W ===

@@ -211,13 +211,7 @@ class PfldLocator:
         return np.stack(found).astype(np.float32) * _PFLD_SIDE - np.float32(0.5)
 
 
-def locate_all(
-    locator: Locator,
-    records: Sequence[FaceRecord],
-    *,
-    jitter: Augmentation = FIRST_GUESS,
-    seed: int = 0,
-) -> Located:
+def locate_all(locator: Locator, records: Sequence[FaceRecord], *, seed: int = 0) -> Located:
     """Find landmarks the way the pipeline does, without and with synthetic masks.
 
     Each face starts from its canonical crop, moved and scaled at random as a guess from a mask's
@@ -226,7 +220,6 @@ def locate_all(
     Args:
         locator: What finds the landmarks.
         records: Faces, all with 98 points or all with 68.
-        jitter: How far the first crop is off.
         seed: Seed of the masks and of the first crops.
 
     Returns:
@@ -236,7 +229,7 @@ def locate_all(
     bare, masked = [], []
     for i, record in enumerate(records):
         image = load_image(record.path)
-        shift = jitter_matrix(np.random.default_rng([seed, i]), jitter)
+        shift = jitter_matrix(np.random.default_rng([seed, i]), FIRST_GUESS)
         guess = compose(shift, canonical_matrix(record.landmarks))
         bare.append(locator(image, guess))
         masked.append(locator(synthesizer(image, record.landmarks, i).image, guess))

@@ -12,10 +12,11 @@ from typing import ClassVar, Literal
 
 import keras
 import numpy as np
+from numpy.typing import NDArray
 
 from unmask.errors import WeightsError
 from unmask.landmarks.augment import Augmentation
-from unmask.landmarks.data import Faces, LandmarkSampler, gather_landmarks, validation_faces
+from unmask.landmarks.data import LandmarkSampler, gather_landmarks, validation_faces
 from unmask.landmarks.lite import build_lite
 from unmask.landmarks.losses import landmark_loss
 from unmask.landmarks.paper import build_fan
@@ -81,7 +82,7 @@ class LandmarkTask(Task):
     monitor = "val_error"
     mode: ClassVar[Literal["min", "max"]] = "min"
     recipe: LandmarkRecipe
-    _validation: tuple[Faces, Faces]
+    _validation: list[tuple[NDArray[np.uint8], NDArray[np.float32]]]
 
     @classmethod
     def parameters(cls, recipe: LandmarkRecipe) -> int:
@@ -93,13 +94,11 @@ class LandmarkTask(Task):
         """Read the faces, and cut those to validate with."""
         recipe = self.recipe
         self._faces, held_out = gather_landmarks(self.places.data, recipe.faces)
-        bare, masked = (
-            validation_faces(
-                held_out, masked=masked, count=recipe.validation_count, seed=recipe.seed
-            )
+        count, seed = recipe.validation_count, recipe.seed
+        self._validation = [
+            validation_faces(held_out, masked=masked, count=count, seed=seed)
             for masked in (False, True)
-        )
-        self._validation = bare, masked
+        ]
 
     def build(self) -> keras.Model:
         """Build the network, with a loss for each hourglass."""
@@ -122,7 +121,7 @@ class LandmarkTask(Task):
 
     def validate(self) -> dict[str, float]:
         """Measure the inter-ocular errors in percent, bare, masked, and their mean."""
-        bare, masked = (_error(self.network, faces) for faces in self._validation)
+        bare, masked = (_error(self.network, *faces) for faces in self._validation)
         return {"val_nme": bare, "val_nme_masked": masked, "val_error": (bare + masked) / 2}
 
     def keep(self, path: Path, metadata: Mapping[str, str]) -> None:
@@ -158,6 +157,5 @@ def store_compactly(path: Path, network: Hourglasses) -> None:
         save_weights(model, path, metadata)
 
 
-def _error(network: keras.Model, faces: Faces) -> float:
-    found = predict_landmarks(network, faces.images).points
-    return 100 * float(nme(found, faces.points).mean())
+def _error(network: keras.Model, images: NDArray[np.uint8], points: NDArray[np.float32]) -> float:
+    return 100 * float(nme(predict_landmarks(network, images).points, points).mean())
