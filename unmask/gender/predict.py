@@ -30,6 +30,7 @@ def predict_gender(
 
     Example:
         >>> crops = np.zeros((2, 256, 256, 3), np.uint8)
+        >>> from unmask.gender.lite import build_lite
         >>> predict_gender(build_lite(), crops).shape
         (2,)
     """
