@@ -8,8 +8,9 @@ import pytest
 from unmask.data.faces import load_canonical, read_face_folder
 from unmask.errors import WeightsError
 from unmask.gender.lite import FRAMINGS, build_lite
-from unmask.gender.load import framing_of, load_gender, predict_gender
+from unmask.gender.load import framing_of, load_gender
 from unmask.gender.paper import build_classifier
+from unmask.gender.predict import predict_gender
 from unmask.weights import default_weights_dir, save_arrays, save_weights
 
 SIZE = 75
