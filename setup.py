@@ -104,7 +104,13 @@ setup(
         # The lite networks without Keras and TensorFlow, and making such files.
         "onnx": ["onnxruntime>=1.20,<2"],
         "export": ["tf2onnx>=1.16,<2", "onnx>=1.17,<2"],
-        "app": ["gradio>=5"],
+        # `unmask serve`; gradio for its page alone.
+        "app": [
+            "gradio>=6.31,<7",
+            "fastapi>=0.115,<1",
+            "uvicorn>=0.30,<1",
+            "python-multipart>=0.0.20,<1",
+        ],
         "dev": ["pytest>=8.3", "pytest-xdist>=3.6", "ruff>=0.9", "mypy>=1.14", "jax>=0.4.38"],
     },
     zip_safe=False,

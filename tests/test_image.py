@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms, features
 
 from unmask.encode import write_image
-from unmask.errors import ImageError
+from unmask.errors import ImageError, ImageFormatError, ImageSizeError
 from unmask.image import (
     Photo,
     find_images,
@@ -319,7 +319,7 @@ def test_heic_without_pillow_heif_says_what_is_missing(monkeypatch) -> None:
 
 
 def test_other_formats_are_refused() -> None:
-    with pytest.raises(ImageError, match="not a readable JPEG"):
+    with pytest.raises(ImageFormatError, match="not a readable JPEG"):
         load_photo(encode(Image.new("RGB", (8, 8)), "PPM"))
 
 
@@ -430,7 +430,7 @@ def test_more_pixels_than_pillow_likes_are_a_matter_of_the_limit() -> None:
 def test_limits_are_settable() -> None:
     pixels = photo_pixels(40, 30)
     assert load_image(pixels, max_pixels=1200, min_side=30).shape == (40, 30, 3)
-    with pytest.raises(ImageError, match="limit of 1199"):
+    with pytest.raises(ImageSizeError, match="limit of 1199"):
         load_image(pixels, max_pixels=1199)
     with pytest.raises(ImageError, match="at least 31"):
         load_image(encode(Image.fromarray(pixels), "PNG"), min_side=31)

@@ -59,6 +59,14 @@ def test_covers_the_mask(result, masked, portrait):
     assert (drawn & changed).sum() / drawn.sum() > 0.9
 
 
+def test_the_worn_mask_is_what_was_drawn(result, masked, portrait):
+    drawn = np.abs(masked.astype(int) - portrait.image).max(-1) > 40
+    face = result.faces[0]
+    assert (drawn & face.worn).sum() / drawn.sum() > 0.85
+    assert not (face.worn & ~face.mask).any()
+    assert face.worn.sum() < face.mask.sum()
+
+
 def test_known_pixels_are_untouched(result, masked):
     outside = ~result.faces[0].mask
     np.testing.assert_array_equal(result.image[outside], masked[outside])

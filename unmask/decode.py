@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageCms
 
-from unmask.errors import ImageError
+from unmask.errors import ImageError, ImageFormatError
 
 STORED_TURN = "stored turn"
 """Where `decode` notes, in `info`, how the file's picture was turned."""
@@ -158,11 +158,11 @@ def _opened(content: bytes) -> Image.Image:
         try:
             heif = importlib.import_module("pillow_heif")
         except ImportError as error:
-            raise ImageError(
+            raise ImageFormatError(
                 "is HEIC or AVIF, which needs pillow-heif (pip install pillow-heif)"
             ) from error
         return heif.HeifImageFile(io.BytesIO(content))
-    raise ImageError("not a readable JPEG, PNG, WebP, BMP, TIFF, GIF, AVIF or HEIC image")
+    raise ImageFormatError("not a readable JPEG, PNG, WebP, BMP, TIFF, GIF, AVIF or HEIC image")
 
 
 def _repaired(

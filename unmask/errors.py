@@ -11,6 +11,14 @@ class ImageError(UnmaskError, ValueError):
     """An image cannot be used: missing, truncated, too large, or of an unknown format."""
 
 
+class ImageSizeError(ImageError):
+    """An image has more pixels or bytes than are accepted."""
+
+
+class ImageFormatError(ImageError):
+    """A file is no image of a known format."""
+
+
 class LabelmeError(UnmaskError, ValueError):
     """A Labelme JSON file does not say what an annotation has to say."""
 

@@ -26,7 +26,7 @@ from PIL import Image
 
 from unmask.decode import decode, to_rgb, turn_of
 from unmask.encode import FORMATS, encode_image, format_of, write_image
-from unmask.errors import ImageError
+from unmask.errors import ImageError, ImageSizeError
 from unmask.io import write_bytes_atomic
 from unmask.origin import COMPOSITE_XMP, Origin, deep_pixels, read_origin, restore
 from unmask.paths import walk_files
@@ -377,7 +377,7 @@ class _Limits:
         if not width or not height:
             raise ImageError(f"{name}: has no pixels ({width} x {height})")
         if width * height > self.max_pixels:
-            raise ImageError(
+            raise ImageSizeError(
                 f"{name}: {width} x {height} pixels are more than the limit of {self.max_pixels}; "
                 "raise max_pixels if you trust the file"
             )
@@ -403,14 +403,15 @@ def _open(source: Any, limits: _Limits) -> tuple[Image.Image, bytes | None, str]
         return source, None, name
     content, name = _read(source, limits.max_bytes)
     if len(content) > limits.max_bytes:
-        raise ImageError(
+        raise ImageSizeError(
             f"{name}: has more than {limits.max_bytes} bytes; raise max_pixels if you trust it"
         )
     try:
         image = decode(content, lambda width, height: limits.check(width, height, name))
     except ImageError as error:
         text = str(error)
-        raise ImageError(text if text.startswith(f"{name}: ") else f"{name}: {text}") from error
+        text = text if text.startswith(f"{name}: ") else f"{name}: {text}"
+        raise type(error)(text) from error
     return image, content, name
 
 

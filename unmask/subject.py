@@ -178,9 +178,16 @@ def as_face(subject: Subject, image: NDArray[np.uint8], changed: NDArray[np.bool
         gender_confidence=subject.gender_confidence,
         landmarks=subject.landmarks,
         mask=changed,
+        worn=_in_photo(subject, (height, width)),
         crop_before=np.where(subject.valid[..., None], subject.crop, 0).astype(np.uint8),
         crop_after=np.where(subject.valid[..., None], after, 0).astype(np.uint8),
     )
+
+
+def _in_photo(subject: Subject, shape: tuple[int, int]) -> NDArray[np.bool_]:
+    """Take the mask from the crop back to the photo."""
+    values = np.where(subject.mask & subject.valid, np.uint8(255), np.uint8(0))
+    return warp(values, invert(subject.matrix), shape, border=cv2.BORDER_CONSTANT) > 127
 
 
 def one_a_face(subjects: list[Subject]) -> list[Subject]:

@@ -20,7 +20,7 @@ from unmask.cli.quiet import silence_tensorflow
 from unmask.errors import UnmaskError
 
 _COMMANDS = (
-    "run", "demo", "train", "pack", "compare", "synthesize", "label", "labelme", "export",
+    "run", "serve", "demo", "train", "pack", "compare", "synthesize", "label", "labelme", "export",
     "weights", "info",
 )  # fmt: skip
 _GROUPS = {

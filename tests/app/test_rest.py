@@ -1,0 +1,321 @@
+"""The REST interface with the shipped weights: good requests, and every kind of bad ones."""
+
+from __future__ import annotations
+
+import base64
+import io
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from itertools import islice
+
+import numpy as np
+import pytest
+from PIL import Image
+
+pytest.importorskip("fastapi", reason="needs the extra `app`")
+pytest.importorskip("multipart", reason="needs the extra `app`")
+
+from fastapi.testclient import TestClient
+
+from unmask import Unmasker
+from unmask.app.desk import Desk, Limits
+from unmask.app.rest import build_rest, run_lengths
+from unmask.demo import portraits, wear_mask
+
+LIMITS = Limits(max_bytes=2_000_000, max_pixels=300_000, seconds=600, waiting=4, per_client=4)
+
+
+def png(pixels: np.ndarray) -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, "PNG")
+    return stream.getvalue()
+
+
+def pixels(content: bytes) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(content)))
+
+
+def from_runs(runs: dict[str, list[int]]) -> np.ndarray:
+    values = np.arange(len(runs["counts"])) % 2 == 1
+    return np.repeat(values, runs["counts"]).reshape(runs["size"], order="F")
+
+
+@pytest.fixture(scope="module")
+def unmasker() -> Unmasker:
+    return Unmasker(max_pixels=LIMITS.max_pixels)
+
+
+@pytest.fixture(scope="module")
+def masked(unmasker: Unmasker) -> np.ndarray:
+    return wear_mask(unmasker, portraits()[0])
+
+
+@pytest.fixture(scope="module")
+def photo(masked: np.ndarray) -> bytes:
+    return png(masked)
+
+
+@pytest.fixture
+def desk() -> Desk:
+    return Desk(LIMITS)
+
+
+@pytest.fixture
+def client(unmasker: Unmasker, desk: Desk) -> Iterator[TestClient]:
+    with TestClient(build_rest(unmasker, desk), base_url="http://localhost") as client:
+        yield client
+
+
+def as_form(**files: bytes) -> dict[str, tuple[str, bytes]]:
+    return {name: (f"../{name}.png", content) for name, content in files.items()}
+
+
+# === Good requests ===
+
+
+def test_a_photo_comes_back_as_the_package_completes_it(client, unmasker, masked, photo):
+    expected = unmasker(masked, seed=3)
+    for sent in (
+        {"files": as_form(photo=photo)},
+        {"content": photo, "headers": {"content-type": "image/png"}},
+        {"content": photo, "headers": {"content-type": "application/octet-stream"}},
+    ):
+        answer = client.post("/api/unmask?seed=3", **sent)
+        assert answer.status_code == 200, answer.text
+        assert answer.headers["content-type"] == "image/png"
+        assert answer.headers["x-unmask-faces"] == "1"
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        np.testing.assert_array_equal(pixels(answer.content), expected.image)
+
+
+def test_json_tells_of_faces_masks_and_picture(client, unmasker, masked, photo):
+    expected = unmasker(masked)
+    by_header = client.post(
+        "/api/unmask", files=as_form(photo=photo), headers={"accept": "application/json"}
+    ).json()
+    by_format = client.post("/api/unmask?format=json", files=as_form(photo=photo)).json()
+    assert by_header == by_format
+    assert (by_format["height"], by_format["width"]) == masked.shape[:2]
+    (face,) = by_format["faces"]
+    assert face["gender"] == expected.faces[0].gender
+    np.testing.assert_array_equal(from_runs(face["painted"]), expected.faces[0].mask)
+    np.testing.assert_array_equal(from_runs(face["mask"]), expected.faces[0].worn)
+    np.testing.assert_array_equal(pixels(base64.b64decode(by_format["image"])), expected.image)
+    assert "not true" in by_format["notice"]
+
+
+def test_gender_and_mask_change_the_result(client, unmasker, masked, photo):
+    genders = [
+        client.post(f"/api/unmask?gender={gender}", files=as_form(photo=photo)).content
+        for gender in ("female", "male")
+    ]
+    np.testing.assert_array_equal(pixels(genders[1]), unmasker(masked, gender="male").image)
+    assert genders[0] != genders[1]
+    worn = unmasker(masked).faces[0].worn
+    larger = worn | np.roll(worn, -12, axis=0)
+    files = as_form(photo=photo, mask=png(larger.astype(np.uint8) * 255))
+    answer = client.post("/api/unmask?format=json", files=files).json()
+    assert from_runs(answer["faces"][0]["painted"])[larger].mean() > 0.97
+    assert answer["faces"][0]["score"] == 1
+
+
+def test_each_face_has_its_gender(client, unmasker, masked):
+    half = np.ascontiguousarray(masked[:300, 80:380])
+    both = np.concatenate([half, half[:, ::-1]], axis=1)
+    answer = client.post("/api/unmask?gender=male&gender=female", files=as_form(photo=png(both)))
+    assert answer.headers["x-unmask-faces"] == "2"
+    runs = {gender: unmasker(both, gender=gender) for gender in ("male", "female")}
+    expected = both.copy()
+    for index, gender in enumerate(("male", "female")):
+        face = runs[gender].faces[index]
+        expected[face.mask] = runs[gender].image[face.mask]
+    np.testing.assert_array_equal(pixels(answer.content), expected)
+    wrong = client.post(
+        "/api/unmask?gender=male&gender=female&gender=male", files=as_form(photo=png(both))
+    )
+    assert wrong.status_code == 422
+    assert "2 faces" in wrong.json()["detail"]
+
+
+def test_a_photo_without_a_mask_comes_back_byte_for_byte(client):
+    photo = png(np.random.default_rng(0).integers(0, 255, (80, 90, 3), np.uint8))
+    answer = client.post("/api/unmask", files=as_form(photo=photo))
+    assert answer.headers["x-unmask-faces"] == "0"
+    assert answer.content == photo
+
+
+@pytest.mark.parametrize("first", [False, True])
+def test_run_lengths_are_those_of_coco(first):
+    mask = np.array([[first, True, False], [False, True, False]])
+    counts = [0, 1, 1, 2, 2] if first else [2, 2, 2]
+    assert run_lengths(mask) == {"size": [2, 3], "counts": counts}
+
+
+def test_the_interface_describes_itself(client):
+    described = client.get("/openapi.json").json()
+    bodies = described["paths"]["/api/unmask"]["post"]["requestBody"]["content"]
+    assert set(bodies) == {"multipart/form-data", "image/*", "application/octet-stream"}
+    assert client.get("/docs").status_code == 200
+    assert client.get("/api/health").json()["status"] == "ok"
+
+
+# === Bad requests ===
+
+NOISE = np.random.default_rng(1).integers(0, 255, (100, 100, 3), np.uint8)
+RAW = {"content-type": "application/octet-stream"}
+
+
+@pytest.mark.parametrize(
+    ("status", "sent", "text"),
+    [
+        (400, {"content": png(NOISE)[:3000], "headers": RAW}, "damaged"),
+        (400, {"content": b"", "headers": RAW}, "empty"),
+        (400, {"content": png(NOISE[:50, :50]), "headers": RAW}, "at least 64"),
+        (400, {"files": as_form(mask=png(NOISE))}, "no photo"),
+        (400, {"files": as_form(photo=png(NOISE), mask=png(NOISE[:99]))}, "photo's size"),
+        (400, {"content": b"--x", "headers": {"content-type": "multipart/form-data"}}, "form"),
+        (
+            400,
+            {"content": b"?", "headers": {"content-type": "multipart/form-data; boundary=x"}},
+            "form",
+        ),
+        (413, {"content": bytes(2_000_001), "headers": RAW}, "2000000 bytes"),
+        (413, {"files": as_form(photo=bytes(9_000_000))}, "2000000 bytes"),
+        (413, {"content": png(np.zeros((600, 600, 3), np.uint8)), "headers": RAW}, "300000"),
+        (415, {"content": b"this is no picture", "headers": RAW}, "not a readable"),
+        (415, {"content": b"<svg/>", "headers": {"content-type": "image/svg+xml"}}, "readable"),
+        (415, {"content": png(NOISE), "headers": {"content-type": "text/plain"}}, "text/plain"),
+        (415, {"json": {"url": "http://localhost/"}}, "application/json"),
+        (415, {}, "no Content-Type"),
+        (422, {"params": {"gender": "other"}, "files": as_form(photo=png(NOISE))}, "gender"),
+        (422, {"params": {"seed": -1}, "files": as_form(photo=png(NOISE))}, "seed"),
+        (422, {"params": {"format": "gif"}, "files": as_form(photo=png(NOISE))}, "format"),
+        (422, {"files": as_form(photo=png(NOISE), path=b"/etc/passwd")}, "path"),
+    ],
+)
+def test_bad_requests_are_told_what_is_wrong(client, status, sent, text):
+    answer = client.post("/api/unmask", **sent)
+    assert answer.status_code == status, answer.text
+    assert text in answer.text
+
+
+def test_a_long_body_without_a_length_is_cut_off(client):
+    pieces = (bytes(100_000) for _ in range(50))
+    answer = client.post("/api/unmask", content=pieces, headers=RAW)
+    assert answer.status_code == 413
+
+
+def test_uploads_never_touch_the_disk(client, photo, tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "missing"))
+    big = png(np.random.default_rng(0).integers(0, 255, (540, 540, 3), np.uint8))[:1_500_000]
+    assert client.post("/api/unmask", files=as_form(photo=big)).status_code == 400
+    assert client.post("/api/unmask", files=as_form(photo=photo)).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/file=/etc/passwd", "/api/unmask/x", "/gradio_api/file=http://a/b"]
+)
+def test_nothing_else_is_there(client, path):
+    assert client.get(path).status_code == 404
+
+
+# === Too much at once ===
+
+
+@pytest.fixture
+def held(desk: Desk) -> Iterator[threading.Event]:
+    """The worker is busy until the event is set."""
+    free = threading.Event()
+    desk._worker.submit(free.wait)
+    yield free
+    free.set()
+
+
+def test_too_many_requests_are_sent_away(unmasker, photo, desk, held):
+    app = build_rest(unmasker, desk)
+    with TestClient(app, base_url="http://localhost") as client, ThreadPoolExecutor(7) as pool:
+        waiting = [pool.submit(client.post, "/api/unmask", content=photo, headers=RAW)
+                   for _ in range(7)]  # fmt: skip
+        # The others wait for the worker.
+        refused = list(islice(as_completed(waiting, 300), 3))
+        for future in refused:
+            assert future.result().status_code == 429
+            assert future.result().headers["retry-after"] == "5"
+        held.set()
+        statuses = sorted(f.result(300).status_code for f in waiting)
+        assert statuses == [200] * 4 + [429] * 3
+        # Everybody has left.
+        assert client.post("/api/unmask", content=photo, headers=RAW).status_code == 200
+
+
+def test_a_full_house_and_an_impatient_client(unmasker, photo):
+    desk = Desk(Limits(waiting=1, seconds=5))
+    app = build_rest(unmasker, desk)
+    free = threading.Event()
+    desk._worker.submit(free.wait)
+    with TestClient(app, base_url="http://localhost") as client, ThreadPoolExecutor(2) as pool:
+        both = [pool.submit(client.post, "/api/unmask", content=photo, headers=RAW)
+                for _ in range(2)]  # fmt: skip
+        statuses = sorted(future.result(60).status_code for future in both)
+        free.set()
+    assert statuses == [503, 504]
+
+
+def test_good_and_bad_requests_at_once(client, unmasker, masked, photo):
+    """Four clients, 40 requests; what one sends does not show in another's answer."""
+    expected = unmasker(masked).image
+    requests = [
+        (200, photo), (415, b"noise" * 500), (400, photo[:5000]), (413, bytes(2_100_000))
+    ] * 10  # fmt: skip
+
+    def send(request: tuple[int, bytes]) -> bool:
+        status, content = request
+        answer = client.post("/api/unmask", content=content, headers=RAW)
+        assert answer.status_code == status, answer.text
+        return status != 200 or np.array_equal(pixels(answer.content), expected)
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(send, requests))
+
+
+# === Who may ask ===
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"origin": "http://localhost"}, 200),
+        ({"origin": "http://evil.example"}, 403),
+        ({"origin": "null"}, 403),
+        ({"host": "evil.example"}, 421),  # a name that points here
+        ({"host": "127.0.0.1:7860"}, 200),
+        ({"host": "[::1]:7860"}, 200),
+    ],
+)
+def test_only_the_own_page_may_ask(client, headers, status):
+    answer = client.get("/api/health", headers=headers)
+    assert answer.status_code == status
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert "access-control-allow-origin" not in answer.headers
+
+
+def test_a_token(unmasker, desk, photo):
+    app = build_rest(unmasker, desk, token="se-cret")
+    with TestClient(app, base_url="http://localhost") as client:
+        assert client.get("/api/health").status_code == 200
+        assert client.get("/docs").status_code == 401
+        for wrong in ("", "Bearer ", "Bearer wrong", "Bearer s\xe9"):
+            answer = client.post(
+                "/api/unmask",
+                content=photo,
+                headers=RAW | {"authorization": wrong.encode("latin-1")},
+            )
+            assert answer.status_code == 401
+        good = RAW | {"authorization": "Bearer se-cret"}
+        assert client.post("/api/unmask", content=photo, headers=good).status_code == 200
+        assert client.get("/docs?token=wrong").status_code == 401
+        answer = client.get("/docs?token=se-cret", follow_redirects=False)
+        assert (answer.status_code, answer.headers["location"]) == (303, "/docs")
+        assert "HttpOnly" in answer.headers["set-cookie"]
+        assert client.get("/docs").status_code == 200  # the cookie

@@ -1,0 +1,1 @@
+"""The web page and its REST interface, which `unmask serve` starts."""

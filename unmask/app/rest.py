@@ -1,0 +1,175 @@
+"""The REST interface: a photo in, a photo out, or JSON with what was found."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from fastapi import FastAPI, Query, Request, Response
+from fastapi.responses import JSONResponse
+from numpy.typing import NDArray
+
+from unmask._version import __version__
+from unmask.app.desk import Desk, as_refusal
+from unmask.app.guard import LOOPBACK, Guard
+from unmask.app.order import Order, complete
+from unmask.app.upload import read_files
+from unmask.errors import UnmaskError
+from unmask.pipeline import Unmasker
+from unmask.result import Result
+
+NOTICE = (
+    "Plausible, not true: what a mask hides cannot be seen. "
+    "Never use a result to recognise anybody."
+)
+"""What stands wherever a result is shown."""
+
+_FILE = {"type": "string", "format": "binary"}
+_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["photo"],
+                    "properties": {"photo": _FILE, "mask": _FILE},
+                }
+            },
+            "image/*": {"schema": _FILE},
+            "application/octet-stream": {"schema": _FILE},
+        },
+    }
+}
+_ANSWERS: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "The picture, or JSON with the faces, their masks and the picture",
+        "content": {"image/png": {"schema": _FILE}, "application/json": {}},
+    },
+    400: {"description": "The photo, the mask or the form is broken, or too small"},
+    401: {"description": "The token is missing or wrong"},
+    408: {"description": "The request did not arrive in time"},
+    413: {"description": "Too many bytes or pixels"},
+    415: {"description": "Neither an image of a known format nor a form"},
+    422: {"description": "A parameter has a value that it cannot have"},
+    429: {"description": "Too many requests at once from one address"},
+    503: {"description": "Too many requests at once"},
+    504: {"description": "Not done in time"},
+}
+
+
+def build_rest(
+    unmasker: Unmasker,
+    desk: Desk,
+    *,
+    hosts: frozenset[str] | None = LOOPBACK,
+    token: str | None = None,
+    at_end: Callable[[], None] | None = None,
+) -> FastAPI:
+    """Make the web application without its page.
+
+    Args:
+        unmasker: What completes the photos.
+        desk: Where requests wait.
+        hosts: The names by which the server may be called; any when None.
+        token: What a client has to know; nothing when None.
+        at_end: Called when the server stops.
+
+    Returns:
+        The application, for uvicorn or any other ASGI server.
+
+    Example:
+        >>> limits = Limits()
+        >>> app = build_rest(Unmasker(max_pixels=limits.max_pixels), Desk(limits))
+    """
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        yield
+        desk.close()
+        if at_end is not None:
+            at_end()
+
+    app = FastAPI(
+        title="unmask", version=__version__, description=NOTICE, lifespan=lifespan, redoc_url=None
+    )
+    app.add_middleware(Guard, hosts=hosts, token=token)
+
+    @app.exception_handler(UnmaskError)
+    async def refuse(request: Request, error: UnmaskError) -> Response:
+        refusal = as_refusal(error)
+        headers = {"Retry-After": "5"} if refusal.status in (429, 503) else None
+        return JSONResponse({"detail": str(refusal)}, refusal.status, headers)
+
+    @app.get("/api/health")
+    async def health() -> dict[str, str]:
+        """Tell that the server is there."""
+        return {"status": "ok", "version": __version__}
+
+    @app.post("/api/unmask", openapi_extra=_BODY, responses=_ANSWERS, response_class=Response)
+    async def unmask(
+        request: Request,
+        gender: Annotated[list[Literal["female", "male"]] | None, Query(max_length=64)] = None,
+        seed: Annotated[int, Query(ge=0, lt=2**32)] = 0,
+        format: Annotated[Literal["png", "json"] | None, Query()] = None,  # noqa: A002
+    ) -> Response:
+        """Complete the masked faces of a photo.
+
+        `gender` is one for all faces, or given once for each face in the answer's order. The answer
+        is a PNG, or JSON where `format` or the Accept header says so. Masks are run lengths as in
+        COCO: `size` is height and width, `counts` begins with zeros and goes down the columns.
+        """
+        wanted = format or _accepted(request.headers.get("accept", ""))
+
+        async def prepare() -> Callable[[], Response]:
+            files = await read_files(request, desk.limits.max_bytes)
+            order = Order(files["photo"], files.get("mask"), gender or (), seed)
+            return partial(_answer, unmasker, order, wanted)
+
+        client = request.client.host if request.client else ""
+        return await desk.do(client, prepare)
+
+    return app
+
+
+def _accepted(accept: str) -> str:
+    return "json" if "application/json" in accept and "image/" not in accept else "png"
+
+
+def _answer(unmasker: Unmasker, order: Order, wanted: str) -> Response:
+    result = complete(unmasker, order)
+    png = result.encode("PNG")
+    if wanted == "json":
+        return JSONResponse(_described(result, order, png))
+    counts = {"X-Unmask-Faces": len(result.faces), "X-Unmask-Skipped": len(result.skipped)}
+    return Response(png, 200, {name: str(count) for name, count in counts.items()}, "image/png")
+
+
+def _described(result: Result, order: Order, png: bytes) -> dict[str, Any]:
+    """What JSON says: `painted` is every pixel that may have changed, `mask` what is worn."""
+    height, width = result.image.shape[:2]
+    found = result.to_dict()
+    for entry, face in zip(found["faces"], result.faces, strict=True):
+        entry |= {"painted": run_lengths(face.mask), "mask": run_lengths(face.worn)}
+    picture = base64.b64encode(png).decode("ascii")
+    return {
+        "notice": NOTICE, "version": __version__, "seed": order.seed, "width": width,
+        "height": height, **found, "image": picture,
+    }  # fmt: skip
+
+
+def run_lengths(mask: NDArray[np.bool_]) -> dict[str, list[int]]:
+    """Return a mask, (H, W) bool, as COCO's uncompressed run lengths.
+
+    Example:
+        >>> run_lengths(np.array([[False, True], [True, True]]))
+        {'size': [2, 2], 'counts': [1, 3]}
+    """
+    flat = mask.ravel(order="F")
+    edges = np.flatnonzero(flat[1:] != flat[:-1]) + 1
+    counts = np.diff(np.concatenate([[0], edges, [flat.size]])).tolist()
+    return {"size": list(mask.shape), "counts": [0, *counts] if flat[0] else counts}
