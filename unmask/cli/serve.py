@@ -64,21 +64,25 @@ def serve(
     except ImportError as error:
         _remove(folder)
         raise MissingPackageError(f"needs more: pip install 'unmask[app]' ({error})") from error
-    from unmask.pipeline import Unmasker
+    try:
+        from unmask.pipeline import Unmasker
 
-    unmasker = Unmasker(preset, weights_dir, max_pixels=max_pixels).load()
-    desk = Desk(Limits(max_bytes, max_pixels, seconds, waiting, per_client))
-    hosts = LOOPBACK if host in LOOPBACK else None
-    app = build_rest(unmasker, desk, hosts=hosts, token=token, at_end=lambda: _remove(folder))
-    if folder:
-        app = mount_page(app, unmasker, desk)
-    place = f"[{host}]" if ":" in host else host
-    page = f"/?token={token}" if token else "/"
-    print(f"http://{place}:{port}{'/docs' if api_only else page}", flush=True)
-    uvicorn.run(
-        app, host=host, port=port, log_level="warning", server_header=False,
-        limit_concurrency=256, timeout_graceful_shutdown=5,
-    )  # fmt: skip
+        unmasker = Unmasker(preset, weights_dir, max_pixels=max_pixels).load()
+        desk = Desk(Limits(max_bytes, max_pixels, seconds, waiting, per_client))
+        hosts = LOOPBACK if host in LOOPBACK else None
+        # A signal ends the process before "finally".
+        app = build_rest(unmasker, desk, hosts=hosts, token=token, at_end=lambda: _remove(folder))
+        if folder:
+            app = mount_page(app, unmasker, desk)
+        place = f"[{host}]" if ":" in host else host
+        page = f"/?token={token}" if token else "/"
+        print(f"http://{place}:{port}{'/docs' if api_only else page}", flush=True)
+        uvicorn.run(
+            app, host=host, port=port, log_level="warning", server_header=False,
+            limit_concurrency=256, timeout_graceful_shutdown=5,
+        )  # fmt: skip
+    finally:
+        _remove(folder)
 
 
 def _page_folder() -> str:
