@@ -11,7 +11,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from tests.fuzz.drive import Outcome, fuzz
+from tests.fuzz.drive import Outcome, can_open, fuzz
 from tests.fuzz.kinds import KINDS
 
 
@@ -21,10 +21,15 @@ def main(arguments: Sequence[str]) -> int:
     kinds = [kind for kind in KINDS if not arguments[1:] or kind.name in arguments[1:]]
     print(f"| {'kind':12} | inputs | refused | accepted | failures |\n|---|---:|---:|---:|---:|")
     total = Outcome()
+    there = [kind for kind in kinds if can_open(kind)]
     for kind in kinds:
-        found = fuzz(kind, inputs // len(kinds))
+        found = fuzz(kind, -(-inputs // len(there)))
         total += found
-        print(f"| {kind.name:12} {_row(found)}" if found.inputs else f"| {kind.name:12} | skipped")
+        print(
+            f"| {kind.name:12} {_row(found)}"
+            if found.inputs
+            else f"| {kind.name:12} | skipped, needs {kind.needs[0]}"
+        )
         for failure in found.failures[:10]:
             print(f"    {failure}")
         sys.stdout.flush()

@@ -88,6 +88,11 @@ class Trial:
         return "accepted"
 
 
+def can_open(kind: Kind) -> bool:
+    """Tell whether the packages that a kind needs are installed."""
+    return all(importlib.util.find_spec(name) for name in kind.needs)
+
+
 def fuzz(kind: Kind, count: int, first: int = 0) -> Outcome:
     """Open damaged files of one kind, numbers `first` to `first + count - 1`.
 
@@ -95,7 +100,7 @@ def fuzz(kind: Kind, count: int, first: int = 0) -> Outcome:
     HDF5 library does both, which is why `unmask.hdf5` has a process and a time limit itself.
     """
     outcome, done = Outcome(), first
-    if any(importlib.util.find_spec(name) is None for name in kind.needs):
+    if not can_open(kind):
         return outcome
     while done < first + count:
         for number, said in _answers(kind, done, first + count):

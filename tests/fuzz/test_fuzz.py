@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 
 import pytest
 
-from tests.fuzz.drive import Outcome, Trial, fuzz
+from tests.fuzz.drive import Outcome, Trial, can_open, fuzz
 from tests.fuzz.kinds import KINDS, Kind
 
 INPUTS = 60
@@ -15,9 +14,8 @@ INPUTS = 60
 
 @pytest.mark.parametrize("kind", KINDS, ids=[kind.name for kind in KINDS])
 def test_damaged_files_are_read_or_refused(kind: Kind, tmp_path: Path) -> None:
-    missing = [name for name in kind.needs if importlib.util.find_spec(name) is None]
-    if missing:
-        pytest.skip(f"{kind.name} files need {', '.join(missing)}")
+    if not can_open(kind):
+        pytest.skip(f"{kind.name} files need {', '.join(kind.needs)}")
     if kind.name == "HDF5":  # whose library can hang or crash
         found = fuzz(kind, INPUTS)
     else:

@@ -69,6 +69,18 @@ def test_a_search_goes_on(config):
     assert {r.parameters for r in first} <= {r.parameters for r in longer}
 
 
+@pytest.mark.parametrize("search", ["random", "bayesian"])
+def test_a_search_that_was_stopped_ends_as_one_that_was_not(config, search):
+    config = replace(config, search=search, epochs=2)
+    whole = replace(config, out=config.out / "whole", trials=3)
+    tune(features(0), features(1), whole)
+    parts = replace(config, out=config.out / "parts")
+    for trials in (1, 3):
+        tune(features(0), features(1), replace(parts, trials=trials))
+    for name in ("leaderboard.csv", "best.json", "finished.json"):
+        assert (parts.out / name).read_bytes() == (whole.out / name).read_bytes()
+
+
 def test_an_interrupted_search_keeps_its_finished_trials(config, monkeypatch):
     from unmask.gender import tune as module
 

@@ -438,6 +438,8 @@ def pooled_features(
         DataError: The recipe, the data or the folder cannot be used.
         WeightsError: The backbone's file cannot be used.
     """
+    # A backbone without weights is to be the same one when a search goes on.
+    keras.utils.set_random_seed(int(overrides.get("seed", 0)))
     task = HeadTask(read_recipe(recipe, overrides).phase(0, HeadRecipe), Places(data, out))
     task.prepare()
     return task.features

@@ -154,7 +154,6 @@ def tune(training: Features, validation: Features, config: TuneConfig) -> list[T
     origin = _origin(training, validation, config)
     check_origin(config.out / "search.json", origin, memory.is_file())
     finished = _read_finished(memory)
-    keras.utils.set_random_seed(config.seed + len(finished))
 
     def build(space: Any) -> keras.Model:
         with precision(config.dtype_policy):
@@ -181,8 +180,7 @@ def tune(training: Features, validation: Features, config: TuneConfig) -> list[T
         objective="val_accuracy",
         max_trials=config.trials,
         executions_per_trial=config.executions,
-        # keras-tuner would draw again what is finished.
-        seed=config.seed + _SEEDS_A_TRIAL * len(finished),
+        seed=config.seed + 1,  # keras-tuner takes 0 for none
         directory=str(config.out),
         project_name="trials",
         # Its own memory breaks where a folder's name has brackets, or a file was half written.
@@ -190,6 +188,7 @@ def tune(training: Features, validation: Features, config: TuneConfig) -> list[T
     )
     tuner.leaderboard = Leaderboard(config.out, config.hidden, width)
     _remember(tuner.oracle, finished)
+    tuner.seed_next()
     x, y = training.flat()
     if config.images:
         chosen = np.random.default_rng(config.seed).permutation(len(x))[: config.images]
@@ -224,15 +223,11 @@ class Leaderboard:
     def write(self, oracle: keras_tuner.Oracle) -> list[TrialResult]:
         """Write `leaderboard.csv` and `best.json`, and return the trials, best first."""
         finished = [t for t in oracle.trials.values() if t.status == "COMPLETED"]
-        results = [
-            TrialResult(HeadParameters(**trial.hyperparameters.values), float(trial.score))
-            for trial in sorted(finished, key=lambda t: -t.score)
-        ]
+        results = [_result(trial) for trial in sorted(finished, key=lambda t: -t.score)]
         if not results:
             return []
         best = {**asdict(results[0].parameters), "val_accuracy": results[0].val_accuracy}
         write_text_atomic(self.folder / "best.json", json.dumps(best, indent=2) + "\n")
-        write_text_atomic(self.folder / _MEMORY, json.dumps([asdict(r) for r in results]) + "\n")
         with (
             atomic_path(self.folder / "leaderboard.csv") as temporary,
             temporary.open("w", newline="", encoding="utf-8") as handle,
@@ -247,6 +242,9 @@ class Leaderboard:
                     [rank, f"{result.val_accuracy:.4f}", setting.units, setting.activation,
                      f"{setting.dropout:.2f}", self._trainable(setting)]
                 )  # fmt: skip
+        # Last, and in the order of the search, which goes on from it.
+        memory = [asdict(_result(trial)) for trial in finished]
+        write_text_atomic(self.folder / _MEMORY, json.dumps(memory) + "\n")
         return results
 
     def _trainable(self, setting: HeadParameters) -> int:
@@ -254,6 +252,10 @@ class Leaderboard:
             setting.units, self.hidden, setting.activation, setting.dropout, features=self.features
         )
         return sum(math.prod(variable.shape) for variable in head.trainable_variables)
+
+
+def _result(trial: Any) -> TrialResult:
+    return TrialResult(HeadParameters(**trial.hyperparameters.values), float(trial.score))
 
 
 def _origin(training: Features, validation: Features, config: TuneConfig) -> dict[str, Any]:
@@ -293,14 +295,28 @@ def _remember(oracle: keras_tuner.Oracle, finished: Sequence[TrialResult]) -> No
 
 
 class _Reporting:
-    """Lets a tuner write its leaderboard after every trial."""
+    """Lets a tuner write its leaderboard after every trial, and go on as if never stopped."""
 
     leaderboard: Leaderboard
     oracle: keras_tuner.Oracle
 
+    def on_trial_begin(self, trial: Any) -> None:
+        keras.utils.set_random_seed(self._seed(int(trial.trial_id)))
+        super().on_trial_begin(trial)  # type: ignore[misc]
+
     def on_trial_end(self, trial: Any) -> None:
         super().on_trial_end(trial)  # type: ignore[misc]
         self.leaderboard.write(self.oracle)
+        self.seed_next()
+
+    def seed_next(self) -> None:
+        """Let the next setting depend on its number, and not on what this process has done."""
+        self.oracle._seed_state = seed = self._seed(len(self.oracle.trials))
+        if hasattr(self.oracle, "_random_state"):  # of the Bayesian search
+            self.oracle._random_state.seed(seed)
+
+    def _seed(self, number: int) -> int:
+        return int((self.oracle.seed + _SEEDS_A_TRIAL * number) % 2**32)
 
 
 class _RandomSearch(_Reporting, keras_tuner.RandomSearch):
