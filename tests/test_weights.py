@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from pathlib import Path
 
 import keras
@@ -134,6 +135,22 @@ def test_truncated_file_changes_nothing(tmp_path: Path, keep: int):
             load(path)
     for old, new in zip(before, values(model), strict=True):
         np.testing.assert_array_equal(old, new)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="limits are a matter of POSIX")
+def test_a_full_disk_is_an_error_that_names_the_file(tmp_path: Path):
+    import resource
+
+    path = tmp_path / "weights.safetensors"
+    path.write_bytes(b"old")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))  # ends a write as a full disk does
+    try:
+        with pytest.raises(OSError, match=r"File too large.*weights\.safetensors"):
+            save_arrays(path, {"a": np.zeros(10_000, np.float32)})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert [p.read_bytes() for p in tmp_path.iterdir()] == [b"old"]
 
 
 def test_missing_file(tmp_path: Path):

@@ -95,23 +95,6 @@ def one_thread_each() -> None:
         os.environ.setdefault(name, "1")
 
 
-def end_with_parent(lifeline: Connection) -> None:
-    """Let this worker process end, whatever it does, when its parent lets go of a line or dies.
-
-    Args:
-        lifeline: The reading end of a pipe whose other end only the parent has.
-    """
-
-    def watch() -> None:
-        with contextlib.suppress(EOFError, OSError):
-            lifeline.recv_bytes()
-        os._exit(1)
-
-    # Ctrl-C reaches all processes of a terminal; this one ends with its parent.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=watch, daemon=True).start()
-
-
 # === Processes ===
 
 
@@ -150,8 +133,17 @@ _given: list[Callable[[Any], Any]] = []
 
 
 def _begin(work: Callable[[Any], Any], lifeline: Connection) -> None:
-    end_with_parent(lifeline)
     _given[:] = [work]
+    # Ctrl-C reaches all processes of a terminal; this one ends with its parent.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with, args=(lifeline,), daemon=True).start()
+
+
+def _end_with(lifeline: Connection) -> None:
+    """End this process when its parent lets go of the line, or is killed itself."""
+    with contextlib.suppress(EOFError, OSError):
+        lifeline.recv_bytes()
+    os._exit(1)
 
 
 def _do(job: Any) -> Any:

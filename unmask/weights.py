@@ -9,6 +9,7 @@ is built.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import sys
@@ -92,13 +93,21 @@ def save_arrays(
     arrays: Mapping[str, NDArray[np.generic]],
     metadata: Mapping[str, str] | None = None,
 ) -> None:
-    """Write named arrays to a safetensors file, atomically and with their own dtypes."""
+    """Write named arrays to a safetensors file, atomically and with their own dtypes.
+
+    Raises:
+        OSError: The file cannot be written; the error names it.
+    """
+    from safetensors import SafetensorError
     from safetensors.numpy import save_file
 
     # np.ascontiguousarray would turn scalars into arrays of length 1.
     contiguous = {name: np.asarray(value, order="C") for name, value in arrays.items()}
     with atomic_path(path) as temporary:
-        save_file(contiguous, str(temporary), metadata=dict(metadata or {}))
+        try:
+            save_file(contiguous, str(temporary), metadata=dict(metadata or {}))
+        except SafetensorError as error:  # a full disk, for example
+            raise OSError(errno.EIO, str(error), str(temporary)) from error
 
 
 def load_arrays(

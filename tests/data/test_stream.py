@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
-import time
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -40,28 +37,6 @@ def test_an_error_arrives_in_its_place():
         next(stream), next(stream)
         with pytest.raises(ValueError, match="no batch 2"):
             next(stream)
-
-
-@dataclass(frozen=True)
-class Slow:
-    """A sampler that says that it has begun, and does not end."""
-
-    begun: Path
-
-    def __call__(self, number: int) -> None:
-        self.begun.touch()
-        time.sleep(600)
-
-
-def test_closing_ends_what_is_begun(tmp_path: Path):
-    stream = Stream(Slow(tmp_path / "begun"), workers=1)
-    workers = multiprocessing.active_children()
-    assert len(workers) == 1
-    while not (tmp_path / "begun").exists():
-        time.sleep(0.05)
-    stream.close()
-    workers[0].join(30)
-    assert workers[0].exitcode is not None
 
 
 def test_nothing_after_closing():

@@ -60,7 +60,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         return _failed(f"{error.filename}: {error.strerror}" if error.filename else str(error))
     except KeyboardInterrupt:
-        return _failed("interrupted", 130)
+        status = _failed("interrupted", 130)
+        if argv is None:  # nobody waits for what this process's threads and workers have begun
+            sys.stderr.flush()
+            os._exit(status)
     return status
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import itertools
 import os
 import pickle
+import signal
+import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing import get_context
-from multiprocessing.connection import Connection
 from typing import Any
-
-from unmask.engines import end_with_parent
 
 Sampler = Callable[[int], Any]
 """From a batch's number to the batch. It depends on nothing else, so that a training that was
@@ -48,7 +48,6 @@ class Stream(Iterator[Any]):
     ) -> None:
         self._make: Callable[[int], Any] = sampler if workers == 0 else _make
         self._executor: Executor
-        self._lines: tuple[Connection, ...] = ()
         if workers == 0:
             self._executor = ThreadPoolExecutor(1, thread_name_prefix="samples")
         else:
@@ -56,9 +55,7 @@ class Stream(Iterator[Any]):
             context = get_context("spawn")
             # Pickled here, so that a worker has its settings before it imports the sampler's code.
             content = pickle.dumps(sampler)
-            listened, lifeline = context.Pipe(duplex=False)
-            self._lines = (listened, lifeline)
-            self._executor = ProcessPoolExecutor(workers, context, _install, (content, listened))
+            self._executor = ProcessPoolExecutor(workers, context, _install, (content, os.getpid()))
         self._numbers = itertools.count(first)
         self._ready: deque[Future[Any]] = deque()
         for _ in range(ahead or 2 * workers + 4):
@@ -79,20 +76,27 @@ class Stream(Iterator[Any]):
         self.close()
 
     def close(self) -> None:
-        """Stop making batches, at once and whatever is begun; there are none after it."""
+        """Stop making batches; there are none after it."""
         self._ready.clear()
-        for line in reversed(self._lines):
-            line.close()
         self._executor.shutdown(wait=False, cancel_futures=True)
 
     def _order(self) -> None:
         self._ready.append(self._executor.submit(self._make, next(self._numbers)))
 
 
-def _install(sampler: bytes, lifeline: Connection) -> None:
+def _install(sampler: bytes, parent: int) -> None:
     """Prepare a worker process: one thread, no accelerator, and no life after its parent."""
     global _sampler
-    end_with_parent(lifeline)
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    # First: what follows may take seconds. Ctrl-C, which all processes of a terminal get, would
+    # end this one within an answer, for whose rest the parent would wait.
+    threading.Thread(target=watch, daemon=True).start()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     # Workers are as many as cores, and the accelerator is the training's.
     os.environ |= {"CUDA_VISIBLE_DEVICES": "-1", "JAX_PLATFORMS": "cpu", "OMP_NUM_THREADS": "1"}
     import cv2
