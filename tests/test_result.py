@@ -16,7 +16,9 @@ def _face(confidence: float, gender: str = "female") -> Face:
     crop = np.zeros((256, 256, 3), np.uint8)
     mask = np.zeros((64, 64), bool)
     mask[30:40, 20:40] = True
-    return Face((1.0, 2.0, 3.26, 4.0), 0.9, gender, confidence, np.ones((98, 2)), mask, crop, crop)
+    return Face(
+        (1.0, 2.0, 3.26, 4.0), 0.9, gender, confidence, np.ones((98, 2)), mask, crop, crop, mask
+    )
 
 
 def _result(*faces: Face) -> Result:

@@ -31,11 +31,11 @@ class Face:
             of the answers given with 0.8, about eight in ten are right on held-out faces.
         landmarks: (98, 2) or (68, 2) float32 points (x, y) in photo pixels.
         mask: (H, W) bool: every pixel that may have changed.
-        worn: (H, W) bool: the mask that was found or given, somewhat smaller than `mask`.
-            `unmask.run(mask=...)` takes it, corrected by hand.
         crop_before: (256, 256, 3) uint8 RGB, the canonical crop of the photo, black beyond its
             edges.
         crop_after: (256, 256, 3) uint8 RGB, the canonical crop of the result.
+        worn: (H, W) bool: the mask that was found or given, somewhat smaller than `mask`.
+            `unmask.run(mask=...)` takes it, corrected by hand.
     """
 
     box: tuple[float, float, float, float]
@@ -44,9 +44,9 @@ class Face:
     gender_confidence: float
     landmarks: NDArray[np.float32] = field(repr=False)
     mask: NDArray[np.bool_] = field(repr=False)
-    worn: NDArray[np.bool_] = field(repr=False)
     crop_before: NDArray[np.uint8] = field(repr=False)
     crop_after: NDArray[np.uint8] = field(repr=False)
+    worn: NDArray[np.bool_] = field(repr=False)
 
     @property
     def gender_uncertain(self) -> bool:

@@ -83,6 +83,8 @@ def build_rest(
         The application, for uvicorn or any other ASGI server.
 
     Example:
+        >>> from unmask.app.desk import Desk, Limits
+        >>> from unmask.pipeline import Unmasker
         >>> limits = Limits()
         >>> app = build_rest(Unmasker(max_pixels=limits.max_pixels), Desk(limits))
     """
