@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,16 @@ def data_dir() -> Path:
 def parity_dir() -> Path:
     """Recorded shapes and outputs of the published networks."""
     return _folder("UNMASK_PARITY", fallback=_ROOT.parent / "shared" / "parity")
+
+
+@pytest.fixture
+def step_by_step() -> Iterator[None]:
+    """Run TensorFlow without tracing graphs, which takes longer than a few small steps."""
+    import tensorflow as tf
+
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
 
 
 def _folder(variable: str, fallback: Path | None) -> Path:

@@ -133,7 +133,7 @@ def turned(monkeypatch):
     def locate(*args, **kwargs):
         found = locate_landmarks(*args, **kwargs)
         unsure = np.minimum(found.confidence, np.float32(0.2))
-        return replace(found, spread=np.full(1, 0.02, np.float32), confidence=unsure)
+        return replace(found, spread=np.full_like(unsure, 0.02), confidence=unsure)
 
     monkeypatch.setattr("unmask.pipeline.locate_landmarks", locate)
 

@@ -237,10 +237,12 @@ class Unmasker:
         landmarks: NDArray[np.float32] | None,
         seed: int,
     ) -> list[Result]:
-        subjects: list[Subject] = []
-        for number, photo in enumerate(photos):
-            for region in self._find(photo, mask, landmarks):
-                subjects.append(self._locate(photo, number, region, landmarks, mask is not None))
+        found = [
+            (number, region)
+            for number, photo in enumerate(photos)
+            for region in self._find(photo, mask, landmarks)
+        ]
+        subjects = self._locate(photos, found, landmarks, mask is not None)
         complete, leave = self._decide(self._segment(subjects), photos)
         completed = self._complete(self._classify(complete, gender), photos, seed)
         results = [
@@ -279,24 +281,35 @@ class Unmasker:
 
     def _locate(
         self,
-        photo: Photo,
-        number: int,
-        region: MaskRegion,
-        given: NDArray[np.float32] | None,
-        certain: bool,
-    ) -> Subject:
-        """Find the landmarks around a mask (`certain`: a given one), and with them the crop."""
-        points, confidence, spread = given, 1.0, 0.0
-        if points is None:
-            guess = matrix_from_mask_box(region.box)
-            found = locate_landmarks(
-                self.landmarks, photo.pixels, guess, mirror=True, thorough=True
-            )
-            points, confidence = found.points[0], float(found.confidence[0])
-            spread = 0.0 if found.spread is None else float(found.spread[0])
-        return cut_subject(
-            photo, number, region, points, confidence=confidence, spread=spread, given=certain
+        photos: Sequence[Photo],
+        found: Sequence[tuple[int, MaskRegion]],
+        landmarks: NDArray[np.float32] | None,
+        given: bool,
+    ) -> list[Subject]:
+        """Find the landmarks around the masks, and with them the crops."""
+        if not found:
+            return []
+        if landmarks is not None:
+            return [
+                cut_subject(photos[n], n, region, landmarks, given=given) for n, region in found
+            ]
+        located = locate_landmarks(
+            self.landmarks,
+            [photos[number].pixels for number, _ in found],
+            [matrix_from_mask_box(region.box) for _, region in found],
+            mirror=True,
+            thorough=True,
         )
+        assert located.spread is not None  # there are three views
+        return [
+            cut_subject(
+                photos[number], number, region, points, confidence=float(confidence),
+                spread=float(spread), given=given,
+            )
+            for (number, region), points, confidence, spread in zip(
+                found, located.points, located.confidence, located.spread, strict=True
+            )
+        ]  # fmt: skip
 
     def _segment(self, subjects: list[Subject]) -> list[Subject]:
         """Look at each found mask again inside its crop, where it has more pixels."""

@@ -13,6 +13,8 @@ from unmask.errors import DataError
 from unmask.gender.features import Features
 from unmask.gender.tune import ACTIVATIONS, AUTHORS, TuneConfig, tune
 
+pytestmark = pytest.mark.usefixtures("step_by_step")
+
 
 def features(seed: int, count: int = 120) -> Features:
     rng = np.random.default_rng(seed)
@@ -27,7 +29,7 @@ def config(tmp_path):
         out=tmp_path,
         trials=2,
         executions=1,
-        epochs=6,
+        epochs=1,
         batch_size=32,
         learning_rate=3e-3,
         hidden=16,
@@ -42,7 +44,7 @@ def leaderboard(config):
 
 @pytest.mark.parametrize("search", ["random", "bayesian"])
 def test_search_reports_its_trials_best_first(config, search):
-    results = tune(features(0), features(1), replace(config, search=search))
+    results = tune(features(0), features(1), replace(config, search=search, epochs=6))
     assert len(results) == 2
     assert results[0].val_accuracy >= results[1].val_accuracy
     assert results[0].val_accuracy > 0.7
@@ -71,7 +73,7 @@ def test_a_search_goes_on(config):
 
 @pytest.mark.parametrize("search", ["random", "bayesian"])
 def test_a_search_that_was_stopped_ends_as_one_that_was_not(config, search):
-    config = replace(config, search=search, epochs=2)
+    config = replace(config, search=search)
     whole = replace(config, out=config.out / "whole", trials=3)
     tune(features(0), features(1), whole)
     parts = replace(config, out=config.out / "parts")
@@ -126,7 +128,7 @@ def test_a_folder_remembers_what_its_search_was(config):
 
 @pytest.mark.parametrize("search", ["random", "bayesian"])
 def test_a_search_goes_on_in_a_folder_with_brackets(config, search):
-    config = replace(config, out=config.out / "run[1]", search=search, trials=1, epochs=1)
+    config = replace(config, out=config.out / "run[1]", search=search, trials=1)
     first = tune(features(0), features(1), config)
     longer = tune(features(0), features(1), replace(config, trials=3))
     assert first[0] in longer

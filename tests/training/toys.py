@@ -152,7 +152,7 @@ def landmarks(folder: Path) -> Toy:
     """One small hourglass on faces that count as photos of WFLW would."""
     draw_faces(folder / "faces_wide")
     overrides = {
-        "network.stacks": 1, "network.width": 16, "network.depth": 2, "batch_size": 2,
+        "network.stacks": 1, "network.width": 16, "network.depth": 1, "batch_size": 2,
         "validation_count": 2, "faces.faces_wide": 1.0,
     }  # fmt: skip
     return Toy([folder], overrides)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -87,20 +87,21 @@ def predict_landmarks(
 
 def locate_landmarks(
     model: Network,
-    photo: NDArray[np.uint8],
-    guess: NDArray[np.floating],
+    photo: NDArray[np.uint8] | Sequence[NDArray[np.uint8]],
+    guess: NDArray[np.floating] | Sequence[NDArray[np.floating]],
     *,
     passes: int = 2,
     mirror: bool = False,
     thorough: bool = False,
 ) -> LandmarkPrediction:
-    """Find the landmarks of one face in a photo, from a rough crop to the canonical one.
+    """Find the landmarks of faces in photos, from rough crops to the canonical ones.
 
     Args:
         model: A network of this stage with 98 points.
-        photo: (H, W, 3) uint8 RGB.
-        guess: (2, 3) matrix from photo pixels to a crop that roughly has the canonical framing;
-            20 % in scale and 12 % of the side in position may be wrong.
+        photo: (H, W, 3) uint8 RGB, or one such photo for each guess.
+        guess: (2, 3) matrix, or (B, 2, 3) one for each face, from photo pixels to a crop that
+            roughly has the canonical framing; 20 % in scale and 12 % of the side in position may
+            be wrong.
         passes: Passes through the network; from the second on the crop is the canonical one of the
             landmarks found before.
         mirror: See `predict_landmarks`.
@@ -108,10 +109,10 @@ def locate_landmarks(
             larger and turned the other way.
 
     Returns:
-        The prediction for one face, points (1, 98, 2) in photo pixels.
+        The prediction, points (B, 98, 2) in photo pixels; B is 1 for a single guess.
 
     Raises:
-        ValueError: ``passes`` is less than 1.
+        ValueError: ``passes`` is less than 1, or there are not as many photos as guesses.
 
     Example:
         >>> from unmask.face import square_matrix
@@ -124,19 +125,25 @@ def locate_landmarks(
     if passes < 1:
         raise ValueError(f"passes must be at least 1. Received: passes={passes}")
     size = model.input_shape[1]
-    matrix = np.asarray(guess, np.float64)
+    matrices = np.asarray(guess, np.float64).reshape(-1, 2, 3)
+    photos = [photo] * len(matrices) if isinstance(photo, np.ndarray) else photo
     for i in range(passes):
-        crop = np.asarray(warp(photo, matrix, size), np.uint8)
-        found = predict_landmarks(model, crop[None], mirror=mirror)
-        points = transform_points(found.points, invert(matrix))
-        if i < passes - 1:
-            matrix = canonical_matrix(points[0], size)
+        found = _look(model, photos, matrices, mirror=mirror)
+        if i < passes - 1 or thorough:
+            upright = [canonical_matrix(points, size) for points in found.points]
+            matrices = np.array(upright).reshape(-1, 2, 3)
     if not thorough:
-        return LandmarkPrediction(np.asarray(points, np.float32), found.confidence)
-    matrix = canonical_matrix(points[0], size)
-    views = np.stack([points, *_more_views(model, photo, matrix, mirror)])
-    mean = views.mean(0)
-    away = np.linalg.norm(views - mean, axis=-1).mean((0, 2)) * scale_of(matrix) / size
+        return found
+    middle = ((size - 1) / 2, (size - 1) / 2)
+    turns = [cv2.getRotationMatrix2D(middle, angle, scale) for scale, angle in _VIEWS]
+    # Both further views of a face, then those of the next.
+    more = np.array([compose(turn, m) for m in matrices for turn in turns]).reshape(-1, 2, 3)
+    seen = [p for p in photos for _ in turns]
+    others = _look(model, seen, more, mirror=mirror).points.reshape(len(matrices), -1, 98, 2)
+    views = np.concatenate([found.points[:, None], others], axis=1)
+    mean = views.mean(1)
+    scales = np.array([scale_of(m) for m in matrices])
+    away = np.linalg.norm(views - mean[:, None], axis=-1).mean((1, 2)) * scales / size
     return LandmarkPrediction(
         np.asarray(mean, np.float32), found.confidence, np.asarray(away, np.float32)
     )
@@ -171,20 +178,27 @@ def landmark_predictor(
     return lambda crops: predict_landmarks(model, crops).points
 
 
-def _more_views(
-    model: Network, photo: NDArray[np.uint8], matrix: NDArray[np.float64], mirror: bool
-) -> list[NDArray[np.float32]]:
-    """Return the points, in photo pixels, as they are found in changed crops."""
+def _look(
+    model: Network,
+    photos: Sequence[NDArray[np.uint8]],
+    matrices: NDArray[np.float64],
+    *,
+    mirror: bool,
+) -> LandmarkPrediction:
+    """Find the points, in photo pixels, in one crop of each photo."""
     size = model.input_shape[1]
-    middle = ((size - 1) / 2, (size - 1) / 2)
-    changed = [
-        compose(cv2.getRotationMatrix2D(middle, angle, scale), matrix) for scale, angle in _VIEWS
+    crops = [
+        np.asarray(warp(photo, matrix, size), np.uint8)
+        for photo, matrix in zip(photos, matrices, strict=True)
     ]
-    crops = np.stack([np.asarray(warp(photo, m, size), np.uint8) for m in changed])
-    found = predict_landmarks(model, crops, mirror=mirror).points
-    return [
-        transform_points(points, invert(m))[None] for points, m in zip(found, changed, strict=True)
+    found = predict_landmarks(
+        model, np.array(crops, np.uint8).reshape(-1, size, size, 3), mirror=mirror
+    )
+    points = [
+        transform_points(p, invert(matrix))
+        for p, matrix in zip(found.points, matrices, strict=True)
     ]
+    return replace(found, points=np.array(points, np.float32).reshape(-1, 98, 2))
 
 
 def _heatmaps(model: Network, images: NDArray[np.float32]) -> NDArray[np.float32]:
