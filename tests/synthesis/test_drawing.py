@@ -3,7 +3,7 @@ import pytest
 from skimage.measure import label
 
 from unmask.synthesis.drawing import ALL_KINDS, SHARES, draw_template
-from unmask.synthesis.sheet import SHAPE, sheet_points
+from unmask.synthesis.template import SHAPE, sheet_points
 from unmask.synthesis.wear import FITS
 
 

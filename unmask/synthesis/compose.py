@@ -7,9 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unmask.synthesis.light import read_light, softness_and_noise
-from unmask.synthesis.sheet import PIXELS_PER_U, SHAPE, sheet_position
 from unmask.synthesis.straps import draw_loops
-from unmask.synthesis.template import MaskTemplate
+from unmask.synthesis.template import PIXELS_PER_U, SHAPE, MaskTemplate, sheet_position
 from unmask.synthesis.wear import Worn
 
 Field = NDArray[np.float32]

@@ -11,8 +11,7 @@ from unmask.errors import SettingError
 from unmask.synthesis.compose import compose
 from unmask.synthesis.drawing import ALL_KINDS, SHARES, draw_template
 from unmask.synthesis.head import Head, head_from_landmarks
-from unmask.synthesis.sheet import flatten
-from unmask.synthesis.template import MaskTemplate
+from unmask.synthesis.template import MaskTemplate, flatten
 from unmask.synthesis.wear import FITS, wear
 
 

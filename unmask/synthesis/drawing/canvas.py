@@ -7,26 +7,28 @@ that folds, ridge and sides agree with each other.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from unmask.synthesis.sheet import (
+from unmask.synthesis.template import (
     PIXELS_PER_U,
     PIXELS_PER_V,
+    Loops,
+    MaskTemplate,
     sheet_coordinates,
     sheet_points,
 )
-from unmask.synthesis.template import Loops, MaskTemplate
 
 Field = NDArray[np.floating]
 
-_ASPECT = PIXELS_PER_V / PIXELS_PER_U
+ASPECT = PIXELS_PER_V / PIXELS_PER_U
+"""How many units of u are as long as one of v."""
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Canvas:
     """The fields of one mask; drawing functions change them in place.
 
@@ -39,12 +41,12 @@ class Canvas:
         alpha: (H, W) coverage in [0, 1].
     """
 
-    u: Field = field(repr=False)
-    v: Field = field(repr=False)
-    color: Field = field(repr=False)
-    height: Field = field(repr=False)
-    stain: Field = field(repr=False)
-    alpha: Field = field(repr=False)
+    u: Field
+    v: Field
+    color: Field
+    height: Field
+    stain: Field
+    alpha: Field
 
 
 def new_canvas(color: Field) -> Canvas:
@@ -74,17 +76,9 @@ def smooth_noise(rng: np.random.Generator, shape: tuple[int, ...], cells: tuple[
 
 
 def cut(canvas: Canvas, top: Field, bottom: Field, side: Field, corner: float) -> None:
-    """Set the coverage to what lies between two edges and two mirrored sides.
-
-    Args:
-        canvas: Its `alpha` is replaced.
-        top: v of the upper edge, (H, W).
-        bottom: v of the lower edge, (H, W).
-        side: |u| of the side border, (H, W).
-        corner: Radius of the corners, in u.
-    """
+    """Cover what lies between the edges at v and the sides at |u|, (H, W) each; rounded in u."""
     from_side = side - np.abs(canvas.u)
-    from_edge = np.minimum(canvas.v - top, bottom - canvas.v) * _ASPECT
+    from_edge = np.minimum(canvas.v - top, bottom - canvas.v) * ASPECT
     inside = np.minimum(from_side, from_edge)
     rounded = corner - np.hypot(corner - from_side, corner - from_edge)
     inside = np.where((from_side < corner) & (from_edge < corner), rounded, inside)
@@ -92,13 +86,7 @@ def cut(canvas: Canvas, top: Field, bottom: Field, side: Field, corner: float) -
 
 
 def stand_on_face(canvas: Canvas, rng: np.random.Generator, ridge: float = 1.0) -> None:
-    """Raise the sheet over nose and chin and let it turn away at the sides and under the chin.
-
-    Args:
-        canvas: Its `height` grows.
-        rng: Varies the form.
-        ridge: How sharply the nose shows: 0 not at all, 1 as in a soft mask.
-    """
+    """Raise the sheet over nose (`ridge`: how sharply it shows) and chin; bend sides and bottom."""
     u, v = canvas.u, canvas.v
     canvas.height -= rng.uniform(34, 52) * np.abs(u) ** rng.uniform(2.0, 2.8)
     nose = bump(u, rng.uniform(0.22, 0.34)) * soft_step(0.55 - v, 0.35)
@@ -109,13 +97,7 @@ def stand_on_face(canvas: Canvas, rng: np.random.Generator, ridge: float = 1.0) 
 
 
 def wrinkle(canvas: Canvas, rng: np.random.Generator, depth: float) -> None:
-    """Add soft folds that run from the sides to the middle, where loops pull on a mask.
-
-    Args:
-        canvas: Its `height` changes.
-        rng: Place and form of the folds.
-        depth: Height of the folds in pixels, about 0.5 for stiff and 3 for loose cloth.
-    """
+    """Add folds from the sides, where loops pull: 0.5 pixels deep if stiff, 3 if loose."""
     u, v = canvas.u, canvas.v
     for _ in range(rng.integers(4, 9)):
         side = rng.choice([-1.0, 1.0])
@@ -134,7 +116,7 @@ def _crease(canvas: Canvas, rng: np.random.Generator, depth: float) -> None:
     """Add short sharp creases in all directions, most of them across the face."""
     for _ in range(rng.integers(5, 14)):
         angle = rng.normal(0, 0.5)
-        u, v = canvas.u - rng.uniform(-0.9, 0.9), (canvas.v - rng.uniform(0.05, 1)) * _ASPECT
+        u, v = canvas.u - rng.uniform(-0.9, 0.9), (canvas.v - rng.uniform(0.05, 1)) * ASPECT
         along = u * np.cos(angle) + v * np.sin(angle)
         across = v * np.cos(angle) - u * np.sin(angle) + rng.uniform(-0.4, 0.4) * along**2
         width, length = rng.uniform(0.012, 0.03), rng.uniform(0.12, 0.4)
@@ -144,14 +126,7 @@ def _crease(canvas: Canvas, rng: np.random.Generator, depth: float) -> None:
 
 
 def hem(canvas: Canvas, distance: Field, inset: float, rng: np.random.Generator) -> None:
-    """Sew or weld a line parallel to an edge.
-
-    Args:
-        canvas: `height` and `stain` change.
-        distance: Distance from the edge, (H, W), in u or v.
-        inset: Distance of the line from the edge, in the same unit.
-        rng: Varies the depth.
-    """
+    """Sew or weld a line at `inset` of the `distance` from an edge, (H, W)."""
     line = bump(distance - inset, 0.010)
     canvas.height -= rng.uniform(0.4, 0.9) * line
     canvas.stain -= rng.uniform(0.02, 0.06) * line
@@ -160,15 +135,7 @@ def hem(canvas: Canvas, distance: Field, inset: float, rng: np.random.Generator)
 def finish(
     canvas: Canvas, kind: str, loops: Loops | None, rng: np.random.Generator, contrast: float
 ) -> MaskTemplate:
-    """Light the sheet and turn it into a template.
-
-    Args:
-        canvas: The drawn mask.
-        kind: Its family.
-        loops: Its ear loops.
-        rng: Direction of the light.
-        contrast: Share of the light that comes from one direction, 0 to 1.
-    """
+    """Light the sheet, a share `contrast` of it from one direction, and make a template of it."""
     light = np.array([rng.uniform(-0.5, 0.5), rng.uniform(-0.7, -0.2), 1.0])
     slope_y, slope_x = np.gradient(canvas.height)
     facing = light[2] - light[0] * slope_x - light[1] * slope_y

@@ -5,51 +5,23 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from unmask.synthesis.drawing.canvas import (
-    Canvas,
-    Field,
-    bump,
-    smooth_noise,
-)
-from unmask.synthesis.sheet import PIXELS_PER_U, PIXELS_PER_V
+from unmask.synthesis.drawing.canvas import ASPECT, Canvas, Field, bump, smooth_noise
+from unmask.synthesis.template import PIXELS_PER_U, PIXELS_PER_V
 
-COLORS: dict[str, tuple[int, int, int]] = {
-    "white": (240, 241, 242),
-    "ivory": (236, 230, 218),
-    "light blue": (168, 208, 232),
-    "sky": (132, 192, 228),
-    "pale blue": (200, 224, 236),
-    "teal": (124, 186, 184),
-    "green": (160, 206, 180),
-    "dark green": (40, 92, 84),
-    "black": (38, 38, 42),
-    "charcoal": (58, 60, 64),
-    "navy": (42, 52, 90),
-    "blue": (40, 84, 170),
-    "grey": (134, 138, 144),
-    "pink": (234, 182, 194),
-    "magenta": (206, 56, 126),
-    "red": (160, 32, 44),
-    "yellow": (228, 190, 70),
-    "lime": (136, 190, 60),
-    "violet": (112, 92, 152),
-    "khaki": (134, 126, 96),
-    "brown": (104, 74, 58),
-}
+COLORS = {
+    "white": (240, 241, 242), "ivory": (236, 230, 218), "light blue": (168, 208, 232),
+    "sky": (132, 192, 228), "pale blue": (200, 224, 236), "teal": (124, 186, 184),
+    "green": (160, 206, 180), "dark green": (40, 92, 84), "black": (38, 38, 42),
+    "charcoal": (58, 60, 64), "navy": (42, 52, 90), "blue": (40, 84, 170),
+    "grey": (134, 138, 144), "pink": (234, 182, 194), "magenta": (206, 56, 126),
+    "red": (160, 32, 44), "yellow": (228, 190, 70), "lime": (136, 190, 60),
+    "violet": (112, 92, 152), "khaki": (134, 126, 96), "brown": (104, 74, 58),
+}  # fmt: skip
 
 
 def pick_color(rng: np.random.Generator, weights: dict[str, float]) -> Field:
-    """Draw a colour by name and vary it a little.
-
-    Args:
-        rng: Source of the choice.
-        weights: Name in `COLORS` to its odds.
-
-    Returns:
-        (3,) float32 in [0, 1].
-    """
-    names = list(weights)
-    odds = np.array([weights[name] for name in names])
+    """Draw a colour by the odds of its name in `COLORS`, varied a little: (3,) in [0, 1]."""
+    names, odds = list(weights), np.array(list(weights.values()))
     color = np.array(COLORS[names[rng.choice(len(names), p=odds / odds.sum())]]) / 255
     color = color * rng.uniform(0.9, 1.04) + rng.normal(0, 0.012, 3)
     return np.clip(color, 0.04, 0.97).astype(np.float32)
@@ -62,13 +34,7 @@ def to_rgb(color: Field) -> tuple[int, int, int]:
 
 
 def weave(canvas: Canvas, rng: np.random.Generator, strength: float) -> None:
-    """Add the fine grain of a fabric.
-
-    Args:
-        canvas: Its `stain` changes.
-        rng: The grain.
-        strength: Deviation of the grain's brightness, about 0.01 for fleece, 0.04 for coarse cloth.
-    """
+    """Add the grain of a fabric; its deviation is about 0.01 for fleece, 0.04 for coarse cloth."""
     grain = rng.standard_normal(canvas.u.shape, dtype=np.float32)
     if rng.random() < 0.5:
         # Threads: grain drawn out along and across.
@@ -102,7 +68,7 @@ def sign(canvas: Canvas, rng: np.random.Generator) -> None:
     """Put a maker's mark without letters on one cheek: a tag, a ring or a few printed lines."""
     size = rng.uniform(0.04, 0.1)
     u = (canvas.u - rng.choice([-1, 1]) * rng.uniform(0.35, 0.7)) / size
-    v = (canvas.v - rng.uniform(0.35, 0.75)) * (PIXELS_PER_V / PIXELS_PER_U) / size
+    v = (canvas.v - rng.uniform(0.35, 0.75)) * ASPECT / size
     width = np.minimum(rng.uniform(0.7, 1.4) - np.abs(u), 1)
     shapes = (
         np.minimum(width, 0.3 - np.abs(v)),
