@@ -8,7 +8,7 @@ from scipy.ndimage import binary_dilation
 import unmask.synthesis.synthesizer as synthesizer_module
 from unmask.synthesis import MaskSynthesizer, MaskTemplate
 
-from .test_head import as_68
+from .test_wear import as_68
 
 
 def iou(a: np.ndarray, b: np.ndarray) -> float:

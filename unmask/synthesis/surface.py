@@ -58,21 +58,13 @@ class Surface:
         return corners.min(axis=0), corners.max(axis=0)
 
     def coordinates(self, x: Field, y: Field) -> NDArray[np.float32]:
-        """Return (u, v) of image points.
+        """Return the sheet's (u, v), (H, W, 2), under columns x, (W,), and rows y, (H,), in pixels.
 
-        Args:
-            x: (W,) columns, in pixels.
-            y: (H,) rows, in pixels.
-
-        Returns:
-            (H, W, 2): u is -1 on the left border, 0 along the nose and 1 on the right border; v is
-            0 on the upper and 1 on the lower edge. Defined, and beyond the edges, everywhere.
+        They are defined beyond the edges, too.
         """
         across, down = self.axes.astype(np.float32)
-        x, y = np.asarray(x, np.float32), np.asarray(y, np.float32)[:, None]
-        return self._at_local(across[0] * x + across[1] * y, down[0] * x + down[1] * y)
-
-    def _at_local(self, x: Field, y: Field) -> NDArray[np.float32]:
+        columns, rows = np.asarray(x, np.float32), np.asarray(y, np.float32)[:, None]
+        x, y = across[0] * columns + across[1] * rows, down[0] * columns + down[1] * rows
         left, width, nose = self._span(y)
         u = _between(np.clip((x - left) / width, -_BEYOND, 1 + _BEYOND), nose)
         top, middle, bottom = (self._row(index, u) for index in range(3))
@@ -96,16 +88,7 @@ class Surface:
         return middle + (right - left) / 2 * u - arch * np.abs(u) ** _ROUNDNESS[index]
 
     def points(self, u: Field, v: Field) -> Points:
-        """Return where points of the sheet lie in the image: the inverse of `coordinates`.
-
-        Args:
-            u: (N,) in [-1, 1].
-            v: (N,) in [0, 1].
-
-        Returns:
-            (N, 2), (x, y) in pixels.
-        """
-        u, v = np.broadcast_arrays(np.asarray(u, np.float64), np.asarray(v, np.float64))
+        """Return the pixels (x, y), (N, 2), of points u in [-1, 1] and v in [0, 1], (N,) each."""
         top, middle, bottom = (self._row(index, u) for index in range(3))
         share = np.clip((middle - top) / np.maximum(bottom - top, 1e-3), 0.3, 0.7)
         y = top + (bottom - top) * v * share / (v * share + (1 - v) * (1 - share))
@@ -117,15 +100,9 @@ class Surface:
 
 
 def surface_through(anchors: Points) -> Surface:
-    """Lay a surface through nine anchors.
+    """Lay a surface through nine finite anchors, (3, 3, 2), however broken the landmarks are.
 
     The middle anchors are met exactly unless the head is turned beyond what a surface can show.
-
-    Args:
-        anchors: (3, 3, 2), see `Surface`.
-
-    Returns:
-        The surface. It exists for any finite anchors, however broken the landmarks are.
     """
     across = (anchors[:, 2] - anchors[:, 0]).sum(axis=0)
     length = float(np.hypot(*across))

@@ -10,9 +10,8 @@ import numpy as np
 from unmask.errors import SettingError
 from unmask.synthesis.compose import compose
 from unmask.synthesis.drawing import ALL_KINDS, SHARES, draw_template
-from unmask.synthesis.head import Head, head_from_landmarks
 from unmask.synthesis.template import MaskTemplate, flatten
-from unmask.synthesis.wear import FITS, wear
+from unmask.synthesis.wear import FITS, Head, head_from_landmarks, wear
 
 
 @dataclass(frozen=True, eq=False)

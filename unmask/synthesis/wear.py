@@ -6,8 +6,48 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from unmask.synthesis.head import Head
+from unmask.landmark_layout import LAYOUTS
 from unmask.synthesis.surface import Points, Surface, surface_through
+
+_JAW_POINTS = 33
+# Share of the face's width on the narrower side of the nose below which a head counts as turned.
+_TURNED = 0.33
+_UNDER_NOSE_SHARE = 0.03
+_HIDDEN_BELOW = 0.32
+# Largest share of a mask's width between its near border and the line of the nose.
+_MOST_TURNED = 0.88
+
+
+@dataclass(frozen=True)
+class Head:
+    """The parts of a landmark set that masks are pinned to, the same for both layouts.
+
+    Attributes:
+        jaw: (33, 2) from the temple on the left of the picture (0) over the chin (16) to the right.
+        bridge: (2,) between the eyes, where the nose begins.
+        nose_tip: (2,).
+        mouth: (2,) middle of the mouth corners.
+        eyes: (2,) middle of the four eye corners.
+    """
+
+    jaw: np.ndarray
+    bridge: np.ndarray
+    nose_tip: np.ndarray
+    mouth: np.ndarray
+    eyes: np.ndarray
+
+    def jaw_at(self, position: float) -> np.ndarray:
+        """Return the point at a fractional index along the jaw, `0 <= position <= 32`."""
+        low = min(int(position), _JAW_POINTS - 2)
+        return self.jaw[low] + (position - low) * (self.jaw[low + 1] - self.jaw[low])
+
+    def view(self) -> str:
+        """Return `"front"`, or the half that is turned away: `"left"` or `"right"`."""
+        chord = self.jaw[26] - self.jaw[6]
+        share = float((self.nose_tip - self.jaw[6]) @ chord) / max(float(chord @ chord), 1e-6)
+        if share < _TURNED:
+            return "left"
+        return "right" if share > 1 - _TURNED else "front"
 
 
 @dataclass(frozen=True)
@@ -35,6 +75,16 @@ class Fit:
     bulge: float
 
 
+FITS = {
+    "surgical": Fit(2.7, 6.8, 10.6, (0.95, 1.0, 1.03), 0.38, 0.05, 0.06),
+    "cloth": Fit(2.8, 6.8, 10.8, (0.97, 1.01, 1.03), 0.38, 0.05, 0.07),
+    "respirator": Fit(4.0, 7.2, 10.4, (0.88, 0.97, 1.0), 0.28, 0.06, 0.11),
+    "moulded": Fit(2.8, 6.8, 10.8, (0.96, 1.0, 1.03), 0.38, 0.04, 0.07),
+    "bandana": Fit(2.4, 6.0, 9.2, (1.04, 1.05, 1.06), 0.40, 0.28, 0.06),
+    "duckbill": Fit(4.4, 7.2, 10.2, (0.86, 0.97, 1.0), 0.30, 0.06, 0.12),
+}
+
+
 @dataclass(frozen=True)
 class Worn:
     """A mask's place on one face, in image pixels.
@@ -50,32 +100,36 @@ class Worn:
     ear_visible: tuple[bool, bool]
 
 
-FITS: dict[str, Fit] = {
-    "surgical": Fit(2.7, 6.8, 10.6, (0.95, 1.0, 1.03), 0.38, 0.05, 0.06),
-    "cloth": Fit(2.8, 6.8, 10.8, (0.97, 1.01, 1.03), 0.38, 0.05, 0.07),
-    "respirator": Fit(4.0, 7.2, 10.4, (0.88, 0.97, 1.0), 0.28, 0.06, 0.11),
-    "moulded": Fit(2.8, 6.8, 10.8, (0.96, 1.0, 1.03), 0.38, 0.04, 0.07),
-    "bandana": Fit(2.4, 6.0, 9.2, (1.04, 1.05, 1.06), 0.40, 0.28, 0.06),
-    "duckbill": Fit(4.4, 7.2, 10.2, (0.86, 0.97, 1.0), 0.30, 0.06, 0.12),
-}
+def head_from_landmarks(landmarks: np.ndarray) -> Head:
+    """Read a head from (98, 2) or (68, 2) landmarks, in the same pixels.
 
-_UNDER_NOSE_SHARE = 0.03
-_HIDDEN_BELOW = 0.32
-# Largest share of a mask's width between its near border and the line of the nose.
-_MOST_TURNED = 0.88
+    Raises:
+        ValueError: For another shape, or points that are not finite.
+    """
+    points = np.asarray(landmarks, dtype=np.float64)
+    if points.shape not in ((98, 2), (68, 2)):
+        raise ValueError(
+            f"landmarks must have the shape (98, 2) or (68, 2). Received: shape={points.shape}"
+        )
+    if not np.isfinite(points).all():
+        raise ValueError("landmarks must be finite. Received: landmarks with NaN or infinity")
+    layout = LAYOUTS[len(points)]
+    jaw = points[layout.jaw]
+    if len(jaw) < _JAW_POINTS:
+        half, jaw = jaw, np.empty((_JAW_POINTS, 2))
+        jaw[::2] = half
+        jaw[1::2] = (half[:-1] + half[1:]) / 2
+    return Head(
+        jaw,
+        points[layout.bridge],
+        points[layout.nose_tip],
+        points[list(layout.mouth_corners)].mean(0),
+        points[list(layout.eye_corners)].mean(0),
+    )
 
 
 def wear(head: Head, fit: Fit, rng: np.random.Generator) -> Worn:
-    """Lay a mask onto a face.
-
-    Args:
-        head: The face.
-        fit: The kind's average seat.
-        rng: The wearer's habits: height, width, tilt, now and then under the nose.
-
-    Returns:
-        Where it lies.
-    """
+    """Lay a mask onto a face; `rng` has the wearer's habits: height, width, tilt, nose bare."""
     anchors = _anchors(head, fit, rng)
     chord = anchors[1, 2] - anchors[1, 0]
     width = max(float(np.hypot(*chord)), 1.0)
@@ -92,7 +146,8 @@ def wear(head: Head, fit: Fit, rng: np.random.Generator) -> Worn:
 
 def _anchors(head: Head, fit: Fit, rng: np.random.Generator) -> Points:
     """Upper edge, height of the mouth, lower edge; each left, middle, right: (3, 3, 2)."""
-    down = head.chin - head.eyes
+    chin = head.jaw[16]
+    down = chin - head.eyes
     lower = rng.normal(0, 0.45)
     bridge = fit.bridge + rng.normal(0, 0.11) + 0.05 * lower
     between = 0.95
@@ -101,7 +156,7 @@ def _anchors(head: Head, fit: Fit, rng: np.random.Generator) -> Points:
     axis = (
         head.bridge + bridge * (head.nose_tip - head.bridge),
         head.nose_tip + between * (head.mouth - head.nose_tip),
-        head.chin + (fit.drop + rng.normal(0, 0.02)) * down,
+        chin + (fit.drop + rng.normal(0, 0.02)) * down,
     )
     inner = (axis[0], axis[1], head.mouth)
     reach = np.asarray(fit.reach) + rng.normal(0, 0.02, 3) + rng.normal(0.005, 0.03)
