@@ -26,9 +26,8 @@ from skimage.data import astronaut
 
 from unmask.image import save_image
 from unmask.synthesis import MaskSynthesizer
-from unmask.synthesis.pairs import write_pairs
+from unmask.synthesis.pairs import SynthesisSettings, write_pairs
 from unmask.synthesis.sources import FRAMINGS, SourceFace
-from unmask.synthesis.worker import SynthesisSettings
 
 
 def main(

@@ -11,10 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from unmask.errors import UnmaskError
+from unmask.errors import DataError, UnmaskError
 from unmask.io import (
+    append_line,
     atomic_path,
     prepare_folder,
+    read_lines,
     short_stem,
     sweep,
     write_bytes_atomic,
@@ -124,3 +126,28 @@ def test_replaces_an_existing_file(tmp_path: Path) -> None:
     write_text_atomic(tmp_path / "x", "a long first version")
     write_text_atomic(str(tmp_path / "x"), "second")
     assert (tmp_path / "x").read_text() == "second"
+
+
+def test_lines_come_back_in_order(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "done.jsonl"
+    assert list(read_lines(path)) == []
+    append_line(path, {"file": "a"})
+    append_line(path, {"file": "b\n"})
+    assert list(read_lines(path)) == [{"file": "a"}, {"file": "b\n"}]
+
+
+@pytest.mark.parametrize("whole", ["", '{"n":1}\n'])
+def test_half_a_line_is_dropped_and_written_over(tmp_path: Path, whole: str) -> None:
+    path = tmp_path / "done.jsonl"
+    path.write_text(whole + '{"n":2')
+    assert len(list(read_lines(path))) == whole.count("\n")
+    append_line(path, {"n": 3})
+    assert path.read_text() == whole + '{"n":3}\n'
+
+
+@pytest.mark.parametrize("line", ["not json", "[3]"])
+def test_a_broken_line_is_named(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "done.jsonl"
+    path.write_text('{"n":1}\n' + line + '\n{"n":3}\n')
+    with pytest.raises(DataError, match=r"done\.jsonl: line 2"):
+        list(read_lines(path))

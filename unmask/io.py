@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import errno
 import functools
+import json
 import os
 import secrets
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, BinaryIO, TypeAlias
 
 from unmask.errors import DataError, UnmaskError
 
@@ -78,6 +79,45 @@ def write_bytes_atomic(path: PathLike, content: bytes) -> None:
 def write_text_atomic(path: PathLike, content: str) -> None:
     """Write UTF-8 text to `path`, whole or not at all."""
     write_bytes_atomic(path, content.encode("utf-8"))
+
+
+def append_line(path: PathLike, entry: Mapping[str, Any]) -> None:
+    """Add a JSON object as one line to a file; it and its folder appear with the first.
+
+    Half a line, left behind by a process that was killed while it wrote, is dropped.
+
+    Example:
+        >>> append_line("out/done.jsonl", {"file": "a.png"})
+        >>> list(read_lines("out/done.jsonl"))
+        [{'file': 'a.png'}]
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("ab+") as handle:
+        _drop_torn_line(handle)
+        handle.write(json.dumps(entry, separators=(",", ":")).encode() + b"\n")
+
+
+def read_lines(path: PathLike) -> Iterator[dict[str, Any]]:
+    """Yield the whole lines of `append_line`; none where there is no file.
+
+    Raises:
+        DataError: A line that was ended is no JSON object.
+    """
+    path = Path(path)
+    if not path.is_file():
+        return
+    with path.open(encoding="utf-8") as handle:
+        for number, line in enumerate(handle, 1):
+            if not line.endswith("\n"):
+                return
+            try:
+                entry = json.loads(line)
+            except json.JSONDecodeError as error:
+                raise DataError(f"{path}: line {number}: no JSON ({error})") from error
+            if not isinstance(entry, dict):
+                raise DataError(f"{path}: line {number}: no JSON object")
+            yield entry
 
 
 def sweep(folder: PathLike) -> None:
@@ -196,6 +236,14 @@ def _create(folder: Path, suffix: str) -> tuple[Path, int]:
         if os.fstat(handle).st_nlink:
             return path, handle
         os.close(handle)  # swept between its creation and its lock
+
+
+def _drop_torn_line(handle: BinaryIO) -> None:
+    if handle.seek(0, os.SEEK_END):
+        handle.seek(-1, os.SEEK_END)
+        if handle.read() != b"\n":
+            handle.seek(0)
+            handle.truncate(handle.read().rfind(b"\n") + 1)
 
 
 def _named(error: OSError, path: Path) -> OSError:

@@ -18,9 +18,8 @@ from unmask.image import load_image, save_image
 from unmask.landmark_layout import flip_landmarks
 from unmask.synthesis import MaskSynthesizer
 from unmask.synthesis.locate import FaceLocator
-from unmask.synthesis.pairs import write_pairs
+from unmask.synthesis.pairs import SynthesisSettings, write_pairs
 from unmask.synthesis.sources import read_source
-from unmask.synthesis.worker import SynthesisSettings
 
 
 @pytest.fixture(scope="module")

@@ -12,9 +12,8 @@ from unmask.errors import DataError
 from unmask.image import save_image
 from unmask.metrics import nme
 from unmask.synthesis.locate import FaceLocator
-from unmask.synthesis.pairs import write_pairs
+from unmask.synthesis.pairs import SynthesisSettings, write_pairs
 from unmask.synthesis.sources import FRAMINGS, read_source
-from unmask.synthesis.worker import SynthesisSettings
 
 
 @pytest.fixture(scope="module")

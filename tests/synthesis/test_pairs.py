@@ -11,9 +11,8 @@ from unmask.data.faces import read_face_folder
 from unmask.errors import DataError
 from unmask.face import canonical_matrix, transform_points, warp
 from unmask.image import load_image, load_mask, save_image
-from unmask.synthesis.pairs import write_pairs
-from unmask.synthesis.sources import read_source
-from unmask.synthesis.worker import SynthesisSettings, number_of, split_of
+from unmask.synthesis.pairs import SynthesisSettings, split_of, write_pairs
+from unmask.synthesis.sources import number_of, read_source
 
 SETTINGS = SynthesisSettings(seed=2, bank_size=4, gender="labels")
 FILES = ["a.jpg", "b.png", "sub/c.png"]

@@ -90,14 +90,15 @@ def check_origin(note: Path, origin: Origin, exists: bool) -> None:
         DataError: It was made of something else, the message names the first difference; or the
             note is missing or unreadable.
     """
+    text = json.dumps(dict(origin), indent=2) + "\n"
     if not exists:
-        write_text_atomic(note, json.dumps(dict(origin), indent=2) + "\n")
+        write_text_atomic(note, text)
         return
     try:
         stored = dict(json.loads(note.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:
         raise DataError(f"{note}: cannot be read ({error}); take another folder") from error
-    check_same(note, stored, origin)
+    check_same(note, stored, json.loads(text))
 
 
 def digest(parts: Iterable[bytes]) -> str:

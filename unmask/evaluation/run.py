@@ -16,11 +16,10 @@ from unmask.evaluation.scenes import choose_records, load_scene
 from unmask.evaluation.summary import Summary, summarise
 from unmask.evaluation.tables import faces_csv, latex_table, markdown_report
 from unmask.inpainting.evaluate import EVALUATION_SEED
-from unmask.io import write_text_atomic
+from unmask.io import append_line, read_lines, write_text_atomic
 from unmask.paths import check_outputs
 from unmask.pipeline import Unmasker
 from unmask.synthesis import MaskSynthesizer
-from unmask.synthesis.journal import Journal
 from unmask.weights import read_manifest
 
 JOURNAL_FILE = "faces.jsonl"
@@ -103,22 +102,22 @@ class PipelineEvaluation:
         yield from (FaceOutcome(name, face) for name, face in self._done.items())
         unmasker = Unmasker(self.config.preset, self.config.weights_dir)
         synthesizer = MaskSynthesizer(self.config.seed)
-        with Journal(self.out / JOURNAL_FILE) as journal:
-            if not self._done:
-                journal.remove()
-                journal.append({"about": self._about})
-            for record in self.records:
-                name = str(record.path)
-                if name in self._done:
-                    continue
-                try:
-                    measures = measure(unmasker, load_scene(record, synthesizer))
-                except (UnmaskError, OSError) as error:
-                    yield FaceOutcome(name, error=str(error))
-                    continue
-                journal.append({"path": name, "face": asdict(measures)})
-                self._done[name] = measures
-                yield FaceOutcome(name, measures)
+        journal = self.out / JOURNAL_FILE
+        if not self._done:
+            journal.unlink(missing_ok=True)
+            append_line(journal, {"about": self._about})
+        for record in self.records:
+            name = str(record.path)
+            if name in self._done:
+                continue
+            try:
+                measures = measure(unmasker, load_scene(record, synthesizer))
+            except (UnmaskError, OSError) as error:
+                yield FaceOutcome(name, error=str(error))
+                continue
+            append_line(journal, {"path": name, "face": asdict(measures)})
+            self._done[name] = measures
+            yield FaceOutcome(name, measures)
 
     def write(self) -> Summary:
         """Write `evaluation.json`, `faces.csv`, `evaluation.md` and `table.tex`.
@@ -153,7 +152,7 @@ class PipelineEvaluation:
     def _read(self) -> dict[str, FaceMeasures]:
         """Return what an earlier evaluation in this folder has done."""
         path = self.out / JOURNAL_FILE
-        entries = list(Journal(path))
+        entries = list(read_lines(path))
         if entries and entries[0].get("about") != self._about:
             raise DataError(
                 f"{path}: belongs to an evaluation of other faces or weights; take another folder"

@@ -18,8 +18,7 @@ from unmask.image import load_image, load_mask
 from unmask.inpainting.evaluate import choose_faces
 from unmask.inpainting.window import HOLE_GROWTH
 from unmask.synthesis import MaskSynthesizer
-from unmask.synthesis.sources import PICTURE_FOLDERS, SETTINGS_FILE
-from unmask.synthesis.worker import number_of
+from unmask.synthesis.sources import PICTURE_FOLDERS, SETTINGS_FILE, number_of
 from unmask.weights import find
 
 _IMAGES, _MASKED, _MASKS = PICTURE_FOLDERS

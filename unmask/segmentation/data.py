@@ -23,8 +23,7 @@ from unmask.io import write_text_atomic
 from unmask.labelme import draw_mask, find_annotations, read_annotation, read_image
 from unmask.paths import path_inside, walk_files
 from unmask.synthesis import MaskSynthesizer
-from unmask.synthesis.sources import PICTURE_FOLDERS
-from unmask.synthesis.worker import number_of
+from unmask.synthesis.sources import PICTURE_FOLDERS, number_of
 
 SPLIT_FILE = "split.csv"
 """Beside labelled photos: what each is for."""

@@ -9,48 +9,109 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict
-from pathlib import Path
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from unmask.engines import ENGINES, work_through
-from unmask.errors import DataError, SettingError
-from unmask.io import atomic_path, check_same, prepare_folder, write_text_atomic
+from unmask.data.cache import check_origin
+from unmask.engines import work_through
+from unmask.errors import DataError, SettingError, UnmaskError
+from unmask.face import CROP_SIZE, canonical_matrix, coverage, transform_points, warp
+from unmask.image import load_image, save_image, save_mask
+from unmask.io import append_line, atomic_path, prepare_folder, read_lines, write_text_atomic
 from unmask.npz import read_npz
 from unmask.paths import check_outputs, path_inside
-from unmask.synthesis.journal import Journal
-from unmask.synthesis.sources import SETTINGS_FILE, SourceFace
-from unmask.synthesis.worker import PairMaker, PairResult, SynthesisSettings, target_names
+from unmask.synthesis.drawing import ALL_KINDS
+from unmask.synthesis.masktheface import load_masktheface
+from unmask.synthesis.sources import PICTURE_FOLDERS, SETTINGS_FILE, SourceFace, number_of
+from unmask.synthesis.synthesizer import MaskSynthesizer
 
-MANIFEST_FILE = "labels.csv"
-ERRORS_FILE = "errors.csv"
 COLUMNS = (
-    "file",
-    "masked",
-    "mask",
-    "original",
-    "split",
-    "gender",
-    "gender_by",
-    "gender_confidence",
-    "age",
-    "race",
-    "source",
-    "kind",
-    "landmark_confidence",
-    "covered",
-)
-"""Columns of the manifest."""
+    "file", "masked", "mask", "original", "split", "gender", "gender_by", "gender_confidence",
+    "age", "race", "source", "kind", "landmark_confidence", "covered",
+)  # fmt: skip
+"""Columns of the manifest; the first three name the pictures."""
 
-_PICTURES = COLUMNS[:3]
+_MANIFEST_FILE = "labels.csv"
+_ERRORS_FILE = "errors.csv"
 _JOURNAL_FILE = "journal.jsonl"
 # Faces of one Ray task; what such a task has done is written down when it ends.
 _FACES_A_TASK = 32
+
+
+@dataclass(frozen=True)
+class SynthesisSettings:
+    """What decides how the pictures of a folder look; stored with the result.
+
+    Attributes:
+        seed: Seed of all masks.
+        bank_size: Number of drawn masks.
+        kinds: Families to draw.
+        templates: MaskTheFace folder whose masks join, or None.
+        frame: "canonical" writes the canonical crop of each face, "source" the whole picture.
+        size: Side of the canonical crop in pixels.
+        image_format: "png", or "jpg" for an eighth of the disk; masks are always PNG.
+        gender: "auto" asks the classifier where there is no label, "labels" leaves it unknown.
+        val_share: Share of the faces without a split of their own that validate; by their names.
+        preset: Whose landmark and gender networks are asked.
+
+    Raises:
+        SettingError: A value is out of range.
+    """
+
+    seed: int = 0
+    bank_size: int = 160
+    kinds: tuple[str, ...] = ALL_KINDS
+    templates: str | None = None
+    frame: str = "canonical"
+    size: int = CROP_SIZE
+    image_format: str = "png"
+    gender: str = "auto"
+    val_share: float = 0.05
+    preset: str = "lite"
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        for name, wanted, holds in (
+            ("frame", "'canonical' or 'source'", self.frame in ("canonical", "source")),
+            ("image_format", "'png' or 'jpg'", self.image_format in ("png", "jpg")),
+            ("gender", "'auto' or 'labels'", self.gender in ("auto", "labels")),
+            ("seed", "at least 0", self.seed >= 0),
+            ("size", "at least 64", self.size >= 64),
+            ("val_share", "in [0, 1]", 0 <= self.val_share <= 1),
+        ):
+            if not holds:
+                value = getattr(self, name)
+                raise SettingError(f"{name} must be {wanted}. Received: {name}={value!r}")
+
+    def build(self) -> MaskSynthesizer:
+        """Return the synthesizer for these settings."""
+        templates = load_masktheface(self.templates) if self.templates else ()
+        return MaskSynthesizer(
+            self.seed, bank_size=self.bank_size, kinds=self.kinds, templates=templates
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class PairResult:
+    """What became of one face.
+
+    Attributes:
+        file: Name of the source.
+        error: Why there is no pair, None where there is one.
+        row: The manifest's columns for it; empty after an error.
+        landmarks: (98, 2) or (68, 2) in pixels of the written image; None after an error.
+    """
+
+    file: str
+    error: str | None = None
+    row: dict[str, str] = field(default_factory=dict, repr=False)
+    landmarks: NDArray[np.float32] | None = field(default=None, repr=False)
 
 
 def write_pairs(
@@ -90,110 +151,217 @@ def write_pairs(
         ...     if result.error:
         ...         print(result.file, result.error)  # doctest: +SKIP
     """
-    if engine not in ENGINES:
-        raise SettingError(f"engine must be one of {ENGINES}. Received: engine={engine!r}")
     settings.build()  # a wrong kind or template is one error now, not one for each face
     destination = Path(destination).absolute()
-    _check_names(faces, destination, settings.image_format)
-    for folder in _folders(faces, destination, settings.image_format):
-        prepare_folder(folder)
-    _check_settings(destination / SETTINGS_FILE, settings, _needed_weights(faces, settings))
-    journal = Journal(destination / _JOURNAL_FILE)
-    finished = _finished(destination, journal)
+    _prepare(faces, destination, settings)
+    journal = destination / _JOURNAL_FILE
+    finished = _finished(destination)
     errors: dict[str, str] = {}
     open_faces = [face for face in faces if face.file not in finished]
     try:
         yield from (finished[face.file] for face in faces if face.file in finished)
-        results = work_through(
+        for result in work_through(
             PairMaker(settings, destination),
             open_faces,
             engine=engine,
             workers=workers,
             ray_address=ray_address,
             jobs_a_task=_FACES_A_TASK,
-        )
-        with journal:
-            for result in results:
-                if result.error is None:
-                    finished[result.file] = result
-                    journal.append(_entry(result))
-                else:
-                    errors[result.file] = result.error
-                yield result
+        ):
+            if result.landmarks is not None:
+                finished[result.file] = result
+                points = result.landmarks.astype(np.float64).tolist()
+                append_line(journal, {"row": result.row, "landmarks": points})
+            else:
+                errors[result.file] = str(result.error)
+            yield result
     finally:
-        _write_tables(destination, finished.values())
-        _write_errors(destination / ERRORS_FILE, errors)
-        journal.remove()
+        _write_tables(destination, finished.values(), errors)
+        journal.unlink(missing_ok=True)
 
 
-# === Before ===
+# === One face ===
 
 
-def _check_names(faces: list[SourceFace], destination: Path, image_format: str) -> None:
+@dataclass(frozen=True, eq=False)
+class PairMaker:
+    """Writes the pictures of one face at a time.
+
+    What it writes depends on the settings, the picture and its relative name alone: neither on
+    other faces, nor on their order, nor on who else is at work. Each process loads networks and
+    masks of its own.
+
+    Attributes:
+        settings: Look of the pictures.
+        destination: The folder to fill.
+    """
+
+    settings: SynthesisSettings
+    destination: Path
+
+    def __call__(self, face: SourceFace) -> PairResult:
+        """Make one pair; an error is a result as well."""
+        try:
+            return self._make(face)
+        except (UnmaskError, OSError) as error:
+            text = str(error)
+            return PairResult(face.file, text if face.file in text else f"{face.file}: {text}")
+        # One face in millions must not end the work, whatever it meets; it is reported.
+        except Exception as error:
+            return PairResult(face.file, f"{face.file}: {type(error).__name__}: {error}")
+
+    @cached_property
+    def _synthesizer(self) -> MaskSynthesizer:
+        return self.settings.build()
+
+    @cached_property
+    def _locator(self) -> Any:
+        from unmask.synthesis.locate import FaceLocator
+
+        return FaceLocator(self._network("landmarks"))
+
+    @cached_property
+    def _gender_network(self) -> Any:
+        return self._network("gender")
+
+    def _network(self, stage: str) -> Any:
+        from unmask.presets import build_stage
+        from unmask.weights import find, load_weights
+
+        model = build_stage(self.settings.preset, stage)
+        load_weights(model, find(self.settings.preset, stage).path)
+        return model
+
+    def _make(self, face: SourceFace) -> PairResult:
+        photo = load_image(face.path)
+        points, confidence = self._landmarks(photo, face)
+        gender, gender_by, sure = self._gender(photo, points, face)
+        image, crop_points, covered = self._framed(photo, points)
+        masked = self._synthesizer(image, crop_points, number_of(face.file))
+        if not masked.mask.any():
+            raise DataError(f"{face.path}: the landmarks leave no room for a mask in the picture")
+        names = _target_names(face.file, self.settings.image_format)
+        targets = {k: path_inside(self.destination, name, k) for k, name in names.items()}
+        save_image(targets["file"], image)
+        save_image(targets["masked"], masked.image)
+        save_mask(targets["mask"], masked.mask)
+        row = {
+            **names,
+            "original": face.file,
+            "split": face.split or split_of(face.file, self.settings.val_share),
+            "gender": gender,
+            "gender_by": gender_by,
+            "gender_confidence": sure,
+            "age": "" if face.age is None else str(face.age),
+            "race": "" if face.race is None else str(face.race),
+            "source": face.source or "",
+            "kind": masked.kind,
+            "landmark_confidence": confidence,
+            "covered": f"{covered:.3f}",
+        }
+        return PairResult(face.file, row=row, landmarks=crop_points)
+
+    def _landmarks(
+        self, photo: NDArray[np.uint8], face: SourceFace
+    ) -> tuple[NDArray[np.float32], str]:
+        if face.landmarks is not None:
+            return face.landmarks, ""
+        found = self._locator(photo, face.framing)
+        # Processors add floating point numbers in different orders; a hundredth of a pixel hides
+        # that from everything that follows.
+        points = np.round(found.points[0], 2).astype(np.float32)
+        return points, f"{float(found.confidence[0]):.2f}"
+
+    def _gender(
+        self, photo: NDArray[np.uint8], points: NDArray[np.float32], face: SourceFace
+    ) -> tuple[str, str, str]:
+        """Return the gender, who says so, and how sure it is."""
+        if face.gender is not None:
+            return face.gender, "label", ""
+        if self.settings.gender == "labels":
+            return "", "", ""
+        from unmask.gender.predict import predict_gender
+
+        crop = np.asarray(warp(photo, canonical_matrix(points), CROP_SIZE), np.uint8)
+        male = float(predict_gender(self._gender_network, crop[None], mirror=True)[0])
+        return "male" if male >= 0.5 else "female", "classifier", f"{max(male, 1 - male):.2f}"
+
+    def _framed(
+        self, photo: NDArray[np.uint8], points: NDArray[np.float32]
+    ) -> tuple[NDArray[np.uint8], NDArray[np.float32], float]:
+        """Return the image to write, its landmarks, and the share of it that the photo shows."""
+        if self.settings.frame == "source":
+            return photo, points, 1.0
+        matrix = canonical_matrix(points, self.settings.size)
+        crop = np.asarray(warp(photo, matrix, self.settings.size), np.uint8)
+        covered = coverage(photo.shape, matrix, self.settings.size).mean()
+        return crop, transform_points(points, matrix), float(covered)
+
+
+def _target_names(file: str, image_format: str) -> dict[str, str]:
+    """Return the relative names of a face's bare image, masked image and mask, by column."""
+    stem = PurePosixPath(file).with_suffix("")
+    suffixes = (image_format, image_format, "png")
+    return {
+        column: f"{folder}/{stem}.{suffix}"
+        for column, folder, suffix in zip(COLUMNS, PICTURE_FOLDERS, suffixes, strict=False)
+    }
+
+
+def split_of(file: str, val_share: float) -> str:
+    """Choose "train" or "val" by a file's relative name, the same at every call."""
+    # Another digest than the mask's, so that the masks of both parts are alike.
+    place = number_of(f"split/{file}") / 2**64
+    return "val" if place < val_share else "train"
+
+
+# === The folder ===
+
+
+def _prepare(faces: list[SourceFace], destination: Path, settings: SynthesisSettings) -> None:
+    """Check names and settings, and make the folders."""
     names: dict[str, str] = {}
     for face in faces:
-        targets = target_names(face.file, image_format).values()
-        for name in targets:
+        for name in _target_names(face.file, settings.image_format).values():
             if name in names:
                 raise DataError(f"{face.file} and {names[name]} would both be written to {name}")
-        names.update(dict.fromkeys(targets, face.file))
-    check_outputs((destination / name for name in names), (face.path for face in faces))
+            names[name] = face.file
+    targets = [destination / name for name in names]
+    check_outputs(targets, (face.path for face in faces))
+    for folder in sorted({destination, *(target.parent for target in targets)}):
+        prepare_folder(folder)
+    about = {**asdict(settings), "weights": _needed_weights(faces, settings)}
+    note = destination / SETTINGS_FILE
+    check_origin(note, about, note.is_file())
 
 
-def _folders(faces: list[SourceFace], destination: Path, image_format: str) -> list[Path]:
-    names = (n for face in faces for n in target_names(face.file, image_format).values())
-    return sorted({destination, *((destination / name).parent for name in names)})
-
-
-def _needed_weights(faces: Iterable[SourceFace], settings: SynthesisSettings) -> dict[str, str]:
+def _needed_weights(faces: list[SourceFace], settings: SynthesisSettings) -> dict[str, str]:
     """Return the checksums of the networks that the faces need."""
     from unmask.weights import find
 
-    known = list(faces)
     stages = []
-    if any(face.landmarks is None for face in known):
+    if any(face.landmarks is None for face in faces):
         stages.append("landmarks")
-    if settings.gender == "auto" and any(face.gender is None for face in known):
+    if settings.gender == "auto" and any(face.gender is None for face in faces):
         stages.append("gender")
     return {stage: find(settings.preset, stage).sha256 for stage in stages}
 
 
-def _check_settings(path: Path, settings: SynthesisSettings, weights: dict[str, str]) -> None:
-    text = json.dumps({**asdict(settings), "weights": weights}, indent=2) + "\n"
-    if not path.is_file():
-        write_text_atomic(path, text)
-        return
-    try:
-        stored = dict(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as error:
-        raise DataError(f"{path}: cannot be read ({error}); take another folder") from error
-    check_same(path, stored, json.loads(text))
-
-
-def _finished(destination: Path, journal: Journal) -> dict[str, PairResult]:
+def _finished(destination: Path) -> dict[str, PairResult]:
     """Results of earlier calls whose three pictures are there."""
-    entries = [*_read_tables(destination), *journal]
-    table = destination / MANIFEST_FILE
+    table = destination / _MANIFEST_FILE
     results = {}
-    for entry in entries:
+    for entry in (*_read_tables(destination), *read_lines(destination / _JOURNAL_FILE)):
         row = {name: str(entry["row"][name]) for name in COLUMNS}
-        pictures = (path_inside(destination, row[n], f"{table}: {n}") for n in _PICTURES)
+        pictures = (path_inside(destination, row[n], f"{table}: {n}") for n in COLUMNS[:3])
         if all(path.is_file() for path in pictures):
             points = np.asarray(entry["landmarks"], np.float32)
             results[row["original"]] = PairResult(row["original"], row=row, landmarks=points)
     return results
 
 
-# === The record ===
-
-
-def _entry(result: PairResult) -> dict[str, Any]:
-    points = np.asarray(result.landmarks, np.float64)
-    return {"row": result.row, "landmarks": points.tolist()}
-
-
 def _read_tables(destination: Path) -> Iterator[dict[str, Any]]:
-    table = destination / MANIFEST_FILE
+    table = destination / _MANIFEST_FILE
     archives = [destination / f"landmarks{count}.npz" for count in (98, 68)]
     archive = next((path for path in archives if path.is_file()), None)
     if not table.is_file() or archive is None:
@@ -209,23 +377,20 @@ def _read_tables(destination: Path) -> Iterator[dict[str, Any]]:
                 yield {"row": row, "landmarks": points[row["file"]]}
 
 
-def _write_tables(destination: Path, results: Iterable[PairResult]) -> None:
+def _write_tables(destination: Path, results: Iterable[PairResult], errors: dict[str, str]) -> None:
     ordered = sorted(results, key=lambda result: result.file)
-    if not ordered:
-        return
-    _write_csv(destination / MANIFEST_FILE, COLUMNS, ([r.row[c] for c in COLUMNS] for r in ordered))
-    points: NDArray[np.float32] = np.stack([np.asarray(r.landmarks) for r in ordered])
-    name = f"landmarks{points.shape[1]}"
-    arrays: dict[str, Any] = {"files": np.array([r.row["file"] for r in ordered]), name: points}
-    with atomic_path(destination / f"{name}.npz") as temporary:
-        np.savez(temporary, **arrays)
-
-
-def _write_errors(path: Path, errors: dict[str, str]) -> None:
+    if ordered:
+        rows = ([r.row[c] for c in COLUMNS] for r in ordered)
+        _write_csv(destination / _MANIFEST_FILE, COLUMNS, rows)
+        points: NDArray[np.float32] = np.stack([np.asarray(r.landmarks) for r in ordered])
+        name = f"landmarks{points.shape[1]}"
+        arrays: dict[str, Any] = {"files": np.array([r.row["file"] for r in ordered]), name: points}
+        with atomic_path(destination / f"{name}.npz") as temporary:
+            np.savez(temporary, **arrays)
     if errors:
-        _write_csv(path, ("file", "error"), sorted(errors.items()))
+        _write_csv(destination / _ERRORS_FILE, ("file", "error"), sorted(errors.items()))
     else:
-        path.unlink(missing_ok=True)
+        (destination / _ERRORS_FILE).unlink(missing_ok=True)
 
 
 def _write_csv(path: Path, header: Iterable[str], rows: Iterable[Iterable[str]]) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import os
 import re
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
-from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,15 +19,15 @@ from unmask.errors import DataError, SettingError
 from unmask.image import IMAGE_SUFFIXES
 from unmask.paths import path_inside, walk_files
 
-LANDMARK_FILE = "landmarks.csv"
-CELEBA_ATTRIBUTES = "list_attr_celeba.txt"
-CELEBA_PARTITION = "list_eval_partition.txt"
 SETTINGS_FILE = "synthesis.json"
 """Lies in every folder that `unmask synthesize` fills: what is below is a result, not a source."""
 
 PICTURE_FOLDERS = ("images", "masked", "masks")
 """Where the bare faces, the masked ones and the masks come to lie in such a folder."""
 
+_LANDMARK_FILE = "landmarks.csv"
+_CELEBA_ATTRIBUTES = "list_attr_celeba.txt"
+_CELEBA_PARTITION = "list_eval_partition.txt"
 # Where the aligned images may lie: below the tables, or beside them.
 _CELEBA_IMAGES = ("img_align_celeba", "Img/img_align_celeba", ".")
 _CELEBA_SPLITS = {"0": "train", "1": "val", "2": "test"}
@@ -54,16 +55,14 @@ class Framing:
     side: float
 
 
-FRAMINGS = MappingProxyType(
-    {
-        # FFHQ's pictures are the canonical crop.
-        "ffhq": Framing(0.5, 0.5, 1.0),
-        # From the collection's mean eyes (69.5 and 108, 111) and mouth (152) in 178 x 218 pixels.
-        "celeba": Framing(0.497, 0.530, 0.86),
-        # Measured on 4,650 of its "aligned and cropped" faces.
-        "utkface": Framing(0.495, 0.341, 1.54),
-    }
-)
+FRAMINGS: Mapping[str, Framing] = {
+    # FFHQ's pictures are the canonical crop.
+    "ffhq": Framing(0.5, 0.5, 1.0),
+    # From the collection's mean eyes (69.5 and 108, 111) and mouth (152) in 178 x 218 pixels.
+    "celeba": Framing(0.497, 0.530, 0.86),
+    # Measured on 4,650 of its "aligned and cropped" faces.
+    "utkface": Framing(0.495, 0.341, 1.54),
+}
 """How well-known collections frame a face."""
 
 
@@ -144,13 +143,24 @@ def read_source(
     return faces
 
 
+def number_of(file: str) -> int:
+    """Return a number between 0 and 2^64 - 1 that belongs to a file's relative name.
+
+    Example:
+        >>> number_of("00000.png")
+        4663615162190967604
+    """
+    return int.from_bytes(hashlib.sha256(file.encode("utf-8")).digest()[:8], "big")
+
+
 @dataclass(frozen=True)
 class _Source:
     folder: Path
     destination: str | Path | None
 
+    @cached_property
     def images(self) -> list[tuple[str, Path]]:
-        """Return the images at any depth, results left out: relative names and paths."""
+        """The images at any depth, results left out: relative names and paths."""
         left_out = () if self.destination is None else (self.destination,)
         try:
             found = list(walk_files(self.folder, recursive=True, leave_out=left_out))
@@ -166,13 +176,13 @@ class _Source:
 
 def _recognise(source: _Source) -> str:
     folder = source.folder
-    if (folder / LANDMARK_FILE).is_file():
+    if (folder / _LANDMARK_FILE).is_file():
         return "table"
     if any((folder / f"landmarks{count}.npz").is_file() for count in (98, 68)):
         return "faces"
-    if (folder / CELEBA_ATTRIBUTES).is_file():
+    if (folder / _CELEBA_ATTRIBUTES).is_file():
         return "celeba"
-    stems = [path.stem for _, path in source.images()]
+    stems = [path.stem for _, path in source.images]
     for layout, pattern in (("utkface", _UTKFACE_NAME), ("ffhq", _FFHQ_NAME)):
         # UTKFace's names have further endings, such as ".chip".
         fitting = sum(pattern.fullmatch(stem.split(".")[0]) is not None for stem in stems)
@@ -185,50 +195,39 @@ def _recognise(source: _Source) -> str:
 
 
 def _read_images(source: _Source) -> list[SourceFace]:
-    return [SourceFace(file, path) for file, path in source.images()]
+    return [SourceFace(file, path) for file, path in source.images]
 
 
 def _read_ffhq(source: _Source) -> list[SourceFace]:
-    def split(path: Path) -> str | None:
-        if _FFHQ_NAME.fullmatch(path.stem) is None:
-            return None
-        return "train" if int(path.stem) < _FFHQ_TRAIN else "val"
-
-    return [
-        SourceFace(file, path, framing=FRAMINGS["ffhq"], split=split(path), source="ffhq")
-        for file, path in source.images()
-    ]
+    faces = []
+    for file, path in source.images:
+        face = SourceFace(file, path, framing=FRAMINGS["ffhq"], source="ffhq")
+        if _FFHQ_NAME.fullmatch(path.stem):
+            face = replace(face, split="train" if int(path.stem) < _FFHQ_TRAIN else "val")
+        faces.append(face)
+    return faces
 
 
 def _read_utkface(source: _Source) -> list[SourceFace]:
     faces = []
-    for file, path in source.images():
-        named = _UTKFACE_NAME.match(path.stem)
-        age, gender, race = named.groups() if named else (None, None, None)
-        faces.append(
-            SourceFace(
-                file,
-                path,
-                framing=FRAMINGS["utkface"],
-                gender=None if gender is None else ("male", "female")[int(gender)],
-                age=None if age is None else int(age),
-                race=None if race is None else int(race),
-                source="utkface",
-            )
-        )
+    for file, path in source.images:
+        face = SourceFace(file, path, framing=FRAMINGS["utkface"], source="utkface")
+        if named := _UTKFACE_NAME.match(path.stem):
+            age, gender, race = map(int, named.groups())
+            face = replace(face, gender=("male", "female")[gender], age=age, race=race)
+        faces.append(face)
     return faces
 
 
 def _read_celeba(source: _Source) -> list[SourceFace]:
-    folder = source.folder
-    attributes = folder / CELEBA_ATTRIBUTES
+    folder, attributes = source.folder, source.folder / _CELEBA_ATTRIBUTES
     lines = _lines(attributes)
     header = lines[1].split() if len(lines) > 1 else []
     if "Male" not in header:
         raise DataError(f"{attributes}: line 2: column Male is missing")
     column = header.index("Male") + 1
     images = next(folder / name for name in _CELEBA_IMAGES if (folder / name).is_dir())
-    splits = _celeba_splits(folder / CELEBA_PARTITION)
+    splits = _celeba_splits(folder / _CELEBA_PARTITION)
     faces = []
     for number, line in enumerate(lines[2:], 3):
         words = line.split()
@@ -282,42 +281,35 @@ def _read_face_folder(source: _Source) -> list[SourceFace]:
 
 
 def _read_table(source: _Source) -> list[SourceFace]:
-    folder = source.folder
-    table = folder / LANDMARK_FILE
+    folder, table = source.folder, source.folder / _LANDMARK_FILE
     faces = []
     with table.open(newline="", encoding="utf-8") as handle:
         reader = csv.DictReader(handle)
         columns = reader.fieldnames or []
         # 68 points only where no column says that there are more.
-        more = [name for name in columns if name[1:].isdigit() and int(name[1:]) >= 68]
-        count = 98 if more else 68
-        wanted = ["file", *(f"{axis}{i}" for i in range(count) for axis in "xy")]
-        missing = [name for name in wanted if name not in columns]
+        more = any(name[1:].isdigit() and int(name[1:]) >= 68 for name in columns)
+        wanted = [f"{axis}{i}" for i in range(98 if more else 68) for axis in "xy"]
+        missing = [name for name in ("file", *wanted) if name not in columns]
         if missing:
             raise DataError(f"{table}: line 1: column {missing[0]} is missing")
         for row in reader:
             where = f"{table}: line {reader.line_num}"
             path = path_inside(folder, row["file"], f"{where}: file")
-            numbers = [_number(row[name], f"{where}, {name}") for name in wanted[1:]]
-            points = np.array(numbers, np.float32).reshape(count, 2)
-            faces.append(SourceFace(path.relative_to(folder).as_posix(), path, points))
+            points = [_number(row[name], f"{where}, {name}") for name in wanted]
+            landmarks = np.array(points, np.float32).reshape(-1, 2)
+            faces.append(SourceFace(path.relative_to(folder).as_posix(), path, landmarks))
     return faces
 
 
-LAYOUTS: MappingProxyType[str, Callable[[_Source], list[SourceFace]]] = MappingProxyType(
-    {
-        "table": _read_table,
-        "faces": _read_face_folder,
-        "celeba": _read_celeba,
-        "utkface": _read_utkface,
-        "ffhq": _read_ffhq,
-        "images": _read_images,
-    }
-)
+LAYOUTS: Mapping[str, Callable[[_Source], list[SourceFace]]] = {
+    "table": _read_table,
+    "faces": _read_face_folder,
+    "celeba": _read_celeba,
+    "utkface": _read_utkface,
+    "ffhq": _read_ffhq,
+    "images": _read_images,
+}
 """Readers by layout."""
-
-
-# === Inside ===
 
 
 def _lines(path: Path) -> list[str]:
