@@ -60,7 +60,7 @@ class FaceLocator:
         Raises:
             DataError: There is no face, or none that the network recognises.
         """
-        guesses = self._search(image) if framing is None else [frame(image, framing)]
+        guesses = self._search(image) if framing is None else [_crop(image, framing)]
         found = [locate_landmarks(self._model, image, g, mirror=True) for g in guesses]
         best = max(found, key=lambda f: float(f.confidence[0]))
         if best.confidence[0] < MIN_CONFIDENCE:
@@ -75,22 +75,18 @@ class FaceLocator:
             img=small,
             scale_factor=1.15,
             step_ratio=1,
-            min_size=(_SMALLEST_FACE, _SMALLEST_FACE),
-            max_size=(min(small.shape[:2]), min(small.shape[:2])),
+            min_size=(_SMALLEST_FACE,) * 2,
+            max_size=(min(small.shape[:2]),) * 2,
         )
         boxes = sorted(boxes, key=lambda box: (-box["width"], box["r"], box["c"]))[:_ANSWERS]
         if not boxes:
-            return [frame(image, FRAMINGS[name]) for name in ("ffhq", "utkface")]
-        return [
-            square_matrix(
-                (
-                    (box["c"] + box["width"] / 2) / scale - 0.5,
-                    (box["r"] + box["height"] / 2) / scale - 0.5,
-                ),
-                _CROP_PER_BOX * box["width"] / scale,
-            )
-            for box in boxes
-        ]
+            return [_crop(image, FRAMINGS[name]) for name in ("ffhq", "utkface")]
+        guesses = []
+        for box in boxes:
+            x, y = box["c"] + box["width"] / 2, box["r"] + box["height"] / 2
+            side = _CROP_PER_BOX * box["width"] / scale
+            guesses.append(square_matrix((x / scale - 0.5, y / scale - 0.5), side))
+        return guesses
 
     @cached_property
     def _cascade(self) -> Any:
@@ -100,8 +96,8 @@ class FaceLocator:
         return Cascade(lbp_frontal_face_cascade_filename())
 
 
-def frame(image: NDArray[np.uint8], framing: Framing) -> NDArray[np.float64]:
-    """Return the (2, 3) matrix from an image to the crop that its collection's framing means."""
+def _crop(image: NDArray[np.uint8], framing: Framing) -> NDArray[np.float64]:
+    """Return the (2, 3) matrix from an image to the crop that a framing means."""
     height, width = image.shape[:2]
     center = (framing.x * width - 0.5, framing.y * height - 0.5)
     return square_matrix(center, framing.side * width)

@@ -14,13 +14,9 @@ from unmask.paths import path_inside
 from unmask.synthesis.template import Loops, MaskTemplate
 
 _FIELDS = ("mask_a", "mask_b", "mask_c", "mask_d", "mask_e", "mask_f")
-_KINDS = (
-    ("surgical", "surgical"),
-    ("cloth", "cloth"),
-    ("kn95", "respirator"),
-    ("n95", "respirator"),
-)
-_WHITE = (236, 236, 236)
+# The first that a name begins with; others are cloth.
+_KINDS = {"surgical": "surgical", "kn95": "respirator", "n95": "respirator"}
+_LOOPS = Loops((236, 236, 236), 0.014)
 
 
 def load_masktheface(folder: str | Path) -> list[MaskTemplate]:
@@ -28,9 +24,8 @@ def load_masktheface(folder: str | Path) -> list[MaskTemplate]:
 
     Each section of `masks.cfg` names a PNG (`template`) and six points, `mask_a` to `mask_f`: left,
     middle and right of the upper edge, then of the lower. A name that ends in `_left` or `_right`
-    is the view for a turned head. Ear loops that are part of a picture are taken out of it (they do
-    not count as mask, and the synthesizer draws its own); points at the end of a loop move to the
-    nearest corner of the body.
+    is the view for a turned head. Ear loops are taken out of a picture, as the synthesizer draws
+    its own; points at the end of a loop move to the nearest point of the body.
 
     Args:
         folder: The folder, as in MaskTheFace's repository (`masks/`).
@@ -74,16 +69,17 @@ def _read_section(path: Path, section: configparser.SectionProxy) -> MaskTemplat
             f"{where} {field}: outside the picture of {limit[0]} x {limit[1]}. "
             f"Received: {field}={section[field]!r}"
         )
-    name, view = section.name, "front"
-    for suffix in ("left", "right"):
-        if name.lower().endswith(f"_{suffix}"):
-            name, view = name[: -len(suffix) - 1], suffix
     rgba = _without_loops(rgba)
-    if not (rgba[..., 3] > 127).any():
+    rows, columns = np.nonzero(rgba[..., 3] > 127)
+    if not len(rows):
         raise DataError(f"{where} template: the picture is transparent everywhere")
-    points = np.stack([_nearest_body_point(rgba, point) for point in points])
-    kind = next((kind for prefix, kind in _KINDS if name.lower().startswith(prefix)), "cloth")
-    return MaskTemplate(kind, rgba, points.astype(np.float32), view, Loops(_WHITE, 0.014), name)
+    nearest = [np.argmin((columns - x) ** 2 + (rows - y) ** 2) for x, y in points]
+    pinned = np.stack([columns[nearest], rows[nearest]], axis=1).astype(np.float32)
+    name, ending, view = section.name.rpartition("_")
+    if not ending or view.lower() not in ("left", "right"):
+        name, view = section.name, "front"
+    kind = next((k for start, k in _KINDS.items() if name.lower().startswith(start)), "cloth")
+    return MaskTemplate(kind, rgba, pinned, view.lower(), _LOOPS, name)
 
 
 def _field(section: configparser.SectionProxy, name: str, where: str) -> str:
@@ -96,14 +92,12 @@ def _field(section: configparser.SectionProxy, name: str, where: str) -> str:
 def _read_point(section: configparser.SectionProxy, name: str, where: str) -> NDArray[np.float64]:
     text = _field(section, name, where)
     try:
-        x, y = (float(part) for part in text.split(","))
-    except ValueError as error:
-        raise DataError(
-            f"{where} {name}: must be two numbers. Received: {name}={text!r}"
-        ) from error
-    if not np.isfinite([x, y]).all():
-        raise DataError(f"{where} {name}: must be finite. Received: {name}={text!r}")
-    return np.array([x, y])
+        point = np.array([float(part) for part in text.split(",")])
+    except ValueError:
+        point = np.empty(0)
+    if point.shape != (2,) or not np.isfinite(point).all():
+        raise DataError(f"{where} {name}: must be two finite numbers. Received: {name}={text!r}")
+    return point
 
 
 def _read_picture(folder: Path, name: str, where: str) -> NDArray[np.uint8]:
@@ -120,18 +114,9 @@ def _without_loops(rgba: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Clear thin parts of the coverage: a loop is thinner than a twelfth of the picture."""
     size = max(rgba.shape[1] // 12, 3)
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))
-    bordered = cv2.copyMakeBorder(
-        rgba[..., 3], size, size, size, size, cv2.BORDER_CONSTANT, value=0
-    )
-    core = cv2.morphologyEx(bordered, cv2.MORPH_OPEN, kernel)
+    core = cv2.morphologyEx(np.pad(rgba[..., 3], size), cv2.MORPH_OPEN, kernel)
     # Opening rounds corners; growing it a little and keeping what was there brings them back.
     core = cv2.dilate(core, np.ones((size // 3 * 2 + 1,) * 2, np.uint8))[size:-size, size:-size]
     result = rgba.copy()
     result[..., 3] = np.minimum(rgba[..., 3], core)
     return result
-
-
-def _nearest_body_point(rgba: NDArray[np.uint8], point: NDArray[np.float64]) -> NDArray[np.float64]:
-    rows, columns = np.nonzero(rgba[..., 3] > 127)
-    nearest = int(np.argmin((columns - point[0]) ** 2 + (rows - point[1]) ** 2))
-    return np.array([columns[nearest], rows[nearest]], np.float64)

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,10 @@ from unmask.synthesis.drawing import ALL_KINDS
 from unmask.synthesis.masktheface import load_masktheface
 from unmask.synthesis.sources import PICTURE_FOLDERS, SETTINGS_FILE, SourceFace, number_of
 from unmask.synthesis.synthesizer import MaskSynthesizer
+
+if TYPE_CHECKING:
+    from unmask.pipeline import Unmasker
+    from unmask.synthesis.locate import FaceLocator
 
 COLUMNS = (
     "file", "masked", "mask", "original", "split", "gender", "gender_by", "gender_confidence",
@@ -188,12 +192,7 @@ class PairMaker:
     """Writes the pictures of one face at a time.
 
     What it writes depends on the settings, the picture and its relative name alone: neither on
-    other faces, nor on their order, nor on who else is at work. Each process loads networks and
-    masks of its own.
-
-    Attributes:
-        settings: Look of the pictures.
-        destination: The folder to fill.
+    other faces, nor on their order, nor on who else is at work.
     """
 
     settings: SynthesisSettings
@@ -215,22 +214,16 @@ class PairMaker:
         return self.settings.build()
 
     @cached_property
-    def _locator(self) -> Any:
-        from unmask.synthesis.locate import FaceLocator
+    def _networks(self) -> Unmasker:
+        from unmask.pipeline import Unmasker
 
-        return FaceLocator(self._network("landmarks"))
+        return Unmasker(self.settings.preset, runtime="keras")
 
     @cached_property
-    def _gender_network(self) -> Any:
-        return self._network("gender")
+    def _locator(self) -> FaceLocator:
+        from unmask.synthesis.locate import FaceLocator
 
-    def _network(self, stage: str) -> Any:
-        from unmask.presets import build_stage
-        from unmask.weights import find, load_weights
-
-        model = build_stage(self.settings.preset, stage)
-        load_weights(model, find(self.settings.preset, stage).path)
-        return model
+        return FaceLocator(self._networks.landmarks)
 
     def _make(self, face: SourceFace) -> PairResult:
         photo = load_image(face.path)
@@ -283,7 +276,7 @@ class PairMaker:
         from unmask.gender.predict import predict_gender
 
         crop = np.asarray(warp(photo, canonical_matrix(points), CROP_SIZE), np.uint8)
-        male = float(predict_gender(self._gender_network, crop[None], mirror=True)[0])
+        male = float(predict_gender(self._networks.gender, crop[None], mirror=True)[0])
         return "male" if male >= 0.5 else "female", "classifier", f"{max(male, 1 - male):.2f}"
 
     def _framed(

@@ -30,6 +30,7 @@ _CELEBA_ATTRIBUTES = "list_attr_celeba.txt"
 _CELEBA_PARTITION = "list_eval_partition.txt"
 # Where the aligned images may lie: below the tables, or beside them.
 _CELEBA_IMAGES = ("img_align_celeba", "Img/img_align_celeba", ".")
+_CELEBA_GENDERS = {"1": "male", "-1": "female"}
 _CELEBA_SPLITS = {"0": "train", "1": "val", "2": "test"}
 # [age]_[gender]_[race]_[date and time].jpg, as UTKFace's authors describe it.
 _UTKFACE_NAME = re.compile(r"(\d{1,3})_([01])_([0-4])_\d+")
@@ -42,17 +43,11 @@ _MOST = 0.9
 
 @dataclass(frozen=True)
 class Framing:
-    """Where the face lies in every picture of a collection: about the canonical crop.
+    """Where the face lies in every picture of a collection: about the canonical crop."""
 
-    Attributes:
-        x: Middle of the crop, in picture widths.
-        y: Middle of the crop, in picture heights.
-        side: Side of the crop, in picture widths.
-    """
-
-    x: float
-    y: float
-    side: float
+    x: float  # middle of the crop, in picture widths
+    y: float  # middle of the crop, in picture heights
+    side: float  # in picture widths
 
 
 FRAMINGS: Mapping[str, Framing] = {
@@ -228,25 +223,18 @@ def _read_celeba(source: _Source) -> list[SourceFace]:
     column = header.index("Male") + 1
     images = next(folder / name for name in _CELEBA_IMAGES if (folder / name).is_dir())
     splits = _celeba_splits(folder / _CELEBA_PARTITION)
-    faces = []
+    faces, framing = [], FRAMINGS["celeba"]
     for number, line in enumerate(lines[2:], 3):
-        words = line.split()
-        if len(words) != len(header) + 1 or words[column] not in ("1", "-1"):
+        words, where = line.split(), f"{attributes}: line {number}"
+        if len(words) != len(header) + 1 or words[column] not in _CELEBA_GENDERS:
             raise DataError(
-                f"{attributes}: line {number}: must be a file name and {len(header)} values of "
-                f"1 or -1. Received: {line!r}"
+                f"{where}: must be a file name and {len(header)} values of 1 or -1. "
+                f"Received: {line!r}"
             )
-        path = path_inside(images, words[0], f"{attributes}: line {number}: file")
-        faces.append(
-            SourceFace(
-                path.relative_to(images).as_posix(),
-                path,
-                framing=FRAMINGS["celeba"],
-                gender="male" if words[column] == "1" else "female",
-                split=splits.get(words[0]),
-                source="celeba",
-            )
-        )
+        path = path_inside(images, words[0], f"{where}: file")
+        file, gender = path.relative_to(images).as_posix(), _CELEBA_GENDERS[words[column]]
+        split = splits.get(words[0])
+        faces.append(SourceFace(file, path, None, framing, gender, split, source="celeba"))
     return sorted(faces, key=lambda face: face.file)
 
 
@@ -267,17 +255,11 @@ def _celeba_splits(path: Path) -> dict[str, str]:
 def _read_face_folder(source: _Source) -> list[SourceFace]:
     return [
         SourceFace(
-            record.path.relative_to(source.folder).as_posix(),
-            record.path,
-            record.landmarks,
-            gender=record.gender,
-            split=record.split,
-            age=record.age,
-            race=record.race,
-            source=record.source,
+            r.path.relative_to(source.folder).as_posix(), r.path, r.landmarks, None,
+            r.gender, r.split, r.age, r.race, r.source,
         )
-        for record in read_face_folder(source.folder)
-    ]
+        for r in read_face_folder(source.folder)
+    ]  # fmt: skip
 
 
 def _read_table(source: _Source) -> list[SourceFace]:

@@ -28,21 +28,13 @@ _BEYOND = 0.2
 
 @dataclass(frozen=True, eq=False)
 class Surface:
-    """The surface through nine anchors; build it with `surface_through`.
+    """The surface through nine anchors; build it with `surface_through`."""
 
-    Attributes:
-        anchors: (3, 3, 2) upper edge, height of the mouth, lower edge; each left, middle, right.
-        axes: (2, 2) unit vectors of the face: to the right of the picture and down.
-        rows: (3, 3) heights of the anchors along the second axis.
-        borders: (2, 3) coefficients of the left and the right border, parabolas over the height.
-        nose: (3,) coefficients of the nose's share of the width, a parabola over the height.
-    """
-
-    anchors: Points
-    axes: Points
-    rows: Points
-    borders: Points
-    nose: Points
+    anchors: Points  # (3, 3, 2) upper edge, mouth's height, lower edge; each left, middle, right
+    axes: Points  # (2, 2) unit vectors of the face: to the right of the picture and down
+    rows: Points  # (3, 3) heights of the anchors along the second axis
+    borders: Points  # (2, 3) coefficients of the left and right border, parabolas over the height
+    nose: Points  # (3,) coefficients of the nose's share of the width, a parabola as well
 
     @property
     def width(self) -> float:
@@ -58,10 +50,7 @@ class Surface:
         return corners.min(axis=0), corners.max(axis=0)
 
     def coordinates(self, x: Field, y: Field) -> NDArray[np.float32]:
-        """Return the sheet's (u, v), (H, W, 2), under columns x, (W,), and rows y, (H,), in pixels.
-
-        They are defined beyond the edges, too.
-        """
+        """Return (u, v), (H, W, 2), at columns x, (W,), and rows y, (H,); beyond the edges, too."""
         across, down = self.axes.astype(np.float32)
         columns, rows = np.asarray(x, np.float32), np.asarray(y, np.float32)[:, None]
         x, y = across[0] * columns + across[1] * rows, down[0] * columns + down[1] * rows
@@ -128,10 +117,8 @@ def _between(s: Field, nose: Field) -> Field:
     # Secants 1 / nose and 1 / (1 - nose); 2 is their harmonic mean, the slope at the nose.
     left, right = 1 / nose, 1 / (1 - nose)
     slope_left, slope_right = (3 * left - 2) / 2, (3 * right - 2) / 2
-    a = inside * left
-    b = (1 - inside) * right
-    near = -1 + _rise(a, slope_left * nose, 2 * nose)
-    far = 1 - _rise(b, slope_right * (1 - nose), 2 * (1 - nose))
+    near = -1 + _rise(inside * left, slope_left * nose, 2 * nose)
+    far = 1 - _rise((1 - inside) * right, slope_right * (1 - nose), 2 * (1 - nose))
     u = np.where(inside < nose, near, far)
     return u + (s - inside) * np.where(s < 0.5, slope_left, slope_right)
 

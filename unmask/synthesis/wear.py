@@ -20,21 +20,13 @@ _MOST_TURNED = 0.88
 
 @dataclass(frozen=True)
 class Head:
-    """The parts of a landmark set that masks are pinned to, the same for both layouts.
+    """The parts of a landmark set that masks are pinned to, (2,) each; alike in both layouts."""
 
-    Attributes:
-        jaw: (33, 2) from the temple on the left of the picture (0) over the chin (16) to the right.
-        bridge: (2,) between the eyes, where the nose begins.
-        nose_tip: (2,).
-        mouth: (2,) middle of the mouth corners.
-        eyes: (2,) middle of the four eye corners.
-    """
-
-    jaw: np.ndarray
-    bridge: np.ndarray
+    jaw: np.ndarray  # (33, 2) from the temple on the picture's left (0) over the chin (16)
+    bridge: np.ndarray  # between the eyes, where the nose begins
     nose_tip: np.ndarray
-    mouth: np.ndarray
-    eyes: np.ndarray
+    mouth: np.ndarray  # middle of the mouth corners
+    eyes: np.ndarray  # middle of the four eye corners
 
     def jaw_at(self, position: float) -> np.ndarray:
         """Return the point at a fractional index along the jaw, `0 <= position <= 32`."""
@@ -52,52 +44,38 @@ class Head:
 
 @dataclass(frozen=True)
 class Fit:
-    """Where one kind of mask lies on an average wearer.
+    """Where one kind of mask lies on an average wearer."""
 
-    Attributes:
-        top: Jaw index (0 at the temple, 16 at the chin) of the upper corner, mirrored on the right.
-        middle: Jaw index of the side border at the height of the mouth.
-        bottom: Jaw index of the lower corner.
-        reach: How far the side border lies towards the jaw line, upper, middle and lower: 0 at the
-            middle of the face, 1 on the line.
-        bridge: Upper edge on the nose: 0 between the eyes, 1 at its tip.
-        drop: How far the lower edge lies below the chin, as a fraction of the distance from the
-            eyes to the chin.
-        bulge: How far the middle stands off a turned head, as a fraction of the same distance.
-    """
-
-    top: float
-    middle: float
-    bottom: float
+    # Jaw indices of the upper corner, the side border at the height of the mouth, and the lower
+    # corner, on the left; mirrored on the right.
+    rows: tuple[float, float, float]
+    # How far these lie towards the jaw line: 0 at the middle of the face, 1 on the line.
     reach: tuple[float, float, float]
+    # Upper edge on the nose: 0 between the eyes, 1 at its tip.
     bridge: float
+    # How far the lower edge lies below the chin, and the middle stands off a turned head, as
+    # fractions of the distance from the eyes to the chin.
     drop: float
     bulge: float
 
 
 FITS = {
-    "surgical": Fit(2.7, 6.8, 10.6, (0.95, 1.0, 1.03), 0.38, 0.05, 0.06),
-    "cloth": Fit(2.8, 6.8, 10.8, (0.97, 1.01, 1.03), 0.38, 0.05, 0.07),
-    "respirator": Fit(4.0, 7.2, 10.4, (0.88, 0.97, 1.0), 0.28, 0.06, 0.11),
-    "moulded": Fit(2.8, 6.8, 10.8, (0.96, 1.0, 1.03), 0.38, 0.04, 0.07),
-    "bandana": Fit(2.4, 6.0, 9.2, (1.04, 1.05, 1.06), 0.40, 0.28, 0.06),
-    "duckbill": Fit(4.4, 7.2, 10.2, (0.86, 0.97, 1.0), 0.30, 0.06, 0.12),
+    "surgical": Fit((2.7, 6.8, 10.6), (0.95, 1.0, 1.03), 0.38, 0.05, 0.06),
+    "cloth": Fit((2.8, 6.8, 10.8), (0.97, 1.01, 1.03), 0.38, 0.05, 0.07),
+    "respirator": Fit((4.0, 7.2, 10.4), (0.88, 0.97, 1.0), 0.28, 0.06, 0.11),
+    "moulded": Fit((2.8, 6.8, 10.8), (0.96, 1.0, 1.03), 0.38, 0.04, 0.07),
+    "bandana": Fit((2.4, 6.0, 9.2), (1.04, 1.05, 1.06), 0.40, 0.28, 0.06),
+    "duckbill": Fit((4.4, 7.2, 10.2), (0.86, 0.97, 1.0), 0.30, 0.06, 0.12),
 }
 
 
 @dataclass(frozen=True)
 class Worn:
-    """A mask's place on one face, in image pixels.
-
-    Attributes:
-        surface: Where each point of it lies.
-        ears: (2, 2, 2) upper and lower end of the loops at the left and at the right ear.
-        ear_visible: Whether the left and the right ear face the camera.
-    """
+    """A mask's place on one face, in image pixels."""
 
     surface: Surface
-    ears: Points
-    ear_visible: tuple[bool, bool]
+    ears: Points  # (2, 2, 2) upper and lower end of the loops at the left and at the right ear
+    ear_visible: tuple[bool, bool]  # whether the left and the right ear face the camera
 
 
 def head_from_landmarks(landmarks: np.ndarray) -> Head:
@@ -160,7 +138,7 @@ def _anchors(head: Head, fit: Fit, rng: np.random.Generator) -> Points:
     )
     inner = (axis[0], axis[1], head.mouth)
     reach = np.asarray(fit.reach) + rng.normal(0, 0.02, 3) + rng.normal(0.005, 0.03)
-    rows = (fit.top + lower, fit.middle + 0.6 * lower, fit.bottom + rng.normal(0, 0.4))
+    rows = np.add(fit.rows, (lower, 0.6 * lower, rng.normal(0, 0.4)))
     tilt = rng.normal(0, 0.25)
     anchors = np.empty((3, 3, 2))
     for row, index in enumerate(rows):

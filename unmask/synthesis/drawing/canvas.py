@@ -1,8 +1,7 @@
 """The flat sheet that masks are drawn on.
 
-A mask is drawn as fields over the sheet's coordinates (u, v): albedo, height (folds, seams and the
-form of the face beneath, in pixels) and coverage. Light falls on the height field at the end, so
-that folds, ridge and sides agree with each other.
+A mask is drawn as fields over the sheet's coordinates (u, v). Light falls on the height field
+(folds, seams, the form of the face beneath) at the end, so that folds, ridge and sides agree.
 """
 
 from __future__ import annotations
@@ -30,31 +29,21 @@ ASPECT = PIXELS_PER_V / PIXELS_PER_U
 
 @dataclass(eq=False, repr=False)
 class Canvas:
-    """The fields of one mask; drawing functions change them in place.
-
-    Attributes:
-        u: (H, W) horizontal coordinate.
-        v: (H, W) vertical coordinate.
-        color: (H, W, 3) albedo in [0, 1].
-        height: (H, W) height towards the viewer, in pixels.
-        stain: (H, W) factor on the light that does not come from the height: stitches, creases.
-        alpha: (H, W) coverage in [0, 1].
-    """
+    """The fields of one mask, (H, W) each; drawing functions change them in place."""
 
     u: Field
     v: Field
-    color: Field
-    height: Field
-    stain: Field
-    alpha: Field
+    color: Field  # (H, W, 3) albedo in [0, 1]
+    height: Field  # towards the viewer, in pixels
+    stain: Field  # factor on the light that does not come from the height: stitches, creases
+    alpha: Field  # coverage in [0, 1]
 
 
 def new_canvas(color: Field) -> Canvas:
     """Return a flat sheet of one colour, `(3,)` in [0, 1]."""
     u, v = np.meshgrid(*sheet_coordinates())
-    flat = np.zeros_like(u)
     albedo = np.broadcast_to(color.astype(np.float32), (*u.shape, 3)).copy()
-    return Canvas(u, v, albedo, flat.copy(), flat + 1, flat.copy())
+    return Canvas(u, v, albedo, np.zeros_like(u), np.ones_like(u), np.zeros_like(u))
 
 
 def soft_step(distance: Field, width: float) -> Field:
