@@ -33,25 +33,23 @@ def to_rgb(color: Field) -> tuple[int, int, int]:
     return red, green, blue
 
 
-def weave(canvas: Canvas, rng: np.random.Generator, strength: float) -> None:
+def weave(canvas: Canvas, strength: float) -> None:
     """Add the grain of a fabric; its deviation is about 0.01 for fleece, 0.04 for coarse cloth."""
-    grain = rng.standard_normal(canvas.u.shape, dtype=np.float32)
-    if rng.random() < 0.5:
+    grain = canvas.rng.standard_normal(canvas.u.shape, dtype=np.float32)
+    if canvas.rng.random() < 0.5:
         # Threads: grain drawn out along and across.
         grain = cv2.blur(grain, (5, 1)) + cv2.blur(grain[::-1], (1, 5))
     canvas.stain += np.float32(strength) * grain
 
 
-def melange(canvas: Canvas, rng: np.random.Generator, strength: float) -> None:
+def melange(canvas: Canvas, strength: float) -> None:
     """Vary the colour slowly, as worn or mixed cloth does."""
-    canvas.color *= (
-        1 + np.float32(strength) * smooth_noise(rng, canvas.u.shape, (20, 20))[..., None]
-    )
+    canvas.color *= 1 + np.float32(strength) * smooth_noise(canvas.rng, 20, 20)[..., None]
 
 
-def print_on(canvas: Canvas, rng: np.random.Generator) -> None:
+def print_on(canvas: Canvas) -> None:
     """Paint a random print over the sheet: dots, stripes, checks, flowers, blots or camouflage."""
-    x, y = canvas.u * PIXELS_PER_U, canvas.v * PIXELS_PER_V
+    rng, x, y = canvas.rng, canvas.u * PIXELS_PER_U, canvas.v * PIXELS_PER_V
     angle = rng.choice([0.0, np.pi / 4, rng.uniform(0, np.pi)])
     p, q = (x * np.cos(angle) + y * np.sin(angle)), (y * np.cos(angle) - x * np.sin(angle))
     p, q = p.astype(np.float32), q.astype(np.float32)
@@ -60,12 +58,12 @@ def print_on(canvas: Canvas, rng: np.random.Generator) -> None:
         period = float(rng.uniform(8, 28))
         shift = rng.uniform(0, period, 2)
         ink = _ink(rng, canvas.color)
-        cover = pattern(p + shift[0], q + shift[1], period, rng)
-        canvas.color += cover[..., None].astype(np.float32) * (ink - canvas.color)
+        canvas.paint(pattern(p + shift[0], q + shift[1], period, rng), ink)
 
 
-def sign(canvas: Canvas, rng: np.random.Generator) -> None:
+def sign(canvas: Canvas) -> None:
     """Put a maker's mark without letters on one cheek: a tag, a ring or a few printed lines."""
+    rng = canvas.rng
     size = rng.uniform(0.04, 0.1)
     u = (canvas.u - rng.choice([-1, 1]) * rng.uniform(0.35, 0.7)) / size
     v = (canvas.v - rng.uniform(0.35, 0.75)) * ASPECT / size
@@ -77,8 +75,8 @@ def sign(canvas: Canvas, rng: np.random.Generator) -> None:
         np.minimum(width, np.minimum(0.10 - np.abs(_cell(v, 0.4)), 0.6 - np.abs(v))),
     )
     cover = np.clip(shapes[rng.integers(len(shapes))] * size * PIXELS_PER_U + 0.5, 0, 1)
-    cover = cover[..., None].astype(np.float32) * np.float32(rng.uniform(0.3, 0.9))
-    canvas.color += cover * (_ink(rng, canvas.color) - canvas.color)
+    cover = cover.astype(np.float32) * np.float32(rng.uniform(0.3, 0.9))
+    canvas.paint(cover, _ink(rng, canvas.color))
 
 
 def _ink(rng: np.random.Generator, ground: Field) -> Field:
@@ -133,12 +131,12 @@ def _flowers(p: Field, q: Field, period: float, rng: np.random.Generator) -> Fie
 
 
 def _blots(p: Field, q: Field, period: float, rng: np.random.Generator) -> Field:
-    cells = (int(300 / period), int(360 / period))
-    return np.clip(4 * (smooth_noise(rng, p.shape, cells) - 0.5), 0, 1)
+    noise = smooth_noise(rng, int(300 / period), int(360 / period))
+    return np.clip(4 * (noise - 0.5), 0, 1)
 
 
 def _lines(p: Field, q: Field, period: float, rng: np.random.Generator) -> Field:
-    field = smooth_noise(rng, p.shape, (int(150 / period) + 2, int(180 / period) + 2))
+    field = smooth_noise(rng, int(150 / period) + 2, int(180 / period) + 2)
     return bump(_cell(field, 0.9), 0.1)
 
 
