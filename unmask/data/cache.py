@@ -28,7 +28,7 @@ class ByName:
     def __getstate__(self) -> dict[str, Any]:
         """Return the attributes with a name in place of each memory map."""
         return {
-            key: Path(value.filename) if _is_mapped(value) else value
+            key: Path(str(value.filename)) if isinstance(value, np.memmap) else value
             for key, value in vars(self).items()
         }
 
@@ -131,7 +131,3 @@ def _write(
         if done < shape[0]:
             for rows in make(done):
                 handle.write(np.ascontiguousarray(rows, dtype).tobytes())
-
-
-def _is_mapped(value: Any) -> bool:
-    return isinstance(value, np.memmap)

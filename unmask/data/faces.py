@@ -57,19 +57,12 @@ Reader = Callable[[Path, str | None], list[FaceRecord] | None]
 
 @dataclass(frozen=True)
 class PackedImage:
-    """A crop inside a packed file.
-
-    Attributes:
-        file: The packed file.
-        start: Its first byte there.
-        length: Its bytes.
-        corners: (4, 2) corners of the photo in the crop's pixels; outside it is filled by
-            reflection.
-    """
+    """A crop inside a packed file."""
 
     file: Path
-    start: int
-    length: int
+    start: int  # its first byte there
+    length: int  # its bytes
+    # (4, 2) corners of the photo in the crop's pixels; outside it is filled by reflection.
     corners: tuple[tuple[float, float], ...]
 
     def read(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:

@@ -115,20 +115,21 @@ def _write_part(records: Sequence[FaceRecord], path: Path, limit: int) -> int:
     size = 0
     with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
         for number, record in enumerate(records):
-            content = _encoded(load_canonical(record).image)
+            face = load_canonical(record)
+            content = _encoded(face.image)
             size += len(content) + 1500  # landmarks, corners and the archive's own entries
             if size > limit and rows:
                 break
-            matrix = canonical_matrix(record.landmarks)
             name = f"{number:05d}.webp"
             archive.writestr(name, content)
-            known = [record.gender, record.age, record.race, record.source]
-            collection = record.path.parent.name
-            rows.append([name, collection, record.split, *("" if k is None else k for k in known)])
-            moved = transform_points(record.landmarks, matrix)
-            points.append(np.pad(moved, ((0, 98 - len(moved)), (0, 0)), constant_values=np.nan))
-            corners.append(_corners(record, matrix))
-        archive.writestr("labels.csv", _csv(rows))
+            known = record.gender, record.age, record.race, record.source
+            rows.append([name, record.path.parent.name, record.split, *known])
+            missing = 98 - len(face.landmarks)
+            points.append(np.pad(face.landmarks, ((0, missing), (0, 0)), constant_values=np.nan))
+            corners.append(_corners(record))
+        text = io.StringIO()
+        csv.writer(text).writerows([_COLUMNS, *rows])
+        archive.writestr("labels.csv", text.getvalue())
         buffer = io.BytesIO()
         np.savez_compressed(
             buffer, landmarks=np.stack(points), corners=np.stack(corners), allow_pickle=False
@@ -143,19 +144,12 @@ def _encoded(image: NDArray[np.uint8]) -> bytes:
     return buffer.getvalue()
 
 
-def _corners(record: FaceRecord, matrix: NDArray[np.float64]) -> NDArray[np.float32]:
+def _corners(record: FaceRecord) -> NDArray[np.float32]:
     height, width = load_image(record.path).shape[:2]
     box = np.array([[0, 0], [width - 1, 0], [width - 1, height - 1], [0, height - 1]], np.float32)
+    corners = transform_points(box, canonical_matrix(record.landmarks))
     # Far outside the crop a corner's place does not matter, and OpenCV's integers are small.
-    return np.clip(transform_points(box, matrix), -8 * CROP_SIZE, 8 * CROP_SIZE)
-
-
-def _csv(rows: Sequence[Sequence[object]]) -> str:
-    buffer = io.StringIO()
-    writer = csv.writer(buffer)
-    writer.writerow(_COLUMNS)
-    writer.writerows(rows)
-    return buffer.getvalue()
+    return np.clip(corners, -8 * CROP_SIZE, 8 * CROP_SIZE)
 
 
 def _places(path: Path, archive: zipfile.ZipFile) -> dict[str, tuple[int, int]]:

@@ -35,7 +35,6 @@ class Stream(Iterator[Any]):
         first: Number of the first batch.
         workers: Processes that make batches; 0 for a thread of this one, which costs no start and
             no copies, and suffices where a step takes longer than a batch.
-        ahead: Batches to keep ready; a little more than there are workers when None.
 
     Example:
         >>> with Stream(lambda number: number * number, first=2) as stream:
@@ -43,9 +42,7 @@ class Stream(Iterator[Any]):
         [4, 9]
     """
 
-    def __init__(
-        self, sampler: Sampler, *, first: int = 0, workers: int = 0, ahead: int | None = None
-    ) -> None:
+    def __init__(self, sampler: Sampler, *, first: int = 0, workers: int = 0) -> None:
         self._make: Callable[[int], Any] = sampler if workers == 0 else _make
         self._executor: Executor
         if workers == 0:
@@ -58,7 +55,7 @@ class Stream(Iterator[Any]):
             self._executor = ProcessPoolExecutor(workers, context, _install, (content, os.getpid()))
         self._numbers = itertools.count(first)
         self._ready: deque[Future[Any]] = deque()
-        for _ in range(ahead or 2 * workers + 4):
+        for _ in range(2 * workers + 4):
             self._order()
 
     def __next__(self) -> Any:
