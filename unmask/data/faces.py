@@ -159,7 +159,7 @@ def read_face_folder(folder: str | Path, *, split: str | None = None) -> list[Fa
             folder, or a label is no number.
     """
     folder = Path(folder)
-    archive = _archive(folder)
+    archive = landmark_archive(folder)
     if archive is None:
         raise DataError(f"{folder}: neither landmarks98.npz nor landmarks68.npz found")
     files, landmarks, splits, reliable = _read_archive(archive)
@@ -186,7 +186,10 @@ def face_folder_files(folder: str | Path) -> list[Path]:
     """
     folder = Path(folder)
     images = [record.path for record in read_face_folder(folder)]
-    return [*(p for p in (_archive(folder), folder / "labels.csv") if p is not None), *images]
+    return [
+        *(p for p in (landmark_archive(folder), folder / "labels.csv") if p is not None),
+        *images,
+    ]
 
 
 def gather_faces(
@@ -243,7 +246,9 @@ def gather_faces(
 
 def find_collections(data: Sequence[Path]) -> list[str]:
     """Return the names of the face folders that some paths are or hold, sorted."""
-    folders = [f for place in map(Path, data) for f in (place, *place.glob("*")) if _archive(f)]
+    folders = [
+        f for place in map(Path, data) for f in (place, *place.glob("*")) if landmark_archive(f)
+    ]
     return sorted({folder.name for folder in folders})
 
 
@@ -279,12 +284,13 @@ def load_canonical(
 def _read_place(
     place: Path, split: str | None, readers: Sequence[Reader]
 ) -> list[FaceRecord] | None:
-    if _archive(place) is not None:
+    if landmark_archive(place) is not None:
         return read_face_folder(place, split=split)
     return next((found for read in readers if (found := read(place, split)) is not None), None)
 
 
-def _archive(folder: Path) -> Path | None:
+def landmark_archive(folder: Path) -> Path | None:
+    """Return the landmarks of a face folder, those of 98 points first; None of any other."""
     archives = [folder / f"landmarks{n}.npz" for n in (98, 68)]
     return next((path for path in archives if path.is_file()), None)
 

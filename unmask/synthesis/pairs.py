@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unmask.data.cache import check_origin
+from unmask.data.faces import landmark_archive
 from unmask.engines import work_through
 from unmask.errors import DataError, SettingError, UnmaskError
 from unmask.face import CROP_SIZE, canonical_matrix, coverage, transform_points, warp
@@ -103,18 +104,12 @@ class SynthesisSettings:
 
 @dataclass(frozen=True, eq=False)
 class PairResult:
-    """What became of one face.
+    """What became of one face: an error, or its row in the manifest and its landmarks."""
 
-    Attributes:
-        file: Name of the source.
-        error: Why there is no pair, None where there is one.
-        row: The manifest's columns for it; empty after an error.
-        landmarks: (98, 2) or (68, 2) in pixels of the written image; None after an error.
-    """
-
-    file: str
+    file: str  # name of the source
     error: str | None = None
     row: dict[str, str] = field(default_factory=dict, repr=False)
+    # (98, 2) or (68, 2) in pixels of the written image.
     landmarks: NDArray[np.float32] | None = field(default=None, repr=False)
 
 
@@ -354,9 +349,7 @@ def _finished(destination: Path) -> dict[str, PairResult]:
 
 
 def _read_tables(destination: Path) -> Iterator[dict[str, Any]]:
-    table = destination / _MANIFEST_FILE
-    archives = [destination / f"landmarks{count}.npz" for count in (98, 68)]
-    archive = next((path for path in archives if path.is_file()), None)
+    table, archive = destination / _MANIFEST_FILE, landmark_archive(destination)
     if not table.is_file() or archive is None:
         return
     try:

@@ -6,7 +6,7 @@ import csv
 import hashlib
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from unmask.data.faces import read_face_folder
+from unmask.data.faces import landmark_archive, read_face_folder
 from unmask.errors import DataError, SettingError
 from unmask.image import IMAGE_SUFFIXES
 from unmask.paths import path_inside, walk_files
@@ -132,7 +132,7 @@ def read_source(
             if os.path.realpath(filled) == os.path.realpath(folder):
                 raise DataError(f"{destination}: results would lie among the faces of {folder}")
     source = _Source(folder, destination)
-    faces = LAYOUTS[_recognise(source) if layout == "auto" else layout](source)
+    faces = list(LAYOUTS[_recognise(source) if layout == "auto" else layout](source))
     if not faces:
         raise DataError(f"{folder}: holds no images")
     return faces
@@ -173,7 +173,7 @@ def _recognise(source: _Source) -> str:
     folder = source.folder
     if (folder / _LANDMARK_FILE).is_file():
         return "table"
-    if any((folder / f"landmarks{count}.npz").is_file() for count in (98, 68)):
+    if landmark_archive(folder) is not None:
         return "faces"
     if (folder / _CELEBA_ATTRIBUTES).is_file():
         return "celeba"
@@ -189,29 +189,25 @@ def _recognise(source: _Source) -> str:
 # === Layouts ===
 
 
-def _read_images(source: _Source) -> list[SourceFace]:
-    return [SourceFace(file, path) for file, path in source.images]
+def _read_images(source: _Source) -> Iterator[SourceFace]:
+    return (SourceFace(file, path) for file, path in source.images)
 
 
-def _read_ffhq(source: _Source) -> list[SourceFace]:
-    faces = []
-    for file, path in source.images:
-        face = SourceFace(file, path, framing=FRAMINGS["ffhq"], source="ffhq")
-        if _FFHQ_NAME.fullmatch(path.stem):
-            face = replace(face, split="train" if int(path.stem) < _FFHQ_TRAIN else "val")
-        faces.append(face)
-    return faces
+def _read_ffhq(source: _Source) -> Iterator[SourceFace]:
+    for face in _read_images(source):
+        split = None
+        if _FFHQ_NAME.fullmatch(face.path.stem):
+            split = "train" if int(face.path.stem) < _FFHQ_TRAIN else "val"
+        yield replace(face, framing=FRAMINGS["ffhq"], split=split, source="ffhq")
 
 
-def _read_utkface(source: _Source) -> list[SourceFace]:
-    faces = []
-    for file, path in source.images:
-        face = SourceFace(file, path, framing=FRAMINGS["utkface"], source="utkface")
-        if named := _UTKFACE_NAME.match(path.stem):
+def _read_utkface(source: _Source) -> Iterator[SourceFace]:
+    for face in _read_images(source):
+        face = replace(face, framing=FRAMINGS["utkface"], source="utkface")
+        if named := _UTKFACE_NAME.match(face.path.stem):
             age, gender, race = map(int, named.groups())
             face = replace(face, gender=("male", "female")[gender], age=age, race=race)
-        faces.append(face)
-    return faces
+        yield face
 
 
 def _read_celeba(source: _Source) -> list[SourceFace]:
@@ -252,19 +248,14 @@ def _celeba_splits(path: Path) -> dict[str, str]:
     return splits
 
 
-def _read_face_folder(source: _Source) -> list[SourceFace]:
-    return [
-        SourceFace(
-            r.path.relative_to(source.folder).as_posix(), r.path, r.landmarks, None,
-            r.gender, r.split, r.age, r.race, r.source,
-        )
-        for r in read_face_folder(source.folder)
-    ]  # fmt: skip
+def _read_face_folder(source: _Source) -> Iterator[SourceFace]:
+    for r in read_face_folder(source.folder):
+        file, known = r.path.relative_to(source.folder).as_posix(), (r.age, r.race, r.source)
+        yield SourceFace(file, r.path, r.landmarks, None, r.gender, r.split, *known)
 
 
-def _read_table(source: _Source) -> list[SourceFace]:
+def _read_table(source: _Source) -> Iterator[SourceFace]:
     folder, table = source.folder, source.folder / _LANDMARK_FILE
-    faces = []
     with table.open(newline="", encoding="utf-8") as handle:
         reader = csv.DictReader(handle)
         columns = reader.fieldnames or []
@@ -279,11 +270,10 @@ def _read_table(source: _Source) -> list[SourceFace]:
             path = path_inside(folder, row["file"], f"{where}: file")
             points = [_number(row[name], f"{where}, {name}") for name in wanted]
             landmarks = np.array(points, np.float32).reshape(-1, 2)
-            faces.append(SourceFace(path.relative_to(folder).as_posix(), path, landmarks))
-    return faces
+            yield SourceFace(path.relative_to(folder).as_posix(), path, landmarks)
 
 
-LAYOUTS: Mapping[str, Callable[[_Source], list[SourceFace]]] = {
+LAYOUTS: Mapping[str, Callable[[_Source], Iterable[SourceFace]]] = {
     "table": _read_table,
     "faces": _read_face_folder,
     "celeba": _read_celeba,

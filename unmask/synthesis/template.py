@@ -17,10 +17,9 @@ U_RANGE = (-1.25, 1.25)
 V_RANGE = (-0.25, 1.3)
 PIXELS_PER_U = 96
 PIXELS_PER_V = 150
-SHAPE = (
-    round((V_RANGE[1] - V_RANGE[0]) * PIXELS_PER_V),
-    round((U_RANGE[1] - U_RANGE[0]) * PIXELS_PER_U),
-)
+SHAPE = (232, 240)
+"""Rows and columns of the sheet: its ranges times the pixels of each."""
+
 _FARTHEST_U = 1.15
 
 

@@ -9,25 +9,16 @@ from unmask.synthesis.drawing.stiff import draw_duckbill, draw_moulded, draw_res
 from unmask.synthesis.template import MaskTemplate
 
 # How often each kind is drawn: roughly what street and stock photos show.
-SHARES = {
-    "surgical": 0.36,
-    "cloth": 0.22,
-    "respirator": 0.16,
-    "moulded": 0.14,
-    "bandana": 0.07,
-    "duckbill": 0.05,
+_KINDS = {
+    "surgical": (0.36, draw_surgical),
+    "cloth": (0.22, draw_cloth),
+    "respirator": (0.16, draw_respirator),
+    "moulded": (0.14, draw_moulded),
+    "bandana": (0.07, draw_bandana),
+    "duckbill": (0.05, draw_duckbill),
 }
-
-_DRAWERS = {
-    "surgical": draw_surgical,
-    "cloth": draw_cloth,
-    "respirator": draw_respirator,
-    "moulded": draw_moulded,
-    "bandana": draw_bandana,
-    "duckbill": draw_duckbill,
-}
-
-ALL_KINDS = tuple(_DRAWERS)
+ALL_KINDS = tuple(_KINDS)
+SHARES = {kind: share for kind, (share, _) in _KINDS.items()}
 
 
 def draw_template(kind: str, rng: np.random.Generator) -> MaskTemplate:
@@ -48,6 +39,6 @@ def draw_template(kind: str, rng: np.random.Generator) -> MaskTemplate:
         >>> draw_template("cloth", np.random.default_rng(0)).rgba.shape
         (232, 240, 4)
     """
-    if kind not in _DRAWERS:
+    if kind not in _KINDS:
         raise ValueError(f"kind must be one of {ALL_KINDS}. Received: kind={kind!r}")
-    return _DRAWERS[kind](rng)
+    return _KINDS[kind][1](rng)

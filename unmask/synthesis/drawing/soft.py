@@ -112,9 +112,8 @@ def draw_cloth(rng: np.random.Generator) -> MaskTemplate:
     elif rng.random() < 0.25:
         sign(canvas)
     u, v, away = canvas.u, canvas.v, canvas.away
-    top = rng.uniform(-0.02, 0.12) * np.sin(np.pi * np.clip(away, 0, 1)) - rng.uniform(
-        0, 0.05
-    ) * bump(u, 0.2)
+    top = rng.uniform(-0.02, 0.12) * np.sin(np.pi * np.clip(away, 0, 1))
+    top = top - rng.uniform(0, 0.05) * bump(u, 0.2)
     bottom = 1 + rng.uniform(-0.05, 0.05) * np.sin(np.pi * away) - rng.uniform(0, 0.05) * away
     side = 1 - rng.uniform(0, 0.12) * np.sin(np.pi * np.clip(v, 0, 1))
     canvas.cut(top, bottom, side, rng.uniform(0.02, 0.1))
