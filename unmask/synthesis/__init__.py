@@ -6,10 +6,5 @@ from unmask.synthesis.synthesizer import MaskedFace, MaskSynthesizer
 from unmask.synthesis.template import Loops, MaskTemplate
 
 __all__ = [
-    "ALL_KINDS",
-    "Loops",
-    "MaskSynthesizer",
-    "MaskTemplate",
-    "MaskedFace",
-    "load_masktheface",
-]
+    "ALL_KINDS", "Loops", "MaskSynthesizer", "MaskTemplate", "MaskedFace", "load_masktheface",
+]  # fmt: skip

@@ -9,13 +9,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unmask.image import LUMA
+from unmask.synthesis.surface import Surface
 from unmask.synthesis.template import PIXELS_PER_U, SHAPE, Loops, MaskTemplate, sheet_position
-from unmask.synthesis.wear import Worn
+from unmask.synthesis.wear import Head
 
 Field = NDArray[np.float32]
 Box = tuple[int, int, int, int]
 
 _LOOPS_SHOWN = 0.85
+# Where loops end, upper and lower, along the jaw from its temple.
+_EARS = (1.0, 3.8)
+# Share of a mask's width on one side of the nose below which that ear is out of sight.
+_HIDDEN_BELOW = 0.32
 # The warp is smooth: it is computed on a coarse grid and enlarged.
 _COARSE = 4
 _FEWEST = 22
@@ -25,37 +30,34 @@ _LUMA = np.array(LUMA, np.float32)
 
 
 def compose(
-    image: NDArray[np.uint8], template: MaskTemplate, worn: Worn, rng: np.random.Generator
+    image: NDArray[np.uint8],
+    template: MaskTemplate,
+    head: Head,
+    surface: Surface,
+    rng: np.random.Generator,
 ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    """Draw a mask over a face.
+    """Return the photo with a mask, a flat sheet, drawn over a face, and the mask's body, (H, W).
 
-    Args:
-        image: (H, W, 3) RGB; not changed.
-        template: The mask, as a flat sheet (see `template.flatten`).
-        worn: Its place.
-        rng: Variation of light, shadow, loops and noise.
-
-    Returns:
-        The new image and the mask's body, (H, W) bool.
+    The mask lies on the head as its surface says; `rng` varies light, shadow, loops and noise.
     """
     result = image.copy()
     body = np.zeros(image.shape[:2], bool)
-    box = _box(worn, image.shape)
+    box = _box(surface, image.shape)
     if box is None:
         return result, body
     x0, y0, x1, y1 = box
     region = image[y0:y1, x0:x1]
     softness, grain = _softness_and_noise(region)
     mirrored = template.view == "front" and rng.random() < 0.5
-    layer = _warp(template, worn, box, mirrored)
+    layer = _warp(template, surface, box, mirrored)
     layer = cv2.GaussianBlur(layer, (0, 0), softness * rng.uniform(0.8, 1.3))
     alpha = layer[..., 3].astype(np.float32) * np.float32(1 / 255)
     light = _read_light(image, region, alpha, rng)
     if template.loops is not None and rng.random() < _LOOPS_SHOWN:
-        _draw_loops(result, template.loops, worn, light, rng)
+        _draw_loops(result, template.loops, head, surface, light, rng)
 
     mixed = result[y0:y1, x0:x1].astype(np.float32)
-    mixed *= _shadow(alpha, worn.surface.width, rng)[..., None]
+    mixed *= _shadow(alpha, surface.width, rng)[..., None]
     dye = rng.normal(1, 0.018, 3).astype(np.float32)
     color = light.on(layer[..., :3] * dye)
     color *= light.slope[..., None]
@@ -70,8 +72,8 @@ def compose(
     return result, body
 
 
-def _box(worn: Worn, shape: tuple[int, ...]) -> Box | None:
-    low, high = worn.surface.bounds()
+def _box(surface: Surface, shape: tuple[int, ...]) -> Box | None:
+    low, high = surface.bounds()
     # Templates may reach beyond their key points, and the shadow beyond the template.
     margin = 0.13 * (high - low) + 4
     x0, y0 = np.maximum(np.floor(low - margin), 0).astype(int).tolist()
@@ -79,7 +81,7 @@ def _box(worn: Worn, shape: tuple[int, ...]) -> Box | None:
     return (x0, y0, x1, y1) if x1 - x0 >= 8 and y1 - y0 >= 8 else None
 
 
-def _warp(template: MaskTemplate, worn: Worn, box: Box, mirrored: bool) -> NDArray[np.uint8]:
+def _warp(template: MaskTemplate, surface: Surface, box: Box, mirrored: bool) -> NDArray[np.uint8]:
     """Return the template as it lies on the face: (h, w, 4) for the box."""
     x0, y0, x1, y1 = box
     width, height = x1 - x0, y1 - y0
@@ -87,12 +89,12 @@ def _warp(template: MaskTemplate, worn: Worn, box: Box, mirrored: bool) -> NDArr
     # Samples at the pixel centres that cv2.resize assumes.
     x = (np.arange(columns) + 0.5) * width / columns - 0.5 + x0
     y = (np.arange(rows) + 0.5) * height / rows - 0.5 + y0
-    surface = worn.surface.coordinates(x, y)
+    coordinates = surface.coordinates(x, y)
     if mirrored:
-        surface[..., 0] *= -1
-    positions = sheet_position(surface)
+        coordinates[..., 0] *= -1
+    positions = sheet_position(coordinates)
     rgba = template.rgba
-    scale = worn.surface.width / (2 * PIXELS_PER_U)
+    scale = surface.width / (2 * PIXELS_PER_U)
     if scale < 0.5:
         # Bilinear sampling would skip pixels.
         rgba = cv2.resize(rgba, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
@@ -181,31 +183,39 @@ def _softness_and_noise(region: NDArray[np.uint8]) -> tuple[float, float]:
 
 
 def _draw_loops(
-    image: NDArray[np.uint8], loops: Loops, worn: Worn, light: _Light, rng: np.random.Generator
+    image: NDArray[np.uint8],
+    loops: Loops,
+    head: Head,
+    surface: Surface,
+    light: _Light,
+    rng: np.random.Generator,
 ) -> None:
     """Draw the loops of the sides that face the camera, in place.
 
     Hair and background, told by their colour, hide them: behind an ear or under hair no loop shows.
     """
     color = light.on(np.asarray(loops.color, np.float32)) * np.float32(rng.uniform(0.85, 1.0))
-    skin = _cheek_color(image, worn)
-    width = loops.width * worn.surface.width
-    ends, t = np.array(loops.ends), np.linspace(0, 1, 9)[:, None]
-    for side, sign in enumerate((-1, 1)):
+    skin = _cheek_color(image, surface)
+    left, nose, right = surface.anchors[1]
+    chord, t = right - left, np.linspace(0, 1, 9)[:, None]
+    left_share = float((nose - left) @ chord) / surface.width**2
+    for sign, share in ((-1, left_share), (1, 1 - left_share)):
+        # The nearer the side, the further behind the jaw line the ear shows.
+        out = sign * chord * np.clip(0.03 + 0.3 * (share - 0.5), 0.01, 0.15)
         # Begin a little inside, so that body and loop meet.
-        starts = worn.surface.points(0.95 * sign * np.ones(2), ends)
-        for end, start in enumerate(starts):
-            ear = worn.ears[side, end]
-            middle = (start + ear) / 2 + rng.normal(0, 0.03, 2) * worn.surface.width
-            if worn.ear_visible[side]:
+        starts = surface.points(0.95 * sign * np.ones(2), np.array(loops.ends))
+        for start, position in zip(starts, _EARS, strict=True):
+            ear = head.jaw_at(position if sign < 0 else 32 - position) + out
+            middle = (start + ear) / 2 + rng.normal(0, 0.03, 2) * surface.width
+            if share > _HIDDEN_BELOW:
                 curve = (1 - t) ** 2 * start + 2 * t * (1 - t) * middle + t**2 * ear
-                _band(image, curve, width, color, skin)
+                _band(image, curve, loops.width * surface.width, color, skin)
 
 
-def _cheek_color(image: NDArray[np.uint8], worn: Worn) -> Field:
+def _cheek_color(image: NDArray[np.uint8], surface: Surface) -> Field:
     """Median colour on the upper edge of the mask, where skin shows: (3,)."""
     u = np.linspace(-0.7, 0.7, 5)
-    points = np.rint(worn.surface.points(u, np.zeros(5))).astype(int)
+    points = np.rint(surface.points(u, np.zeros(5))).astype(int)
     limit = np.array(image.shape[1::-1]) - 1
     x, y = np.clip(points, 0, limit).T
     return np.median(image[y, x], axis=0).astype(np.float32)

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,18 +23,18 @@ from unmask.data.faces import landmark_archive
 from unmask.engines import work_through
 from unmask.errors import DataError, SettingError, UnmaskError
 from unmask.face import CROP_SIZE, canonical_matrix, coverage, transform_points, warp
+from unmask.gender.predict import predict_gender
 from unmask.image import load_image, save_image, save_mask
 from unmask.io import append_line, atomic_path, prepare_folder, read_lines, write_text_atomic
 from unmask.npz import read_npz
 from unmask.paths import check_outputs, path_inside
+from unmask.pipeline import Unmasker
 from unmask.synthesis.drawing import ALL_KINDS
+from unmask.synthesis.locate import FaceLocator
 from unmask.synthesis.masktheface import load_masktheface
 from unmask.synthesis.sources import PICTURE_FOLDERS, SETTINGS_FILE, SourceFace, number_of
 from unmask.synthesis.synthesizer import MaskSynthesizer
-
-if TYPE_CHECKING:
-    from unmask.pipeline import Unmasker
-    from unmask.synthesis.locate import FaceLocator
+from unmask.weights import find
 
 COLUMNS = (
     "file", "masked", "mask", "original", "split", "gender", "gender_by", "gender_confidence",
@@ -210,14 +210,10 @@ class PairMaker:
 
     @cached_property
     def _networks(self) -> Unmasker:
-        from unmask.pipeline import Unmasker
-
         return Unmasker(self.settings.preset, runtime="keras")
 
     @cached_property
     def _locator(self) -> FaceLocator:
-        from unmask.synthesis.locate import FaceLocator
-
         return FaceLocator(self._networks.landmarks)
 
     def _make(self, face: SourceFace) -> PairResult:
@@ -268,8 +264,6 @@ class PairMaker:
             return face.gender, "label", ""
         if self.settings.gender == "labels":
             return "", "", ""
-        from unmask.gender.predict import predict_gender
-
         crop = np.asarray(warp(photo, canonical_matrix(points), CROP_SIZE), np.uint8)
         male = float(predict_gender(self._networks.gender, crop[None], mirror=True)[0])
         return "male" if male >= 0.5 else "female", "classifier", f"{max(male, 1 - male):.2f}"
@@ -325,8 +319,6 @@ def _prepare(faces: list[SourceFace], destination: Path, settings: SynthesisSett
 
 def _needed_weights(faces: list[SourceFace], settings: SynthesisSettings) -> dict[str, str]:
     """Return the checksums of the networks that the faces need."""
-    from unmask.weights import find
-
     stages = []
     if any(face.landmarks is None for face in faces):
         stages.append("landmarks")

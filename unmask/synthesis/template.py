@@ -83,15 +83,9 @@ def sheet_points() -> NDArray[np.float32]:
 
 
 def flatten(template: MaskTemplate) -> MaskTemplate:
-    """Resample a template of any size and form to the sheet.
+    """Resample a template of any size and form to the sheet, its points to `sheet_points()`.
 
     Its edges are smooth curves through three key points each; between them the map is linear.
-
-    Args:
-        template: Any template.
-
-    Returns:
-        The template as a sheet: `rgba` of `SHAPE`, `points` equal to `sheet_points()`.
     """
     u, v = sheet_coordinates()
     edges = _edges(template.points.astype(np.float64), u)

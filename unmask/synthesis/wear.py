@@ -1,4 +1,4 @@
-"""How a mask sits on a face: its surface, the ears, and the variation between wearers."""
+"""How a mask sits on a face: its surface, and the variation between wearers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ _JAW_POINTS = 33
 # Share of the face's width on the narrower side of the nose below which a head counts as turned.
 _TURNED = 0.33
 _UNDER_NOSE_SHARE = 0.03
-_HIDDEN_BELOW = 0.32
 # Largest share of a mask's width between its near border and the line of the nose.
 _MOST_TURNED = 0.88
 
@@ -69,15 +68,6 @@ FITS = {
 }
 
 
-@dataclass(frozen=True)
-class Worn:
-    """A mask's place on one face, in image pixels."""
-
-    surface: Surface
-    ears: Points  # (2, 2, 2) upper and lower end of the loops at the left and at the right ear
-    ear_visible: tuple[bool, bool]  # whether the left and the right ear face the camera
-
-
 def head_from_landmarks(landmarks: np.ndarray) -> Head:
     """Read a head from (98, 2) or (68, 2) landmarks, in the same pixels.
 
@@ -106,20 +96,9 @@ def head_from_landmarks(landmarks: np.ndarray) -> Head:
     )
 
 
-def wear(head: Head, fit: Fit, rng: np.random.Generator) -> Worn:
+def wear(head: Head, fit: Fit, rng: np.random.Generator) -> Surface:
     """Lay a mask onto a face; `rng` has the wearer's habits: height, width, tilt, nose bare."""
-    anchors = _anchors(head, fit, rng)
-    chord = anchors[1, 2] - anchors[1, 0]
-    width = max(float(np.hypot(*chord)), 1.0)
-    left_share = float((anchors[1, 1] - anchors[1, 0]) @ chord) / width**2
-    ears = np.empty((2, 2, 2))
-    for side, (sign, share) in enumerate(((-1, left_share), (1, 1 - left_share))):
-        # The nearer the side, the further behind the jaw line the ear shows.
-        out = sign * chord * np.clip(0.03 + 0.3 * (share - 0.5), 0.01, 0.15)
-        for end, position in enumerate((1.0, 3.8)):
-            ears[side, end] = head.jaw_at(position if side == 0 else 32 - position) + out
-    visible = (left_share > _HIDDEN_BELOW, 1 - left_share > _HIDDEN_BELOW)
-    return Worn(surface_through(anchors), ears, visible)
+    return surface_through(_anchors(head, fit, rng))
 
 
 def _anchors(head: Head, fit: Fit, rng: np.random.Generator) -> Points:

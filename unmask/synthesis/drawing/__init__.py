@@ -22,20 +22,12 @@ SHARES = {kind: share for kind, (share, _) in _KINDS.items()}
 
 
 def draw_template(kind: str, rng: np.random.Generator) -> MaskTemplate:
-    """Draw one mask.
-
-    Args:
-        kind: One of `ALL_KINDS`.
-        rng: Decides colours, folds, print, light; the same state draws the same mask.
-
-    Returns:
-        The template, 240 x 232 pixels.
+    """Draw a mask of one of `ALL_KINDS`; the same state of `rng` draws the same mask.
 
     Raises:
         ValueError: For an unknown kind.
 
     Example:
-        >>> import numpy as np
         >>> draw_template("cloth", np.random.default_rng(0)).rgba.shape
         (232, 240, 4)
     """
