@@ -1,3 +1,6 @@
+import csv
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
@@ -24,3 +27,12 @@ def portrait() -> np.ndarray:
     return cv2.warpAffine(
         astronaut(), matrix, (256, 256), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     )
+
+
+def write_table(folder: Path, files: list[str], points: np.ndarray) -> None:
+    """Write `landmarks.csv`, the same points for every file."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "landmarks.csv").open("w", newline="") as handle:
+        writer = csv.writer(handle)
+        writer.writerow(["file", *(f"{a}{i}" for i in range(len(points)) for a in "xy")])
+        writer.writerows([file, *points.ravel()] for file in files)

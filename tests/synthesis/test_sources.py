@@ -1,4 +1,3 @@
-import csv
 from pathlib import Path
 
 import numpy as np
@@ -8,15 +7,9 @@ from unmask.errors import DataError
 from unmask.image import save_image
 from unmask.synthesis.sources import FRAMINGS, read_source
 
+from .conftest import write_table
+
 TINY = np.zeros((4, 4, 3), np.uint8)
-
-
-def write_table(folder: Path, files: list[str], points: np.ndarray) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "landmarks.csv").open("w", newline="") as handle:
-        writer = csv.writer(handle)
-        writer.writerow(["file", *(f"{a}{i}" for i in range(len(points)) for a in "xy")])
-        writer.writerows([file, *points.ravel()] for file in files)
 
 
 def celeba(folder: Path, attributes: str, partition: str | None = None) -> Path:

@@ -1,11 +1,8 @@
-import doctest
-
 import cv2
 import numpy as np
 import pytest
 from scipy.ndimage import binary_dilation
 
-import unmask.synthesis.synthesizer as synthesizer_module
 from unmask.synthesis import MaskSynthesizer, MaskTemplate
 
 from .test_wear import as_68
@@ -157,10 +154,6 @@ def test_wrong_arguments_are_named(portrait, landmarks):
     rgba = np.zeros((4, 4, 4), np.uint8)
     with pytest.raises(ValueError, match=r"templates\[0\]\.kind"):
         MaskSynthesizer(templates=[MaskTemplate("veil", rgba, np.zeros((6, 2), np.float32))])
-
-
-def test_example_in_the_documentation():
-    assert doctest.testmod(synthesizer_module).failed == 0
 
 
 def test_all_kinds_on_real_faces(data_dir):
