@@ -25,7 +25,7 @@ ITERATIVE = [n for n in recipe_names() if not find_task(read_recipe(n).task).clo
 
 pytestmark = pytest.mark.usefixtures("step_by_step")
 
-# One recipe of each kind of task: what goes on is the task's and the runner's, whatever the network.
+# One recipe of each kind of task: what goes on is the task's, whatever its network.
 KINDS = list({read_recipe(name).task: name for name in reversed(ITERATIVE)}.values())
 
 # Compiling for JAX takes long. What it does otherwise is the step: of one network with several
