@@ -93,6 +93,8 @@ setup(
         "convert": ["torch>=2.4"],
         # Drawing masks by hand. labelme is GPL-3.0: it is started as a program, never imported.
         "annotate": ["labelme>=5.5"],
+        # `unmask labelme`: COCO's compressed run lengths, YOLO's data.yaml.
+        "formats": ["pycocotools>=2.0.8,<3", "pyyaml>=6,<7"],
         "notebooks": ["jupyterlab>=4.4", "nbclient>=0.10", "ipykernel>=6.29"],
         "docs": [
             "mkdocs-material>=9.6,<10",

@@ -1,4 +1,4 @@
-"""Labelme annotations: JSON files to masks and COCO.
+"""Labelme annotations: JSON files to masks, COCO, VOC and YOLO, and back.
 
 Reads what Labelme 3 to 6 write: polygons, rectangles (two corners, or four in any rotation),
 circles, lines and line strips of a given width, and masks; points cover nothing and are passed
@@ -18,7 +18,7 @@ Every error names the file, the shape's index and the field, as in
 """
 
 from unmask.labelme.annotation import Annotation, Shape, read_annotation
-from unmask.labelme.conversion import Conversion, convert
+from unmask.labelme.conversion import Conversion, Split, convert
 from unmask.labelme.drawing import (
     DEFAULT_LINE_WIDTH,
     Instance,
@@ -26,17 +26,22 @@ from unmask.labelme.drawing import (
     draw_mask,
 )
 from unmask.labelme.files import find_annotations, read_image
+from unmask.labelme.importing import ForeignFormat, Imported, import_annotations
 
 __all__ = [
     "DEFAULT_LINE_WIDTH",
     "Annotation",
     "Conversion",
+    "ForeignFormat",
+    "Imported",
     "Instance",
     "Shape",
+    "Split",
     "convert",
     "draw_instances",
     "draw_mask",
     "find_annotations",
+    "import_annotations",
     "read_annotation",
     "read_image",
 ]

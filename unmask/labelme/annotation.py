@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
-import base64
 import json
-import math
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from unmask.errors import ImageError, LabelmeError, SettingError
 from unmask.image import PathLike, load_mask
+from unmask.labelme.fields import (
+    LARGEST_COORDINATE,
+    base64_bytes,
+    fail,
+    integer,
+    items,
+    label_name,
+    mapping,
+    numbers,
+    optional,
+    side,
+    text,
+)
 from unmask.labelme.files import MAX_JSON_BYTES, read_file
 
 WITHOUT_AREA = ("point", "points")
@@ -32,7 +43,6 @@ _POINT_COUNTS: dict[str, tuple[int, int | None]] = {
     "point": (1, 1),
     "points": (1, None),
 }
-_LARGEST_COORDINATE = 1_000_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,9 +141,7 @@ def read_annotation(
     """
     path = Path(path)
     data = read_document(path, encoding)
-    shapes = data.get("shapes")
-    if not isinstance(shapes, list):
-        _fail(f"{path}: shapes", "must be a list", shapes)
+    shapes = items(data.get("shapes"), f"{path}: shapes")
     wanted = label_tuple(labels)
     return Annotation(
         path=path,
@@ -142,16 +150,21 @@ def read_annotation(
             for i, item in enumerate(shapes)
             if wanted is None or _label(item) in wanted
         ),
-        labels=Counter(map(_label, shapes)),
-        image_path=_optional(_text, data.get("imagePath"), f"{path}: imagePath"),
-        image_data=_optional(_base64, data.get("imageData"), f"{path}: imageData"),
-        height=_optional(_side, data.get("imageHeight"), f"{path}: imageHeight"),
-        width=_optional(_side, data.get("imageWidth"), f"{path}: imageWidth"),
+        labels=Counter(labels_of(shapes)),
+        image_path=optional(text, data.get("imagePath"), f"{path}: imagePath"),
+        image_data=optional(base64_bytes, data.get("imageData"), f"{path}: imageData"),
+        height=optional(side, data.get("imageHeight"), f"{path}: imageHeight"),
+        width=optional(side, data.get("imageWidth"), f"{path}: imageWidth"),
     )
 
 
 def read_document(path: Path, encoding: str | None) -> dict[str, Any]:
     """Read a JSON file that holds an object; see `read_annotation`."""
+    return mapping(read_json(path, encoding), f"{path}")
+
+
+def read_json(path: Path, encoding: str | None) -> Any:
+    """Read a JSON file, whatever it holds; see `read_annotation`."""
     try:
         "".encode(encoding or "utf-8")  # a wrong name is an error whatever the file holds
     except LookupError as error:
@@ -159,11 +172,11 @@ def read_document(path: Path, encoding: str | None) -> dict[str, Any]:
     content = read_file(path, MAX_JSON_BYTES, f"{path}")
     try:
         try:
-            data = json.loads(content)
+            return json.loads(content)
         except UnicodeDecodeError:
             if encoding is None:
                 raise
-            data = json.loads(content.decode(encoding))
+            return json.loads(content.decode(encoding))
     except UnicodeDecodeError as error:
         tried = f"neither UTF-8 nor {encoding}" if encoding else "not UTF-8"
         raise LabelmeError(
@@ -171,7 +184,6 @@ def read_document(path: Path, encoding: str | None) -> dict[str, Any]:
         ) from error
     except (ValueError, RecursionError) as error:  # broken JSON, endless nesting
         raise LabelmeError(f"{path}: is not valid JSON ({error})") from error
-    return _mapping(data, f"{path}")
 
 
 def label_tuple(labels: str | Collection[str] | None) -> tuple[str, ...] | None:
@@ -179,6 +191,11 @@ def label_tuple(labels: str | Collection[str] | None) -> tuple[str, ...] | None:
     if labels is None:
         return None
     return (labels,) if isinstance(labels, str) else tuple(dict.fromkeys(labels))
+
+
+def labels_of(shapes: Any) -> list[str]:
+    """Return the labels of shapes as they stand in a file, "" for none."""
+    return [_label(shape) for shape in shapes] if isinstance(shapes, list) else []
 
 
 # === Fields ===
@@ -190,101 +207,37 @@ def _label(shape: Any) -> str:
 
 
 def _shape(value: Any, index: int, where: str) -> Shape:
-    data = _mapping(value, where)
+    data = mapping(value, where)
     # Labelme 3 had only polygons, and did not say so.
-    shape_type = _optional(_text, data.get("shape_type"), f"{where}.shape_type") or "polygon"
+    shape_type = optional(text, data.get("shape_type"), f"{where}.shape_type") or "polygon"
     if shape_type not in _POINT_COUNTS:
-        _fail(f"{where}.shape_type", f"must be one of {', '.join(_POINT_COUNTS)}", shape_type)
-    label = _text(data.get("label"), f"{where}.label")
-    if not label:
-        _fail(f"{where}.label", "must not be empty", label)
+        fail(f"{where}.shape_type", f"must be one of {', '.join(_POINT_COUNTS)}", shape_type)
     return Shape(
         index=index,
-        label=label,
+        label=label_name(data.get("label"), f"{where}.label"),
         shape_type=shape_type,
         points=_points(data.get("points"), shape_type, f"{where}.points"),
-        group_id=_optional(_integer, data.get("group_id"), f"{where}.group_id"),
-        mask_file=_base64(data.get("mask"), f"{where}.mask") if shape_type == "mask" else None,
+        group_id=optional(integer, data.get("group_id"), f"{where}.group_id"),
+        mask_file=base64_bytes(data.get("mask"), f"{where}.mask") if shape_type == "mask" else None,
     )
 
 
 def _points(value: Any, shape_type: str, where: str) -> NDArray[np.float64]:
-    if not isinstance(value, list):
-        _fail(where, "must be a list", value)
+    items(value, where)
     least, most = _POINT_COUNTS[shape_type]
     if len(value) < least or (most is not None and len(value) > most):
         count = f"{least}" if most == least else f"{least} or more" if most is None else "2 or 4"
-        _fail(where, f"a {shape_type} must have {count} points", len(value))
+        fail(where, f"a {shape_type} must have {count} points", len(value))
     if shape_type == "rectangle" and len(value) == 3:
-        _fail(where, "a rectangle must have 2 or 4 points", 3)
-    points = _numbers(value)
+        fail(where, "a rectangle must have 2 or 4 points", 3)
+    points = numbers(value)
     if points is None or points.shape != (len(value), 2):
         # All at once is quick; one by one finds the culprit.
-        each = (_numbers(item) for item in value)
+        each = (numbers(item) for item in value)
         bad = next(i for i, point in enumerate(each) if point is None or point.shape != (2,))
-        _fail(
+        fail(
             f"{where}[{bad}]",
-            f"must be two finite numbers, at most {_LARGEST_COORDINATE} from 0",
+            f"must be two finite numbers, at most {LARGEST_COORDINATE} from 0",
             value[bad],
         )
     return points
-
-
-def _numbers(value: Any) -> NDArray[np.float64] | None:
-    """Make an array of finite numbers, or None where they are none."""
-    try:
-        numbers = np.array(value, np.float64)
-    except (TypeError, ValueError, OverflowError):
-        return None
-    # Comparisons with NaN are false.
-    return numbers if (np.abs(numbers) <= _LARGEST_COORDINATE).all() else None
-
-
-def _mapping(value: Any, where: str) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        _fail(where, "must be a JSON object", value)
-    return value
-
-
-def _text(value: Any, where: str) -> str:
-    if not isinstance(value, str):
-        _fail(where, "must be a string", value)
-    return value
-
-
-def _integer(value: Any, where: str) -> int:
-    try:
-        number = math.nan if isinstance(value, bool) else float(value)
-    except (TypeError, ValueError, OverflowError):
-        number = math.nan
-    if not number.is_integer():
-        _fail(where, "must be an integer", value)
-    return int(number)
-
-
-def _side(value: Any, where: str) -> int:
-    side = _integer(value, where)
-    if side < 1:
-        _fail(where, "must be positive", value)
-    return side
-
-
-def _base64(value: Any, where: str) -> bytes:
-    try:
-        # Line breaks and whatever else is no digit are passed over, as Labelme does.
-        return base64.b64decode(_text(value, where).encode("utf-8", "replace"))
-    except ValueError as error:
-        if isinstance(error, LabelmeError):
-            raise
-        raise LabelmeError(f"{where}: is not base64 ({error})") from error
-
-
-def _optional(check: Callable[[Any, str], Any], value: Any, where: str) -> Any:
-    return None if value is None or value == "" else check(value, where)
-
-
-def _fail(where: str, demand: str, value: Any) -> NoReturn:
-    received = repr(value)
-    if len(received) > 80:
-        received = f"{received[:80]}..."
-    raise LabelmeError(f"{where}: {demand}. Received: {received}")

@@ -1,9 +1,8 @@
-"""A folder of annotations becomes images, masks and a COCO file."""
+"""A folder of annotations becomes images and masks, and data sets of other programs."""
 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -17,19 +16,40 @@ from numpy.typing import NDArray
 from unmask.errors import LabelmeError, UnmaskError
 from unmask.image import PathLike, copyable_suffix, save_image, save_mask
 from unmask.io import prepare_folder, write_bytes_atomic, write_text_atomic
-from unmask.labelme.annotation import label_tuple, read_annotation, read_document
+from unmask.labelme.annotation import label_tuple, labels_of, read_annotation, read_document
+from unmask.labelme.coco import coco_object, coco_text, pycocotools
 from unmask.labelme.drawing import DEFAULT_LINE_WIDTH, Instance, draw_instances, draw_mask
 from unmask.labelme.files import (
-    COCO_DESCRIPTION,
     decode_image,
     find_annotations,
     image_file,
     locate_photo,
 )
+from unmask.labelme.split import SPLIT_FILE, draw_split, groups_of, split_text
+from unmask.labelme.voc import ANNOTATIONS, CLASSES, LISTS, OBJECTS, write_voc
+from unmask.labelme.yolo import YAML, data_yaml, yolo_polygon, yolo_text
 from unmask.paths import check_outputs
 
-IMAGES, MASKS = "images", "masks"
-"""Folders of the result."""
+IMAGES, MASKS, LABELS = "images", "masks", "labels"
+"""Folders of the result; the last one is YOLO's."""
+
+_PARTS = ("train", "val")
+
+
+@dataclass(frozen=True)
+class Split:
+    """How photos are dealt out to training and validation.
+
+    Attributes:
+        share: Share of the photos that should validate, see `unmask.labelme.split.draw_split`.
+        persons: A CSV file with the columns file and person, whose photos stay together; those of
+            one folder when None.
+        seed: Of the choice.
+    """
+
+    share: float
+    persons: PathLike | None = None
+    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -55,13 +75,17 @@ def convert(
     *,
     labels: str | Sequence[str] | None = None,
     coco: PathLike | None = None,
+    rle: bool = False,
+    yolo: bool = False,
+    voc: bool = False,
+    split: Split | None = None,
     images: PathLike | None = None,
     recursive: bool = False,
     encoding: str | None = None,
     line_width: float = DEFAULT_LINE_WIDTH,
     progress: Callable[[list[Path]], Iterable[Path]] = iter,
 ) -> Conversion:
-    """Convert Labelme files to `images/NAME.jpg|png` and `masks/NAME.png`, and to COCO.
+    """Convert Labelme files to `images/NAME.jpg|png` and `masks/NAME.png`, to COCO, YOLO and VOC.
 
     Images are copied unchanged where every reader sees the same pixels in them, and written as PNG
     otherwise (EXIF-turned, transparent, CMYK, ...). Masks are 0 and 255. A broken file is reported
@@ -71,8 +95,15 @@ def convert(
         source: A folder (its `*.json` files), a JSON file, or several of them.
         destination: The folder to write to.
         labels: The label or labels to draw, in the order of their COCO ids; None draws all.
-        coco: Where to write a COCO JSON, or None. Its masks are run lengths, exactly the pixels of
-            the instance masks; its file names are relative to `destination`.
+        coco: Where to write a COCO JSON, or None; with a split, NAME-train.json and NAME-val.json.
+            Its file names are relative to `destination`; its polygons are those of the files, and
+            the outlines of what was drawn otherwise.
+        rle: Whether its masks are compressed run lengths instead, exactly the instances' pixels.
+        yolo: Whether to write `labels/NAME.txt` and `data.yaml`; each instance is one polygon.
+        voc: Whether to write `Annotations/NAME.xml`, and PNG files of numbers in
+            `SegmentationObject` and `SegmentationClass`.
+        split: Which photos validate, written to `split.csv` and to the lists of YOLO and VOC; None
+            for no split.
         images: The folder of the photos; beside the JSON files when None, see `read_image`.
         recursive: Whether the folders inside `source` are searched, too. They come again in the
             result, and in `images` where it has such folders.
@@ -85,8 +116,10 @@ def convert(
 
     Raises:
         LabelmeError: There are no files to convert, or no folder `images`.
-        DataError: A result would replace an annotation or a photo, or lie among them.
+        DataError: A result would replace an annotation or a photo, or lie among them; a split is
+            impossible.
         SettingError: The encoding is unknown.
+        MissingPackageError: `rle` needs pycocotools.
         UnmaskError: `destination` cannot be written to.
         OSError: `coco` cannot be written.
 
@@ -96,11 +129,30 @@ def convert(
         (176, [])
     """
     wanted = label_tuple(labels)
-    work = _Work(Path(destination), wanted, images, encoding, line_width, coco is not None)
+    work = _Work(
+        Path(destination),
+        wanted,
+        images,
+        encoding,
+        line_width,
+        None if coco is None else Path(coco),
+        rle,
+        yolo,
+        voc,
+    )
     if images is not None and not Path(images).is_dir():
         raise LabelmeError(f"{images}: no such folder")
+    if rle:
+        pycocotools()
     names = _names(source, recursive, work.destination)
-    _check_outputs(names, work, coco)
+    inputs, written = _survey(names, work)
+    parts = {}
+    if split is not None:
+        inputs += [] if split.persons is None else [Path(split.persons)]
+        groups = groups_of([name.as_posix() for name in names.values()], split.persons)
+        parts = draw_split(groups, split.share, split.seed)
+    _check_outputs(names, inputs, work)
+    categories = sorted(written) if wanted is None else wanted
     for folder in (IMAGES, MASKS):
         prepare_folder(work.destination / folder)
     converted: list[_Converted] = []
@@ -112,14 +164,12 @@ def convert(
             other = known.setdefault(names[path], path)
             if other is not path:
                 raise LabelmeError(f"{path}: {other} has the same name")
-            converted.append(_convert_one(path, names[path], work, found))
+            converted.append(_convert_one(path, names[path], work, categories, found))
         except LabelmeError as error:
             errors.append(error)
         except (UnmaskError, OSError) as error:
             errors.append(LabelmeError(f"{path}: cannot be converted ({error})"))
-    if coco is not None:
-        categories = sorted(found) if wanted is None else wanted
-        write_text_atomic(coco, json.dumps(_coco(converted, categories)))
+    _write_lists(converted, work, categories, parts)
     left_out = {} if wanted is None else {k: n for k, n in found.items() if k not in wanted}
     paths = tuple(item.path for item in converted)
     return Conversion(paths, tuple(errors), dict(found), left_out)
@@ -132,7 +182,17 @@ class _Work:
     images: PathLike | None
     encoding: str | None
     line_width: float
-    coco: bool
+    coco: Path | None
+    rle: bool
+    yolo: bool
+    voc: bool
+
+    def coco_files(self) -> dict[str, Path]:
+        """Return the COCO files of all photos, "", and of each part of a split."""
+        if self.coco is None:
+            return {}
+        parts = {part: self.coco.with_stem(f"{self.coco.stem}-{part}") for part in _PARTS}
+        return {"": self.coco, **parts}
 
     def folders(self, path: Path, name: Path) -> list[Path]:
         """Return where the photo of an annotation may lie, the likelier place first."""
@@ -144,9 +204,10 @@ class _Work:
 @dataclass(frozen=True)
 class _Converted:
     path: Path
+    name: Path
     image_name: str
     size: tuple[int, int]
-    objects: tuple[tuple[str, dict[str, Any]], ...]
+    coco: tuple[tuple[str, dict[str, Any]], ...]
 
 
 # === Before ===
@@ -164,20 +225,31 @@ def _names(
     return names
 
 
-def _check_outputs(names: Mapping[Path, Path], work: _Work, coco: PathLike | None) -> None:
-    inputs = list(names)
+def _survey(names: Mapping[Path, Path], work: _Work) -> tuple[list[Path], set[str]]:
+    """Return the files that are read, and the labels in them."""
+    inputs, labels = list(names), set()
     for path, name in names.items():
         # A broken file is reported when it is converted.
         with contextlib.suppress(LabelmeError):
-            written = read_document(path, work.encoding).get("imagePath")
-            inputs.append(locate_photo(written, work.folders(path, name), ""))
-    images, masks = work.destination / IMAGES, work.destination / MASKS
+            document = read_document(path, work.encoding)
+            labels |= set(labels_of(document.get("shapes"))) - {""}
+            inputs.append(locate_photo(document.get("imagePath"), work.folders(path, name), ""))
+    return inputs, labels
+
+
+def _check_outputs(names: Mapping[Path, Path], inputs: Sequence[Path], work: _Work) -> None:
+    kinds = [(IMAGES, ".jpg"), (IMAGES, ".png"), (MASKS, ".png")]
+    lists = []
+    if work.yolo:
+        kinds += [(LABELS, ".txt")]
+        lists += [YAML, *(f"{part}.txt" for part in _PARTS)]
+    if work.voc:
+        kinds += [(ANNOTATIONS, ".xml"), (OBJECTS, ".png"), (CLASSES, ".png")]
     outputs = [
-        place
-        for name in names.values()
-        for place in (images / f"{name}.jpg", images / f"{name}.png", masks / f"{name}.png")
+        work.destination / folder / f"{n}{end}" for n in names.values() for folder, end in kinds
     ]
-    check_outputs(outputs if coco is None else [*outputs, coco], inputs)
+    files = [work.destination / name for name in (SPLIT_FILE, *lists)]
+    check_outputs([*outputs, *files, *work.coco_files().values()], inputs)
     # What lies beside the inputs may be photos as well.
     folders = {path.parent for path in inputs} | ({Path(work.images)} if work.images else set())
     check_outputs({path.parent for path in outputs}, folders)
@@ -186,18 +258,27 @@ def _check_outputs(names: Mapping[Path, Path], work: _Work, coco: PathLike | Non
 # === One file ===
 
 
-def _convert_one(path: Path, name: Path, work: _Work, found: Counter[str]) -> _Converted:
+def _convert_one(
+    path: Path, name: Path, work: _Work, categories: Sequence[str], found: Counter[str]
+) -> _Converted:
     annotation = read_annotation(path, labels=work.labels, encoding=work.encoding)
     found.update(annotation.labels)
     content = image_file(annotation, work.folders(path, name))
     image = decode_image(annotation, content)
     size = (image.shape[0], image.shape[1])
-    objects: list[tuple[str, dict[str, Any]]] = []
-    if work.coco:
+    coco: list[tuple[str, dict[str, Any]]] = []
+    yolo: list[tuple[str, NDArray[np.float64]]] = []
+    drawn: list[Instance] = []
+    if work.coco or work.yolo or work.voc:
         mask = np.zeros(size, bool)
         for instance in draw_instances(annotation, size, line_width=work.line_width):
             mask |= instance.mask
-            objects.append((instance.label, _coco_object(instance)))
+            if work.coco:
+                coco.append((instance.label, coco_object(instance, rle=work.rle)))
+            if work.yolo:
+                yolo.append((instance.label, yolo_polygon(instance)))
+            if work.voc:
+                drawn.append(instance)
     else:
         mask = draw_mask(annotation, size, line_width=work.line_width)
     suffix = copyable_suffix(content)
@@ -207,63 +288,43 @@ def _convert_one(path: Path, name: Path, work: _Work, found: Counter[str]) -> _C
     else:
         write_bytes_atomic(image_path, content)
     save_mask(work.destination / MASKS / f"{name}.png", mask)
-    relative = image_path.relative_to(work.destination).as_posix()
-    return _Converted(path, relative, size, tuple(objects))
+    if work.yolo:
+        labels = work.destination / LABELS / f"{name}.txt"
+        write_text_atomic(labels, yolo_text(yolo, categories))
+    photo = image_path.relative_to(work.destination / IMAGES).as_posix()
+    if work.voc:
+        write_voc(work.destination, name, photo, size, drawn, categories)
+    return _Converted(path, name, f"{IMAGES}/{photo}", size, tuple(coco))
 
 
-# === COCO ===
+# === After ===
 
 
-def _coco(converted: Iterable[_Converted], categories: Sequence[str]) -> dict[str, Any]:
-    ids = {label: i for i, label in enumerate(categories, 1)}
-    images: list[dict[str, Any]] = []
-    annotations: list[dict[str, Any]] = []
-    for image_id, item in enumerate(converted, 1):
-        height, width = item.size
-        images.append(
-            {"id": image_id, "file_name": item.image_name, "width": width, "height": height}
-        )
-        for label, drawn in item.objects:
-            numbers = {"id": len(annotations) + 1, "image_id": image_id, "category_id": ids[label]}
-            annotations.append(numbers | drawn)
-    return {
-        "info": {"description": COCO_DESCRIPTION},
-        "licenses": [],
-        "images": images,
-        "annotations": annotations,
-        "categories": [{"id": i, "name": label, "supercategory": ""} for label, i in ids.items()],
-    }
-
-
-def _coco_object(instance: Instance) -> dict[str, Any]:
-    mask = instance.mask
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    top, left = int(rows[0]), int(columns[0])
-    box = mask[top : rows[-1] + 1, left : columns[-1] + 1]
-    return {
-        "segmentation": {
-            "counts": _run_lengths(box, left * len(mask) + top, mask.shape),
-            "size": list(mask.shape),
-        },
-        "area": int(box.sum()),
-        "bbox": [left, top, box.shape[1], box.shape[0]],
-        "iscrowd": 0,
-    }
-
-
-def _run_lengths(box: NDArray[np.bool_], first: int, size: tuple[int, ...]) -> list[int]:
-    """COCO's uncompressed run lengths: down the columns, the first run counts zeros.
-
-    Args:
-        box: The part of the mask that is not empty.
-        first: Place of its first pixel, down the columns.
-        size: Height and width of the whole mask.
-    """
-    changes = np.diff(np.pad(box, ((1, 1), (0, 0))), axis=0)
-    column, row = np.nonzero(changes.T)
-    places = first + column * size[0] + row
-    # A run that reaches the bottom goes on at the top of the next column.
-    goes_on = np.flatnonzero(np.diff(places) == 0)
-    places = np.delete(places, np.concatenate([goes_on, goes_on + 1]))
-    lengths: list[int] = np.diff(np.concatenate([[0], places, [size[0] * size[1]]])).tolist()
-    return lengths if lengths[-1] else lengths[:-1]
+def _write_lists(
+    converted: Sequence[_Converted],
+    work: _Work,
+    categories: Sequence[str],
+    parts: Mapping[str, str],
+) -> None:
+    """Write the files that name all photos, or those of each part of a split."""
+    of_part = {"": list(converted)}
+    if parts:
+        of_part = {p: [c for c in converted if parts[c.name.as_posix()] == p] for p in _PARTS}
+        names = {
+            c.image_name.removeprefix(f"{IMAGES}/"): parts[c.name.as_posix()] for c in converted
+        }
+        write_text_atomic(work.destination / SPLIT_FILE, split_text(names))
+    for part, members in of_part.items():
+        if work.coco:
+            content = coco_text(((c.image_name, c.size, c.coco) for c in members), categories)
+            write_text_atomic(work.coco_files()[part], content)
+        if work.yolo and part:
+            lines = "".join(f"./{c.image_name}\n" for c in members)
+            write_text_atomic(work.destination / f"{part}.txt", lines)
+        if work.voc:
+            lines = "".join(f"{c.name.as_posix()}\n" for c in members)
+            name = part or "trainval"
+            write_text_atomic(work.destination / LISTS / f"{name}.txt", lines)
+    if work.yolo:
+        lists = [f"{part}.txt" for part in _PARTS] if parts else [IMAGES, IMAGES]
+        write_text_atomic(work.destination / YAML, data_yaml(categories, *lists))

@@ -30,11 +30,13 @@ class Instance:
         label: Its class.
         mask: Boolean (H, W), as large as the image; never empty.
         group_id: Its group, or None.
+        shapes: The shapes that it was drawn from.
     """
 
     label: str
     mask: NDArray[np.bool_] = field(repr=False)
     group_id: int | None = None
+    shapes: tuple[Shape, ...] = field(default=(), repr=False)
 
 
 def draw_instances(
@@ -76,7 +78,7 @@ def draw_instances(
         mask = np.zeros(size, bool)
         for shape in shapes:
             _paint_of(annotation, mask, shape, line_width)
-        yield Instance(shapes[0].label, mask, shapes[0].group_id)
+        yield Instance(shapes[0].label, mask, shapes[0].group_id, tuple(shapes))
 
 
 def draw_mask(

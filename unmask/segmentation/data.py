@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import csv
-import io
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -21,12 +20,10 @@ from unmask.errors import DataError
 from unmask.image import find_images, load_image, load_mask
 from unmask.io import write_text_atomic
 from unmask.labelme import draw_mask, find_annotations, read_annotation, read_image
+from unmask.labelme.split import SPLIT_FILE, split_text
 from unmask.paths import path_inside, walk_files
 from unmask.synthesis import MaskSynthesizer
 from unmask.synthesis.sources import PICTURE_FOLDERS, number_of
-
-SPLIT_FILE = "split.csv"
-"""Beside labelled photos: what each is for."""
 
 # Every n-th file of a folder of image + PNG pairs validates.
 _PNG_VALIDATION_EVERY = 10
@@ -329,11 +326,9 @@ def _drawn_split(
     by_hash = sorted(names, key=lambda name: number_of(f"{seed}/{name}"))
     chosen = set(by_hash[: max(1, round(_DRAWN_SHARE * len(names)))])
     parts = {name: "val" if name in chosen else "train" for name in names}
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([("file", "split"), *parts.items()])
     for path in _split_files(folder, run):
         with contextlib.suppress(OSError):  # a folder of data may be for reading only
-            write_text_atomic(path, text.getvalue())
+            write_text_atomic(path, split_text(parts))
             break
     return parts
 

@@ -1,0 +1,477 @@
+"""Labelme's annotations to the formats of other programs and back: the masks stay the same."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from unmask import cli
+from unmask.errors import DataError, LabelmeError
+from unmask.image import load_image, load_mask, save_image
+from unmask.labelme import (
+    Split,
+    convert,
+    draw_instances,
+    draw_mask,
+    find_annotations,
+    import_annotations,
+    read_annotation,
+    read_image,
+)
+from unmask.labelme.outline import outlines
+from unmask.labelme.split import draw_split
+from unmask.metrics import iou
+
+SIZE = (90, 120)
+POLYGON = [[10.5, 20.25], [60, 15], [70.125, 50], [40, 70], [12, 55]]
+
+
+def shape(shape_type: str, points: Any, label: str = "mask", **more: Any) -> dict[str, Any]:
+    return {"label": label, "points": points, "shape_type": shape_type} | more
+
+
+def blob(seed: int, share: float = 0.9) -> np.ndarray:
+    """Pieces with holes, as a careless brush leaves them."""
+    noise = np.random.default_rng(seed).random(SIZE).astype(np.float32)
+    smooth = cv2.GaussianBlur(noise, (0, 0), 4)
+    return smooth > np.quantile(smooth, share)
+
+
+def mask_json(mask: np.ndarray, **more: Any) -> dict[str, Any]:
+    stream = io.BytesIO()
+    Image.fromarray(mask.astype(np.uint8)).save(stream, format="PNG")
+    encoded = base64.b64encode(stream.getvalue()).decode()
+    corners = [[0, 0], [SIZE[1] - 1, SIZE[0] - 1]]
+    return shape("mask", corners, mask=encoded, **more)
+
+
+SHAPES = {
+    "one": [shape("polygon", POLYGON), shape("rectangle", [[80, 60], [110, 85]], "hand, left")],
+    "two": [
+        shape("polygon", [[5, 5], [50, 5], [50, 40], [5, 40]], group_id=1),
+        shape("polygon", [[60, 50], [110, 50], [110, 80], [60, 80]], group_id=1),
+        shape("circle", [[20, 70], [20, 80]]),
+    ],
+    "day1/three": [mask_json(blob(1))],
+    "day1/none": [],
+    "day2/over": [shape("polygon", [[-20, 10], [60, -9], [60, 60]])],
+}
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    for number, (name, shapes) in enumerate(SHAPES.items()):
+        photo = tmp_path / "src" / f"{name}.png"
+        pixels = np.random.default_rng(number).integers(0, 256, (*SIZE, 3), dtype=np.uint8)
+        save_image(photo, pixels)
+        content = {"shapes": shapes, "imagePath": photo.name, "imageData": None}
+        photo.with_suffix(".json").write_text(json.dumps(content))
+    return tmp_path / "src"
+
+
+def masks(folder: Path) -> dict[str, list[tuple[str, np.ndarray]]]:
+    """Return the instances of every annotation, the largest first."""
+    found = {}
+    for path in find_annotations(folder, recursive=True):
+        annotation = read_annotation(path)
+        size = read_image(annotation).shape[:2]
+        drawn = [(i.label, i.mask) for i in draw_instances(annotation, size)]
+        name = path.relative_to(folder).with_suffix("").as_posix()
+        found[name] = sorted(drawn, key=lambda item: -int(item[1].sum()))
+    return found
+
+
+def check_same(before: Path, after: Path, least: float) -> None:
+    first, second = masks(before), masks(after)
+    assert second.keys() == first.keys()
+    for name, instances in first.items():
+        assert [label for label, _ in second[name]] == [label for label, _ in instances]
+        for (_, a), (_, b) in zip(instances, second[name], strict=True):
+            assert iou(a, b) >= least, name
+    for path in find_annotations(after, recursive=True):
+        photo = before / path.relative_to(after).with_suffix(".png")
+        assert np.array_equal(read_image(read_annotation(path)), load_image(photo))
+
+
+def export(source: Path, tmp_path: Path, **options: Any) -> Path:
+    out = tmp_path / "out"
+    report = convert(source, out, recursive=True, **options)
+    assert not report.errors
+    return out
+
+
+# === Round trips ===
+
+
+@pytest.mark.parametrize(("rle", "least"), [(True, 1.0), (False, 0.99)])
+def test_coco_and_back(source: Path, tmp_path: Path, rle: bool, least: float) -> None:
+    if rle:
+        pytest.importorskip("pycocotools")
+    out = export(source, tmp_path, coco=tmp_path / "out" / "coco.json", rle=rle)
+    report = import_annotations("coco", out / "coco.json", tmp_path / "back")
+    assert not report.errors
+    assert len(report.written) == len(SHAPES)
+    check_same(source, tmp_path / "back", least)
+
+
+def test_other_readers_see_the_same_coco(source: Path, tmp_path: Path) -> None:
+    coco = pytest.importorskip("pycocotools.coco")
+    drawn = [mask for instances in masks(source).values() for _, mask in instances]
+    for rle, least in ((True, 1.0), (False, 0.7)):  # half a pixel less around each small piece
+        path = tmp_path / "coco.json"
+        export(source, tmp_path, coco=path, rle=rle)
+        found = coco.COCO(str(path))
+        assert len(found.anns) == len(drawn)
+        for annotation in found.loadAnns(found.getAnnIds()):
+            mask = found.annToMask(annotation) > 0
+            assert max(iou(mask, other) for other in drawn) >= least
+            if rle:
+                assert annotation["area"] == mask.sum()
+
+
+def test_polygons_stay_what_was_drawn(source: Path, tmp_path: Path) -> None:
+    out = export(source, tmp_path, coco=tmp_path / "out" / "coco.json")
+    import_annotations("coco", out / "coco.json", tmp_path / "back", labels="mask")
+    [found] = read_annotation(tmp_path / "back" / "one.json").shapes
+    assert found.points.tolist() == POLYGON
+    two = read_annotation(tmp_path / "back" / "two.json").shapes
+    assert [s.group_id for s in two] == [1, 1, None]
+
+
+def test_yolo_and_back(source: Path, tmp_path: Path) -> None:
+    pytest.importorskip("yaml")
+    out = export(source, tmp_path, yolo=True)
+    words = (out / "labels" / "one.txt").read_text().split()
+    assert words[0] == "1"  # "hand, left" comes first
+    assert np.allclose(np.array(words[1:3], float) * [120, 90], POLYGON[0], atol=1e-5)
+    assert (out / "labels" / "day1" / "none.txt").read_text() == ""
+    report = import_annotations("yolo", out, tmp_path / "back")
+    assert not report.errors
+    check_same(source, tmp_path / "back", 0.96)  # day1/three: pieces that cuts join
+    check_same(source / "day2", tmp_path / "back" / "day2", 0.99)
+
+
+def test_voc_and_back(source: Path, tmp_path: Path) -> None:
+    out = export(source, tmp_path, voc=True)
+    with Image.open(out / "SegmentationClass" / "one.png") as numbered:
+        assert sorted(set(np.asarray(numbered).ravel().tolist())) == [0, 1, 2]
+        assert numbered.getpalette()[3:9] == [128, 0, 0, 0, 128, 0]
+    report = import_annotations("voc", out, tmp_path / "back")
+    assert not report.errors
+    check_same(source, tmp_path / "back", 1.0)
+
+
+def test_voc_boxes_alone(source: Path, tmp_path: Path) -> None:
+    out = export(source, tmp_path, voc=True)
+    for path in (out / "SegmentationObject").rglob("*.png"):
+        path.unlink()
+    import_annotations("voc", out, tmp_path / "back")
+    hand = read_annotation(tmp_path / "back" / "one.json", labels="hand, left").shapes[0]
+    assert (hand.shape_type, hand.points.tolist()) == ("rectangle", [[80, 60], [110, 85]])
+
+
+def test_outlines_of_what_brushes_leave() -> None:
+    for seed in range(20):
+        mask = blob(seed, 0.3 + seed / 30)
+        image = np.zeros(SIZE, np.uint8)
+        pieces = [piece.astype(np.int32) for piece in outlines(mask)]
+        for piece in pieces:
+            one = np.zeros(SIZE, np.uint8)
+            cv2.fillPoly(one, [piece], 1)
+            image |= one
+        assert iou(image > 0, mask) > 0.999
+    rough, fine = (sum(map(len, outlines(mask, t))) for t in (1.5, 0.0))
+    assert rough < fine / 2
+
+
+# === Label Studio ===
+
+
+def test_label_studio(tmp_path: Path) -> None:
+    save_image(tmp_path / "photos" / "a b.png", np.zeros((*SIZE, 3), np.uint8))
+    brushed = np.zeros(SIZE, bool)
+    brushed[10:30, 40:80] = True
+    results = [
+        studio("polygonlabels", {"points": [[0, 0], [50, 0], [50, 50], [0, 50]]}),
+        studio("brushlabels", {"format": "rle", "rle": packed(brushed)}),
+        studio("rectanglelabels", {"x": 50, "y": 50, "width": 25, "height": 10, "rotation": 0}),
+        studio("ellipselabels", {"x": 50, "y": 50, "radiusX": 10, "radiusY": 10, "rotation": 0}),
+        {"type": "choices", "value": {"choices": ["good"]}},
+    ]
+    path = tmp_path / "export.json"
+    path.write_text(
+        json.dumps(
+            [
+                {
+                    "id": 7,
+                    "data": {"image": "/data/upload/1/0a1b2c3d-a%20b.png"},
+                    "annotations": [{"result": results}, {"was_cancelled": True, "result": []}],
+                }
+            ]
+        )
+    )
+    report = import_annotations("label-studio", path, tmp_path / "back", images=tmp_path / "photos")
+    assert [str(error) for error in report.errors] == []
+    annotation = read_annotation(tmp_path / "back" / "a b.json")
+    assert annotation.shapes[0].points.tolist() == [[0, 0], [60, 0], [60, 45], [0, 45]]
+    drawn = [instance.mask for instance in draw_instances(annotation, SIZE)]
+    assert np.array_equal(drawn[1], brushed)
+    assert abs(drawn[3].sum() / (np.pi * 12 * 9) - 1) < 0.03
+    # Not what was there before: the second import replaces nothing.
+    again = import_annotations("label-studio", path, tmp_path / "back", images=tmp_path / "photos")
+    assert "exists already" in str(again.errors[0])
+
+
+def studio(kind: str, value: dict[str, Any]) -> dict[str, Any]:
+    size = {"original_height": SIZE[0], "original_width": SIZE[1], "image_rotation": 0}
+    return {"type": kind, "value": value | {kind: ["mask"]}} | size
+
+
+def packed(mask: np.ndarray) -> list[int]:
+    """Label Studio's run lengths, half of them not repeated."""
+    values = np.repeat(mask.ravel(), 4) * 255
+    bits = f"{len(values):032b}" + f"{7:05b}" + "".join(f"{n - 1:04b}" for n in (3, 4, 8, 16))
+    ends = [*(np.flatnonzero(np.diff(values)) + 1).tolist(), len(values)]
+    start = 0
+    for end in ends:
+        while start < end:
+            length = min(end - start, 60_000)
+            if length <= 16:
+                bits += "0" + "01" + f"{length - 1:04b}" + f"{values[start]:08b}" * length
+            else:
+                bits += "1" + "11" + f"{length - 1:016b}" + f"{values[start]:08b}"
+            start += length
+    bits += "0" * (-len(bits) % 8)
+    return [int(bits[i : i + 8], 2) for i in range(0, len(bits), 8)]
+
+
+# === Bad input ===
+
+
+@pytest.fixture
+def coco(source: Path, tmp_path: Path) -> Callable[..., list[str]]:
+    """Change a value of a COCO file, and return the errors; the other photos come all the same."""
+    path = tmp_path / "out" / "coco.json"
+    export(source, tmp_path, coco=path)
+    original = path.read_text()
+
+    def errors(kind: str, index: int, **change: Any) -> list[str]:
+        data = json.loads(original)
+        data[kind][index] |= change
+        path.write_text(json.dumps(data))
+        back = tmp_path / f"back{len(list(tmp_path.iterdir()))}"
+        report = import_annotations("coco", path, back)
+        assert len(report.written) >= len(SHAPES) - 1
+        return [str(error) for error in report.errors]
+
+    return errors
+
+
+@pytest.mark.parametrize(
+    ("kind", "change", "message"),
+    [
+        (
+            "annotations",
+            {"segmentation": [[1, 2, 3]]},
+            r"annotations[0].segmentation[0]: must be x",
+        ),
+        (
+            "annotations",
+            {"segmentation": [["a"] * 6]},
+            "annotations[0].segmentation[0]: must be fi",
+        ),
+        (
+            "annotations",
+            {"segmentation": "x"},
+            "annotations[0].segmentation: must be a JSON object",
+        ),
+        (
+            "annotations",
+            {"segmentation": {"size": [1, 1], "counts": []}},
+            "segmentation.size: must",
+        ),
+        (
+            "annotations",
+            {"segmentation": {"size": list(SIZE), "counts": [5, -5]}},
+            "annotations[0].segmentation.counts: must be run lengths of 10800 pixels",
+        ),
+        (
+            "annotations",
+            {"segmentation": [], "bbox": [1, 2, 0, 4]},
+            "annotations[0].bbox: must be x",
+        ),
+        ("annotations", {"category_id": 9}, "annotations[0].category_id: must be the id of"),
+        ("annotations", {"image_id": 99}, "annotations[0].image_id: no photo has it. Received: 99"),
+        ("annotations", {"image_id": None}, "annotations[0].image_id: must be an integer"),
+        ("images", {"height": 91}, "images[0].height: is 91, but the photo has 90"),
+        ("images", {"file_name": "../src/one.png"}, "images[0].file_name: must be a path inside"),
+        ("images", {"file_name": "gone.png"}, "images[0].file_name: no such file"),
+        ("images", {"file_name": 3}, "images[0].file_name: must be a string. Received: 3"),
+    ],
+)
+def test_coco_errors(
+    coco: Callable[..., list[str]], kind: str, change: dict[str, Any], message: str
+) -> None:
+    [error] = coco(kind, 0, **change)
+    assert "coco.json" in error
+    assert message in error
+
+
+def test_damaged_compressed_runs(coco: Callable[..., list[str]]) -> None:
+    pytest.importorskip("pycocotools")
+    for counts in ("abc", "", "PPPPPPPPPPPPPPPPPPP", "é"):
+        errors = coco("annotations", 0, segmentation={"size": list(SIZE), "counts": counts})
+        assert not errors or "annotations[0].segmentation.counts" in errors[0]
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("0 0.1 0.1 0.2", "line 1: must have 4 numbers or three points"),
+        ("9 0.1 0.1 0.2 0.2 0.1 0.3", "line 1: class: must be one of 0, 1. Received: '9'"),
+        ("0 0.1 0.1 0.2 0.2 0.1 nan", "line 1: must have numbers from 0 to 1"),
+        ("0 10 10 20 20 10 30", "line 1: must have numbers from 0 to 1"),
+        ("x 0 0 1 1", "line 1: class: must be an integer"),
+    ],
+)
+def test_yolo_errors(source: Path, tmp_path: Path, line: str, message: str) -> None:
+    pytest.importorskip("yaml")
+    out = export(source, tmp_path, yolo=True)
+    (out / "labels" / "two.txt").write_text(line)
+    report = import_annotations("yolo", out, tmp_path / "back")
+    assert len(report.written) == len(SHAPES) - 1
+    assert f"{out / 'labels' / 'two.txt'}: {message}" in str(report.errors[0])
+    (out / "data.yaml").write_text("names: 3")
+    with pytest.raises(LabelmeError, match=r"data\.yaml: names: must be the names"):
+        import_annotations("yolo", out, tmp_path / "back")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("<annotation>", "<annotation", "is not valid XML"),
+        ("<annotation>", "<!DOCTYPE a []><annotation>", "must not have a DOCTYPE"),
+        ("<filename>two.png", "<filename>/etc/passwd", "filename: must be a path inside"),
+        ("<height>90", "<height>9", "size/height: is 9, but the photo has 90"),
+        ("<name>mask", "<name>", "object[1]/name: must not be empty"),
+    ],
+)
+def test_voc_errors(source: Path, tmp_path: Path, old: str, new: str, message: str) -> None:
+    out = export(source, tmp_path, voc=True)
+    path = out / "Annotations" / "two.xml"
+    path.write_text(path.read_text().replace(old, new, 1))
+    report = import_annotations("voc", out, tmp_path / "back")
+    assert len(report.written) == len(SHAPES) - 1
+    assert f"{path}: {message}" in str(report.errors[0])
+
+
+def test_label_studio_errors(tmp_path: Path) -> None:
+    save_image(tmp_path / "a.png", np.zeros((*SIZE, 3), np.uint8))
+    tasks = []
+    changes: list[tuple[dict[str, Any], str]] = [
+        ({"value": {"points": [[0, 0]]}}, "value.polygonlabels: must be a list. Received: None"),
+        ({"value": {"points": [[0, 0]], "polygonlabels": ["m"]}}, "value.points: must be three"),
+        ({"original_height": 3}, "original_height: is 3, but the photo has 90"),
+        ({"image_rotation": 90}, "image_rotation: must be 0. Received: 90"),
+        ({"type": "brushlabels", "value": {"brushlabels": ["m"], "rle": [1, 2]}}, "ends too early"),
+        ({"type": "brushlabels", "value": {"brushlabels": ["m"], "rle": [300]}}, "from 0 to 255"),
+    ]
+    for change, _ in changes:
+        result = studio("polygonlabels", {"points": [[0, 0], [9, 0], [9, 9]]}) | change
+        tasks.append({"data": {"image": "a.png"}, "annotations": [{"result": [result]}]})
+    path = tmp_path / "export.json"
+    path.write_text(json.dumps([*tasks, 5, {"data": {}}]))
+    errors = [str(error) for error in import_annotations("label-studio", path, tmp_path).errors]
+    for number, (_, message) in enumerate(changes):
+        assert f"export.json: [{number}].annotations[0].result[0]" in errors[number]
+        assert message in errors[number]
+    told = "\n".join(errors)
+    assert "[6]: must be a JSON object" in told
+    assert "[7].data.image: must be a string" in told
+
+
+# === Splits ===
+
+
+def test_nobody_is_on_both_sides() -> None:
+    rng = np.random.default_rng(0)
+    groups = {f"{i}": f"person{rng.integers(40)}" for i in range(400)}
+    shares = []
+    for seed in range(10):
+        parts = draw_split(groups, 0.2, seed)
+        sides = [{groups[n] for n, p in parts.items() if p == part} for part in ("train", "val")]
+        assert not sides[0] & sides[1]
+        assert parts == draw_split(groups, 0.2, seed)
+        shares.append(sum(part == "val" for part in parts.values()) / 400)
+    assert 0.15 < min(shares) <= max(shares) < 0.25
+    assert draw_split(groups, 0.2, 1) != draw_split(groups, 0.2, 2)
+    for share in (0.0, 1.0):
+        assert set(draw_split(groups, share).values()) == {"train", "val"}
+
+
+def test_a_split_by_folder(source: Path, tmp_path: Path) -> None:
+    coco = tmp_path / "out" / "c.json"
+    out = export(source, tmp_path, coco=coco, yolo=True, voc=True, split=Split(0.4))
+    with (out / "split.csv").open(newline="") as handle:
+        parts = dict(list(csv.reader(handle))[1:])
+    assert parts["day1/three.png"] == parts["day1/none.png"]
+    assert set(parts.values()) == {"train", "val"}
+    chosen = [name for name, part in parts.items() if part == "val"]
+    assert (out / "val.txt").read_text().splitlines() == [f"./images/{name}" for name in chosen]
+    listed = (out / "ImageSets" / "Segmentation" / "val.txt").read_text().splitlines()
+    assert listed == [name.removesuffix(".png") for name in chosen]
+    val = json.loads((tmp_path / "out" / "c-val.json").read_text())
+    assert [image["file_name"] for image in val["images"]] == [f"images/{n}" for n in chosen]
+    assert not coco.exists()
+    # What was written is a folder that trains.
+    from unmask.segmentation.data import read_examples
+
+    assert [example.name for example in read_examples(out, "val")] == chosen
+
+
+def test_a_split_by_person(source: Path, tmp_path: Path) -> None:
+    table = tmp_path / "persons.csv"
+    people = dict(zip(SHAPES, ("anna", "ben", "anna", "ben", "anna"), strict=True))
+    rows = "".join(f"{name}.png,{person}\n" for name, person in people.items())
+    table.write_text("file,person\n" + rows)
+    out = export(source, tmp_path, split=Split(0.5, table))
+    with (out / "split.csv").open(newline="") as handle:
+        parts = dict(list(csv.reader(handle))[1:])
+    sides = {(people[name.removesuffix(".png")], part) for name, part in parts.items()}
+    assert len(sides) == 2
+    table.write_text("file,person\none.png,anna\n")
+    with pytest.raises(DataError, match=r"persons\.csv: file: lacks 4 of the 5 photos"):
+        convert(source, tmp_path / "new", recursive=True, split=Split(0.5, table))
+    with pytest.raises(DataError, match="one group cannot both"):
+        convert(source / "day1", tmp_path / "new", split=Split(0.5))
+
+
+# === The command ===
+
+
+def test_the_command_imports(
+    source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, back = tmp_path / "out", tmp_path / "back"
+    options = ["--recursive", "--coco", out / "coco.json", "--voc", "--val", 0.4]
+    assert cli.main(["labelme", *map(str, [source, out, *options])]) == 0
+    words = ["labelme", str(out), str(back), "--from", "voc"]
+    assert cli.main(words) == 0
+    assert "5 Labelme files written" in capsys.readouterr().out
+    assert cli.main(words) == 1
+    assert capsys.readouterr().err.count("exists already") == 5
+    assert cli.main([*words, "--yolo"]) == 2
+    assert "only --labels and --images go with --from voc" in capsys.readouterr().err
+    assert load_mask(out / "masks" / "two.png").any()
+    size = (SIZE[0], SIZE[1])
+    assert draw_mask(read_annotation(back / "two.json"), size).any()

@@ -1,0 +1,173 @@
+"""COCO's JSON: polygons or run lengths, written and read."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from unmask.errors import LabelmeError, MissingPackageError
+from unmask.labelme.annotation import read_document
+from unmask.labelme.document import mask_shape, rectangle_shape
+from unmask.labelme.drawing import Instance
+from unmask.labelme.fields import fail, integer, items, label_name, mapping, numbers, polygon, text
+from unmask.labelme.files import COCO_DESCRIPTION
+from unmask.labelme.foreign import Foreign, Size, check_size, mask_of_runs, shapes_of_polygons
+from unmask.labelme.outline import polygons_of
+
+
+def coco_text(
+    photos: Iterable[tuple[str, Size, Sequence[tuple[str, dict[str, Any]]]]],
+    categories: Sequence[str],
+) -> str:
+    """Return a COCO file of photos: file name, size, and for each object its label and fields."""
+    ids = {label: i for i, label in enumerate(categories, 1)}
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    for image_id, (name, (height, width), objects) in enumerate(photos, 1):
+        images.append({"id": image_id, "file_name": name, "width": width, "height": height})
+        for label, drawn in objects:
+            own = {"id": len(annotations) + 1, "image_id": image_id, "category_id": ids[label]}
+            annotations.append(own | drawn)
+    content = {
+        "info": {"description": COCO_DESCRIPTION},
+        "licenses": [],
+        "images": images,
+        "annotations": annotations,
+        "categories": [{"id": i, "name": label, "supercategory": ""} for label, i in ids.items()],
+    }
+    return json.dumps(content)
+
+
+def coco_object(instance: Instance, *, rle: bool) -> dict[str, Any]:
+    """Return what COCO says of an instance, but for its numbers."""
+    rows, columns = (np.flatnonzero(instance.mask.any(axis)) for axis in (1, 0))
+    top, left = int(rows[0]), int(columns[0])
+    segmentation: Any
+    if rle:
+        found = pycocotools().encode(np.asfortranarray(instance.mask, np.uint8))
+        segmentation = {"size": list(instance.mask.shape), "counts": found["counts"].decode()}
+    else:
+        segmentation = [np.round(points, 3).ravel().tolist() for points in polygons_of(instance)]
+    return {
+        "segmentation": segmentation,
+        "area": int(instance.mask.sum()),
+        "bbox": [left, top, int(columns[-1]) - left + 1, int(rows[-1]) - top + 1],
+        "iscrowd": 0,
+    }
+
+
+def read_coco(path: Path) -> Iterator[Foreign | LabelmeError]:
+    """Read a COCO file, one photo after the other.
+
+    Yields:
+        The photos, and errors of what belongs to none.
+
+    Raises:
+        LabelmeError: The file is no COCO file.
+    """
+    data = read_document(path, None)
+    lists = {k: items(data.get(k), f"{path}: {k}") for k in ("images", "annotations", "categories")}
+    labels: dict[int, str] = {}
+    for i, value in enumerate(lists["categories"]):
+        where = f"{path}: categories[{i}]"
+        category = mapping(value, where)
+        number = integer(category.get("id"), f"{where}.id")
+        labels[number] = label_name(category.get("name"), f"{where}.name")
+    of_photo: dict[object, list[int]] = defaultdict(list)
+    for i, value in enumerate(lists["annotations"]):
+        try:
+            annotation = mapping(value, f"{path}: annotations[{i}]")
+            of_photo[integer(annotation.get("image_id"), f"{path}: annotations[{i}].image_id")] += [
+                i
+            ]
+        except LabelmeError as error:
+            yield error
+    for i, value in enumerate(lists["images"]):
+        where = f"{path}: images[{i}]"
+        try:
+            image = mapping(value, where)
+            own = of_photo.pop(integer(image.get("id"), f"{where}.id"), [])
+            name = text(image.get("file_name"), f"{where}.file_name")
+        except LabelmeError as error:
+            yield error
+            continue
+        drawn = {f"{path}: annotations[{n}]": lists["annotations"][n] for n in own}
+        yield Foreign([name], f"{where}.file_name", partial(_shapes, image, where, drawn, labels))
+    for image_id, numbers_ in of_photo.items():
+        yield LabelmeError(
+            f"{path}: annotations[{numbers_[0]}].image_id: no photo has it. Received: {image_id}"
+        )
+
+
+def _shapes(
+    image: Mapping[str, Any],
+    where: str,
+    annotations: Mapping[str, Mapping[str, Any]],
+    labels: Mapping[int, str],
+    size: Size,
+) -> Iterator[dict[str, Any]]:
+    for key, real in zip(("height", "width"), size, strict=True):
+        if image.get(key) is not None:
+            check_size(image[key], real, f"{where}.{key}")
+    for group, (place, annotation) in enumerate(annotations.items(), 1):
+        category = integer(annotation.get("category_id"), f"{place}.category_id")
+        if category not in labels:
+            fail(f"{place}.category_id", "must be the id of a category", category)
+        yield from _instance(labels[category], annotation, place, group, size)
+
+
+def _instance(
+    label: str, annotation: Mapping[str, Any], where: str, group: int, size: Size
+) -> list[dict[str, Any]]:
+    drawn, field = annotation.get("segmentation"), f"{where}.segmentation"
+    if not drawn:  # a box alone
+        return [_box(label, annotation.get("bbox"), f"{where}.bbox")]
+    if isinstance(drawn, list):
+        polygons = [polygon(points, f"{field}[{i}]") for i, points in enumerate(drawn)]
+        return shapes_of_polygons(label, polygons, group)
+    runs = mapping(drawn, field)
+    if runs.get("size") != list(size):
+        fail(f"{field}.size", f"must be the photo's, {list(size)}", runs.get("size"))
+    counts = runs.get("counts")
+    if isinstance(counts, str):
+        return [_compressed(label, counts, size, f"{field}.counts")]
+    whole = [
+        integer(n, f"{field}.counts[{i}]") for i, n in enumerate(items(counts, f"{field}.counts"))
+    ]
+    return [mask_of_runs(label, whole, size, f"{field}.counts")]
+
+
+def _box(label: str, value: Any, where: str) -> dict[str, Any]:
+    box = numbers(items(value, where))
+    if box is None or box.shape != (4,) or (box[2:] <= 0).any():
+        fail(where, "must be x, y, width and height", value)
+    return rectangle_shape(label, np.array([box[:2], box[:2] + box[2:] - 1]))
+
+
+def _compressed(label: str, counts: str, size: Size, where: str) -> dict[str, Any]:
+    try:
+        mask = pycocotools().decode({"size": list(size), "counts": counts.encode("ascii")})
+    except ValueError as error:
+        raise LabelmeError(f"{where}: are no run lengths of the photo ({error})") from error
+    return mask_shape(label, np.asarray(mask, bool))
+
+
+def pycocotools() -> Any:
+    """Return the module of compressed run lengths.
+
+    Raises:
+        MissingPackageError: It is not installed.
+    """
+    try:
+        import pycocotools.mask
+    except ImportError as error:
+        raise MissingPackageError(
+            "COCO's compressed run lengths need pycocotools: pip install 'unmask[formats]'"
+        ) from error
+    return pycocotools.mask

@@ -1,0 +1,106 @@
+"""Checks of what a file from elsewhere says; their errors name file, field and value."""
+
+from __future__ import annotations
+
+import base64
+import math
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unmask.errors import LabelmeError
+
+LARGEST_COORDINATE = 1_000_000
+
+
+def numbers(value: Any) -> NDArray[np.float64] | None:
+    """Make an array of finite numbers, or None where they are none."""
+    try:
+        found = np.array(value, np.float64)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    # Comparisons with NaN are false.
+    return found if (np.abs(found) <= LARGEST_COORDINATE).all() else None
+
+
+def mapping(value: Any, where: str) -> dict[str, Any]:
+    """Return a JSON object."""
+    if not isinstance(value, dict):
+        fail(where, "must be a JSON object", value)
+    return value
+
+
+def items(value: Any, where: str) -> list[Any]:
+    """Return a JSON list."""
+    if not isinstance(value, list):
+        fail(where, "must be a list", value)
+    return value
+
+
+def text(value: Any, where: str) -> str:
+    """Return a string."""
+    if not isinstance(value, str):
+        fail(where, "must be a string", value)
+    return value
+
+
+def label_name(value: Any, where: str) -> str:
+    """Return a label, which is never empty."""
+    if not text(value, where):
+        fail(where, "must not be empty", value)
+    return str(value)
+
+
+def polygon(value: Any, where: str) -> NDArray[np.float64]:
+    """Return (P, 2) points of a flat list x, y, x, y, ... of three points or more."""
+    found = numbers(items(value, where))
+    if found is None or found.ndim != 1:
+        fail(where, f"must be finite numbers, at most {LARGEST_COORDINATE} from 0", value)
+    if len(found) < 6 or len(found) % 2:
+        fail(where, "must be x and y of three points or more", value)
+    return found.reshape(-1, 2)
+
+
+def integer(value: Any, where: str) -> int:
+    """Return a whole number, which may be written as text or with a fraction of zero."""
+    try:
+        number = math.nan if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        number = math.nan
+    if not number.is_integer():
+        fail(where, "must be an integer", value)
+    return int(number)
+
+
+def side(value: Any, where: str) -> int:
+    """Return a number of pixels from 1 up."""
+    pixels = integer(value, where)
+    if pixels < 1:
+        fail(where, "must be positive", value)
+    return pixels
+
+
+def base64_bytes(value: Any, where: str) -> bytes:
+    """Return what base64 text stands for."""
+    try:
+        # Line breaks and whatever else is no digit are passed over, as Labelme does.
+        return base64.b64decode(text(value, where).encode("utf-8", "replace"))
+    except ValueError as error:
+        if isinstance(error, LabelmeError):
+            raise
+        raise LabelmeError(f"{where}: is not base64 ({error})") from error
+
+
+def optional(check: Callable[[Any, str], Any], value: Any, where: str) -> Any:
+    """Return None for None and empty text, and else what the check returns."""
+    return None if value is None or value == "" else check(value, where)
+
+
+def fail(where: str, demand: str, value: Any) -> NoReturn:
+    """Raise the error of a field."""
+    received = repr(value)
+    if len(received) > 80:
+        received = f"{received[:80]}..."
+    raise LabelmeError(f"{where}: {demand}. Received: {received}")

@@ -1,0 +1,99 @@
+"""Which photos train and which validate, so that nobody is on both sides."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from pathlib import Path, PurePath
+
+import numpy as np
+
+from unmask.errors import DataError
+from unmask.paths import PathLike
+
+SPLIT_FILE = "split.csv"
+"""Beside labelled photos: what each is for."""
+
+
+def draw_split(groups: Mapping[str, str], share: float, seed: int = 0) -> dict[str, str]:
+    """Choose what validates, whole groups at a time.
+
+    Args:
+        groups: Whom or what each photo belongs to, by its name.
+        share: Which share of the photos should validate, 0 to 1; as near as the groups allow, and
+            at least one group a side.
+        seed: Of the choice.
+
+    Returns:
+        "train" or "val" for each name.
+
+    Raises:
+        DataError: All photos belong together.
+
+    Example:
+        >>> draw_split({"a1": "anna", "a2": "anna", "b1": "ben"}, 0.3)
+        {'a1': 'train', 'a2': 'train', 'b1': 'val'}
+    """
+    sizes = Counter(groups.values())
+    if len(sizes) < 2:
+        raise DataError(
+            f"one group cannot both train and validate. Received: {', '.join(sizes) or 'none'}"
+        )
+    order = np.random.default_rng(seed).permutation(sorted(sizes)).tolist()
+    chosen: set[str] = set()
+    wanted, count = share * len(groups), 0
+    for group in order:
+        # A group goes where it leaves the count nearer to what is wanted.
+        nearer = count + sizes[group] / 2 <= wanted
+        if nearer and len(chosen) < len(order) - 1:
+            chosen.add(group)
+            count += sizes[group]
+    chosen = chosen or {min(order, key=lambda group: sizes[group])}
+    return {name: "val" if group in chosen else "train" for name, group in groups.items()}
+
+
+def groups_of(names: Iterable[str], persons: PathLike | None = None) -> dict[str, str]:
+    """Return what photos belong to: their folders, or the persons of a table.
+
+    Args:
+        names: The photos, paths relative to their folder.
+        persons: A CSV file with the columns file and person; suffixes do not matter.
+
+    Raises:
+        DataError: The table cannot be read, or lacks a photo.
+    """
+    if persons is None:
+        return {name: PurePath(name).parent.as_posix() for name in names}
+    table = _read_persons(Path(persons))
+    found = {name: table.get(_stem(name), "") for name in names}
+    lacking = [name for name, person in found.items() if not person]
+    if lacking:
+        raise DataError(
+            f"{persons}: file: lacks {len(lacking)} of the {len(found)} photos "
+            f"({', '.join(lacking[:3])})"
+        )
+    return found
+
+
+def split_text(parts: Mapping[str, str]) -> str:
+    """Return a `split.csv`, which trainings read."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([("file", "split"), *parts.items()])
+    return text.getvalue()
+
+
+def _read_persons(path: Path) -> dict[str, str]:
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as handle:
+            rows = [row for row in csv.reader(handle) if row]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path}: cannot be read ({error})") from error
+    if not rows or rows[0] != ["file", "person"] or any(len(row) != 2 for row in rows):
+        raise DataError(f"{path}: expected the columns file,person. Received: {rows[:1]}")
+    return {_stem(file): person for file, person in rows[1:]}
+
+
+def _stem(name: str) -> str:
+    return PurePath(name.replace("\\", "/")).with_suffix("").as_posix() if name else ""

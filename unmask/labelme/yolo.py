@@ -1,0 +1,136 @@
+"""YOLO's segmentation format: a text file a photo, a polygon a line, numbers from 0 to 1."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unmask.errors import LabelmeError, MissingPackageError
+from unmask.image import find_images
+from unmask.labelme.document import polygon_shape, rectangle_shape
+from unmask.labelme.drawing import Instance
+from unmask.labelme.fields import fail, integer, label_name
+from unmask.labelme.files import MAX_JSON_BYTES, read_file
+from unmask.labelme.foreign import Foreign, Size
+from unmask.labelme.outline import polygons_of, single_polygon
+
+YAML = "data.yaml"
+"""The file that names the photos and the classes."""
+
+# Other programs round: so far outside the photo a point may lie.
+_SLACK = 0.01
+
+
+def yolo_polygon(instance: Instance) -> NDArray[np.float64]:
+    """Return an instance as one polygon, (P, 2) in shares of the photo's width and height."""
+    height, width = instance.mask.shape
+    return np.clip(single_polygon(polygons_of(instance)) / [width, height], 0, 1)
+
+
+def yolo_text(objects: Iterable[tuple[str, NDArray[np.float64]]], categories: Sequence[str]) -> str:
+    """Return the text file of a photo."""
+    lines = (
+        f"{categories.index(label)} " + " ".join(f"{v:.8g}" for v in points.ravel())
+        for label, points in objects
+    )
+    return "".join(f"{line}\n" for line in lines)
+
+
+def data_yaml(categories: Sequence[str], train: str, val: str) -> str:
+    """Return the file that names the photos and the classes; its own folder is their root."""
+    names = "".join(f"  {i}: {json.dumps(name)}\n" for i, name in enumerate(categories))
+    return f"train: {train}\nval: {val}\nnames:\n{names}"
+
+
+def read_yolo(path: Path) -> Iterator[Foreign | LabelmeError]:
+    """Read a folder of `images` and `labels` with its `data.yaml`.
+
+    The label file of `.../images/.../NAME.jpg` is `.../labels/.../NAME.txt`; a photo without one
+    shows nothing.
+
+    Args:
+        path: The folder, or the YAML file in it.
+
+    Yields:
+        The photos.
+
+    Raises:
+        LabelmeError: The YAML file or the photos are missing, or it names no classes.
+        MissingPackageError: PyYAML is not installed.
+    """
+    settings = path / YAML if path.is_dir() else path
+    names = _names(settings)
+    root = settings.parent
+    photos = [
+        photo.relative_to(root)
+        for photo in find_images(root, recursive=True)
+        if "images" in photo.relative_to(root).parts[:-1]
+    ]
+    if not photos:
+        raise LabelmeError(f"{root}: has no photos in a folder images")
+    for photo in photos:
+        parts = list(photo.parts)
+        place = max(i for i, part in enumerate(parts[:-1]) if part == "images")
+        parts[place] = "labels"
+        labels = (root / Path(*parts)).with_suffix(".txt")
+        yield Foreign([photo.as_posix()], f"{root}: {photo}", partial(_shapes, labels, names))
+
+
+def _names(path: Path) -> Mapping[int, str]:
+    try:
+        import yaml
+    except ImportError as error:
+        raise MissingPackageError(
+            "YOLO's data.yaml needs PyYAML: pip install 'unmask[formats]'"
+        ) from error
+    try:
+        data = yaml.safe_load(read_file(path, MAX_JSON_BYTES, f"{path}"))
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        if isinstance(error, LabelmeError):
+            raise
+        raise LabelmeError(f"{path}: is not valid YAML ({error})") from error
+    names = data.get("names") if isinstance(data, dict) else None
+    if isinstance(names, list):
+        names = dict(enumerate(names))
+    if not isinstance(names, dict) or not names:
+        fail(f"{path}: names", "must be the names of the classes", names)
+    return {
+        integer(key, f"{path}: names"): label_name(name, f"{path}: names[{key}]")
+        for key, name in names.items()
+    }
+
+
+def _shapes(path: Path, names: Mapping[int, str], size: Size) -> Iterator[dict[str, Any]]:
+    if not path.exists():
+        return
+    content = read_file(path, MAX_JSON_BYTES, f"{path}").decode("utf-8", "replace")
+    for number, line in enumerate(content.splitlines(), 1):
+        if line.strip():
+            yield _line(line.split(), names, size, f"{path}: line {number}")
+
+
+def _line(words: Sequence[str], names: Mapping[int, str], size: Size, where: str) -> dict[str, Any]:
+    kind = integer(words[0], f"{where}: class")
+    if kind not in names:
+        fail(f"{where}: class", f"must be one of {', '.join(map(str, names))}", words[0])
+    try:
+        values = np.array(words[1:], float)
+    except ValueError:
+        values = np.array([np.nan])
+    # Comparisons with NaN are false.
+    if not ((values >= -_SLACK) & (values <= 1 + _SLACK)).all():
+        fail(where, "must have numbers from 0 to 1 after the class", " ".join(words))
+    scale = np.array([size[1], size[0]])
+    if len(values) == 4:
+        middle, sides = values[:2] * scale, values[2:] * scale
+        corners = np.array([middle - sides / 2, middle + sides / 2 - 1])
+        return rectangle_shape(names[kind], corners)
+    if len(values) < 6 or len(values) % 2:
+        fail(where, "must have 4 numbers or three points or more after the class", len(values))
+    return polygon_shape(names[kind], values.reshape(-1, 2) * scale)
