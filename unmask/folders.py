@@ -21,7 +21,7 @@ from unmask._version import __version__
 from unmask.encode import FORMATS
 from unmask.engines import work_through
 from unmask.errors import DataError, ImageError, PhotoWarning, UnmaskError, WeightsError
-from unmask.image import DEFAULT_MAX_PIXELS, Photo, load_photo, save_mask
+from unmask.image import DEFAULT_MAX_PIXELS, Photo, find_images, load_photo, save_mask
 from unmask.io import atomic_path, prepare_folder, short_stem, sweep, write_text_atomic
 from unmask.origin import COMPOSITE
 from unmask.paths import check_outputs
@@ -95,6 +95,32 @@ class PhotoReport:
     faces: int = 0
     skipped: int = 0
     error: str | None = None
+
+
+def find_photos(inputs: Sequence[Path], recursive: bool) -> tuple[list[Path], dict[Path, Path]]:
+    """List photos, and the folders inside the results' where those of subfolders belong.
+
+    Args:
+        inputs: Photos, or folders of photos.
+        recursive: Whether the folders inside folders are searched, too.
+
+    Returns:
+        The photos, and for `inside` of `plan_jobs` what it expects.
+
+    Raises:
+        ImageError: There are none.
+    """
+    photos = find_images(inputs, recursive=recursive)
+    if not any(photo.exists() for photo in photos):
+        raise ImageError(f"no photos in {', '.join(map(str, inputs))}")
+    roots = [path for path in inputs if path.is_dir()]
+    inside = {
+        photo: photo.parent.relative_to(root)
+        for photo in photos
+        for root in roots
+        if photo.is_relative_to(root)
+    }
+    return photos, inside
 
 
 def plan_jobs(

@@ -148,6 +148,20 @@ class Unmasker:
         points = None if landmarks is None else np.asarray(landmarks, np.float32)
         return self._process([single], gender, given, points, seed)[0]
 
+    def find(self, photo: ImageSource) -> list[MaskRegion]:
+        """Find the masks in a photo, which is the first step alone: nothing else is asked of them.
+
+        Args:
+            photo: As for `unmask.run`.
+
+        Returns:
+            The masks, largest first; empty where there is none.
+
+        Raises:
+            ImageError: The photo cannot be used.
+        """
+        return self._find(self._open(photo), None, None)
+
     def _open(self, photo: ImageSource) -> Photo:
         return load_photo(photo, max_pixels=self.max_pixels, min_side=MIN_SIDE)
 

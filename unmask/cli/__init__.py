@@ -20,8 +20,8 @@ from unmask.cli.quiet import silence_tensorflow
 from unmask.errors import UnmaskError
 
 _COMMANDS = (
-    "run", "serve", "demo", "train", "pack", "compare", "synthesize", "label", "labelme", "export",
-    "weights", "info",
+    "run", "serve", "demo", "train", "pack", "compare", "synthesize", "annotate", "label",
+    "labelme", "export", "weights", "info",
 )  # fmt: skip
 _GROUPS = {
     "evaluate": (

@@ -79,7 +79,7 @@ def run(
         raise SettingError(f"--ray-address is for --engine ray. Received: {ray_address}")
     # Ray's workers live in folders of their own.
     there = Path.absolute if engine == "ray" else Path
-    from unmask.folders import FolderSettings, begin, complete_photos, plan_jobs
+    from unmask.folders import FolderSettings, begin, complete_photos, find_photos, plan_jobs
 
     settings = FolderSettings(
         preset=preset,
@@ -101,7 +101,7 @@ def run(
         from unmask.engines import one_thread_each
 
         one_thread_each()
-    photos, inside = _photos(list(map(there, inputs)), recursive)
+    photos, inside = find_photos(list(map(there, inputs)), recursive)
     suffix = ".png" if mask_only else {"keep": ""}.get(form, f".{form}")
     jobs = plan_jobs(photos, there(out), panel=panel, suffix=suffix, inside=inside)
     if skip_existing:
@@ -128,21 +128,3 @@ def run(
     if skipped:
         print(f"masked faces left as found, turned or hidden too far: {skipped}")
     return 1 if failed else 0
-
-
-def _photos(inputs: list[Path], recursive: bool) -> tuple[list[Path], dict[Path, Path]]:
-    """Return the photos, and where inside the results' folder those of subfolders belong."""
-    from unmask.errors import ImageError
-    from unmask.image import find_images
-
-    photos = find_images(inputs, recursive=recursive)
-    if not any(photo.exists() for photo in photos):
-        raise ImageError(f"no photos in {', '.join(map(str, inputs))}")
-    roots = [path for path in inputs if path.is_dir()]
-    inside = {
-        photo: photo.parent.relative_to(root)
-        for photo in photos
-        for root in roots
-        if photo.is_relative_to(root)
-    }
-    return photos, inside
