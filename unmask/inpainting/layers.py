@@ -167,6 +167,17 @@ class SpectralConv2D(Spectral, keras.layers.Conv2D):
         Miyato et al., Spectral Normalization for GANs, 2018.
     """
 
+    def save_own_variables(self, store: Any) -> None:
+        """Add the two vectors to a `.keras` file; Keras stores kernel and bias alone."""
+        super().save_own_variables(store)
+        store["left"], store["right"] = self.left, self.right
+
+    def load_own_variables(self, store: Any) -> None:
+        """Read what `save_own_variables` stored."""
+        super().load_own_variables(store)
+        self.left.assign(store["left"])
+        self.right.assign(store["right"])
+
 
 # === Instance normalisation ===
 

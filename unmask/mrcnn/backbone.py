@@ -15,6 +15,7 @@ from unmask.mrcnn.config import Config
 Tensor = Any
 
 
+@keras.saving.register_keras_serializable(package="unmask")
 class BatchNorm(keras.layers.BatchNormalization):
     """Batch normalisation whose mode `Config.TRAIN_BN` decides.
 

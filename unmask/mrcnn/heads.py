@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import keras
 from keras import layers, ops
 
 from unmask.mrcnn.backbone import BatchNorm
@@ -16,6 +17,7 @@ from unmask.mrcnn.images import split_meta
 Tensor = Any
 
 
+@keras.saving.register_keras_serializable(package="unmask")
 class PyramidROIAlign(layers.Layer):
     """Reads a square grid of points from each box, at the level that suits the box's size.
 
@@ -82,6 +84,7 @@ def _sizes(maps: Sequence[Tensor], axis: int) -> Tensor:
     return ops.stack([ops.cast(ops.shape(m)[axis], "int32") for m in maps])
 
 
+@keras.saving.register_keras_serializable(package="unmask")
 class FoldBoxes(layers.Layer):
     """Puts the boxes of all images one after another: (N, R, ...) to (N * R, ...)."""
 
@@ -94,6 +97,7 @@ class FoldBoxes(layers.Layer):
         return (None, *input_shape[2:])
 
 
+@keras.saving.register_keras_serializable(package="unmask")
 class UnfoldBoxes(layers.Layer):
     """Undoes `FoldBoxes`: `[values (N * R, ...), boxes (N, R, 4)]` become (N, R, *shape)."""
 

@@ -51,6 +51,7 @@ def apply_rpn(rpn: keras.Model, pyramid: Sequence[Tensor]) -> tuple[Tensor, Tens
     return logits, scores, deltas
 
 
+@keras.saving.register_keras_serializable(package="unmask")
 class ProposalLayer(layers.Layer):
     """Turns scores and corrections of the anchors into a fixed number of boxes.
 
@@ -113,6 +114,7 @@ def _pad_rows(value: Tensor, rows: Tensor) -> Tensor:
     return ops.concatenate([value, ops.zeros((batch, rows, width), value.dtype)], axis=1)
 
 
+@keras.saving.register_keras_serializable(package="unmask")
 class DetectionLayer(layers.Layer):
     """Corrects the proposals, drops what is unsure or double, and keeps the best.
 
@@ -194,6 +196,7 @@ def _normalised_window(meta: Tensor) -> Tensor:
     return (parts.window - shift) / scale
 
 
+@keras.saving.register_keras_serializable(package="unmask")
 class BoxColumns(layers.Layer):
     """Cuts the boxes (N, R, 4) out of detections (N, R, 6)."""
 

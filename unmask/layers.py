@@ -1,0 +1,49 @@
+"""Every layer of ours that a `.keras` file may hold: `import unmask.layers` before one is loaded.
+
+Keras finds the layers of other packages only once their modules are imported, and `import unmask`
+alone imports no Keras.
+
+Example:
+    >>> import unmask.layers  # doctest: +SKIP
+    >>> keras.saving.load_model("inpainting_male.keras")  # doctest: +SKIP
+    <Functional name=generator, built=True>
+"""
+
+from unmask.inpainting.aot import NormalisedGate
+from unmask.inpainting.layers import (
+    InstanceNormalization,
+    NarrowConv2D,
+    ReflectionPadding2D,
+    ShrinkMask,
+    SpectralConv2D,
+)
+from unmask.inpainting.lite import FineBrightness
+from unmask.inpainting.paper import LongShortAttention
+from unmask.landmarks.paper import AddCoordinates
+from unmask.mrcnn.backbone import BatchNorm
+from unmask.mrcnn.heads import FoldBoxes, PyramidROIAlign, UnfoldBoxes
+from unmask.mrcnn.rpn import BoxColumns, DetectionLayer, ProposalLayer
+from unmask.rivals.contextual_attention import ContextualAttention
+from unmask.rivals.layers import AlignedUpSampling2D, SpectralConv2DTranspose
+
+__all__ = [
+    "AddCoordinates",
+    "AlignedUpSampling2D",
+    "BatchNorm",
+    "BoxColumns",
+    "ContextualAttention",
+    "DetectionLayer",
+    "FineBrightness",
+    "FoldBoxes",
+    "InstanceNormalization",
+    "LongShortAttention",
+    "NarrowConv2D",
+    "NormalisedGate",
+    "ProposalLayer",
+    "PyramidROIAlign",
+    "ReflectionPadding2D",
+    "ShrinkMask",
+    "SpectralConv2D",
+    "SpectralConv2DTranspose",
+    "UnfoldBoxes",
+]
