@@ -42,8 +42,10 @@ setup(
     long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     author="unmask contributors",
-    license="MIT",
-    license_files=["LICENSE"],
+    # The code, and the weights inside.
+    license_expression="MIT AND LicenseRef-unmask-weights",
+    license_files=["LICENSE", "weights/LICENSE"],
+    project_urls={"Paper": "https://arxiv.org/abs/2203.12482"},
     keywords=["face", "inpainting", "mask", "keras", "segmentation", "landmarks"],
     classifiers=[
         "Development Status :: 3 - Alpha",
@@ -62,7 +64,13 @@ setup(
     package_dir={"unmask._weights": "weights"},
     package_data={
         "unmask": ["py.typed", "recipes/*/*.toml"],
-        "unmask._weights": ["manifest.toml", "lite/*.safetensors", "lite/*.onnx", "lite/*.md"],
+        "unmask._weights": [
+            "LICENSE",
+            "manifest.toml",
+            "lite/*.safetensors",
+            "lite/*.onnx",
+            "lite/*.md",
+        ],
     },
     entry_points={"console_scripts": ["unmask = unmask.cli:main"]},
     install_requires=[

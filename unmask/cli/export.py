@@ -18,7 +18,8 @@ def export(
 ) -> int:
     """Write the networks of a preset as files for other programs.
 
-    `unmask run --weights-dir OUT` runs what `export onnx OUT` wrote, without Keras.
+    `unmask run --weights-dir OUT` runs what `export onnx OUT` wrote, without Keras. Where
+    a .keras file is loaded, `import unmask.layers` comes first.
 
     Args:
         form: onnx, litert (.tflite), saved_model or keras.
