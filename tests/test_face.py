@@ -17,6 +17,7 @@ from unmask.face import (
     matrix_from_mask_box,
     scale_of,
     square_matrix,
+    steady_matrix,
     transform_points,
     warp,
 )
@@ -245,3 +246,19 @@ def test_mask_box_gives_the_measured_framing():
     np.testing.assert_allclose(matrix, [[1, 0, 0], [0, 1, 0]], atol=4)
     with pytest.raises(ValueError, match="empty"):
         matrix_from_mask_box((5, 5, 5, 9))
+
+
+def test_noise_does_not_reach_a_steady_crop() -> None:
+    rng = np.random.default_rng(0)
+    corners = np.array([[0, 0], [255, 0], [255, 255], [0, 255]], float)
+    other = 0
+    for _ in range(500):
+        angle, side = rng.uniform(-3, 3), np.exp(rng.uniform(np.log(30), np.log(5000)))
+        axis = (np.cos(angle), np.sin(angle))
+        matrix = square_matrix(rng.uniform(0, 6000, 2), side, 256, axis)
+        steady = steady_matrix(matrix)
+        moved = transform_points(corners, compose(steady, invert(matrix)))
+        assert np.hypot(*(moved - corners).T).max() < 0.15
+        noisy = matrix + rng.uniform(-1e-7, 1e-7, (2, 3))
+        other += not np.array_equal(steady, steady_matrix(noisy))
+    assert other <= 25

@@ -17,6 +17,9 @@ from unmask.landmark_layout import LAYOUTS
 
 CROP_SIZE = 256
 
+# Of an octave and of a radian, to which scale and angle of a crop are rounded.
+_STEPS = 2048
+
 # OpenCV transforms pictures of fewer pixels a side only.
 _OPENCV_SIDE = 32_767
 
@@ -63,6 +66,36 @@ def canonical_matrix(landmarks: NDArray[np.floating], size: int = CROP_SIZE) -> 
         raise ValueError("landmarks must span a face. Received: eyes and mouth at one point")
     side = 2 * max(2.0 * np.hypot(*eye_to_eye), 1.8 * np.hypot(*eye_to_mouth))
     return square_matrix(eyes + 0.1 * eye_to_mouth, side, size, axis / length)
+
+
+def steady_matrix(matrix: NDArray[np.floating], size: int = CROP_SIZE) -> NDArray[np.float64]:
+    """Round a similarity to a crop, so that noise in the last digits does not reach its pixels.
+
+    Landmarks of ONNX Runtime and of Keras differ in the fifth digit. Without this, some pixels of
+    the crop would be rounded to another value, and some would change from mask to skin.
+
+    Args:
+        matrix: (2, 3) similarity from a photo to a crop.
+        size: Side of the crop in pixels.
+
+    Returns:
+        (2, 3), within 0.15 px of `matrix` everywhere in the crop: scale and angle are whole steps
+        of 1/2048 octave and radian, and the crop's middle lies on a grid of at most 1/16 px.
+
+    Example:
+        >>> matrix = np.array([[0.5, 0.0, 3.00001], [0.0, 0.5, 7.0]])
+        >>> steady_matrix(matrix).tolist()
+        [[0.5, -0.0, 3.0], [0.0, 0.5, 7.0]]
+    """
+    a, b = np.asarray(matrix, np.float64)[:, 0]
+    scale = np.exp2(np.round(np.log2(np.hypot(a, b)) * _STEPS) / _STEPS)
+    angle = np.round(np.arctan2(b, a) * _STEPS) / _STEPS
+    linear = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    middle = np.full(2, (size - 1) / 2)
+    center = transform_points(middle[None], invert(matrix))[0].astype(np.float64)
+    grid = 2.0 ** np.floor(np.log2(1 / (16 * scale)))
+    offset = middle - linear @ (np.round(center / grid) * grid)
+    return np.concatenate([linear, offset[:, None]], axis=1)
 
 
 def square_matrix(

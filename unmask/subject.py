@@ -17,6 +17,7 @@ from unmask.face import (
     grow,
     invert,
     scale_of,
+    steady_matrix,
     transform_points,
     warp,
 )
@@ -124,7 +125,7 @@ def cut_subject(
         spread: See there.
         given: See there.
     """
-    matrix = canonical_matrix(landmarks)
+    matrix = steady_matrix(canonical_matrix(landmarks))
     # The networks were trained on crops whose missing border is mirrored.
     crop = warp(photo.pixels, matrix, CROP_SIZE)
     mask = warp(region.mask.astype(np.float32), matrix, CROP_SIZE, border=cv2.BORDER_CONSTANT)

@@ -10,7 +10,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from unmask.face import canonical_matrix, compose, invert, scale_of, transform_points, warp
+from unmask.face import (
+    canonical_matrix,
+    compose,
+    invert,
+    scale_of,
+    steady_matrix,
+    transform_points,
+    warp,
+)
 from unmask.inference import Network, forward
 from unmask.landmark_layout import MIRROR_98
 from unmask.landmarks.heatmaps import decode_mean, to_image
@@ -130,7 +138,7 @@ def locate_landmarks(
     for i in range(passes):
         found = _look(model, photos, matrices, mirror=mirror)
         if i < passes - 1 or thorough:
-            upright = [canonical_matrix(points, size) for points in found.points]
+            upright = [steady_matrix(canonical_matrix(p, size), size) for p in found.points]
             matrices = np.array(upright).reshape(-1, 2, 3)
     if not thorough:
         return found
