@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from unmask.face import CROP_SIZE, canonical_matrix, transform_points, warp
+from unmask.face import CROP_SIZE, canonical_matrix, steady_matrix, transform_points, warp
 
 if TYPE_CHECKING:
     from unmask.result import Face, Result
@@ -54,7 +54,7 @@ def fill_row(
         face: A face of a result.
         truth: (H, W, 3) uint8 RGB, the photo without masks.
     """
-    matrix = canonical_matrix(face.landmarks)
+    matrix = steady_matrix(canonical_matrix(face.landmarks))
     changed = warp(face.mask.astype(np.float32), matrix, CROP_SIZE, border=cv2.BORDER_CONSTANT)
     mask = changed[..., None]
     tinted = face.crop_before * (1 - 0.55 * mask) + _MASK_COLOUR * 0.55 * mask
