@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,6 +23,15 @@ def data_dir() -> Path:
 def parity_dir() -> Path:
     """Recorded shapes and outputs of the published networks."""
     return _folder("UNMASK_PARITY", fallback=_ROOT.parent / "shared" / "parity")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _forget_networks() -> Iterator[None]:
+    """Let go of what Keras keeps of a file's networks: a worker would grow to gigabytes."""
+    yield
+    if keras := sys.modules.get("keras"):
+        keras.backend.clear_session()
+        gc.collect()
 
 
 @pytest.fixture

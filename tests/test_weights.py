@@ -56,6 +56,14 @@ def test_round_trip(tmp_path: Path):
         np.testing.assert_allclose(mine, theirs, rtol=1e-3, atol=1e-6)
 
 
+@pytest.mark.skipif(os.name == "nt", reason="permissions of POSIX")
+def test_a_file_is_as_readable_as_any_other(tmp_path: Path):
+    path, other = tmp_path / "weights.safetensors", tmp_path / "other"
+    other.touch()
+    save_arrays(path, {"a": np.zeros(3)})
+    assert path.stat().st_mode == other.stat().st_mode
+
+
 def test_eight_bits_keep_each_output_channel(tmp_path: Path):
     source, target = network(), network()
     rng = np.random.default_rng(0)

@@ -9,7 +9,6 @@ is built.
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
 import sys
@@ -22,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unmask.errors import DataError, WeightsError
-from unmask.io import atomic_path
+from unmask.io import write_bytes_atomic
 from unmask.paths import path_inside
 from unmask.runtime.onnx import is_onnx
 
@@ -98,16 +97,12 @@ def save_arrays(
     Raises:
         OSError: The file cannot be written; the error names it.
     """
-    from safetensors import SafetensorError
-    from safetensors.numpy import save_file
+    from safetensors.numpy import save
 
     # np.ascontiguousarray would turn scalars into arrays of length 1.
     contiguous = {name: np.asarray(value, order="C") for name, value in arrays.items()}
-    with atomic_path(path) as temporary:
-        try:
-            save_file(contiguous, str(temporary), metadata=dict(metadata or {}))
-        except SafetensorError as error:  # a full disk, for example
-            raise OSError(errno.EIO, str(error), str(temporary)) from error
+    # Its own `save_file` puts a file that only its owner may read in the place of the locked one.
+    write_bytes_atomic(path, save(contiguous, metadata=dict(metadata or {})))
 
 
 def load_arrays(
