@@ -77,16 +77,11 @@ setup(
         f"{TENSORFLOW}>=2.18,<3",
         "keras>=3.8,<4",
         "cyclopts>=4.25,<6",
-        "keras-tuner>=1.4.7,<2",
-        # keras-tuner imports it and does not ask for it.
-        "tensorboard>=2.18,<3",
         f"{OPENCV}>=4.10,<6",
         "scikit-image>=0.24,<0.27",
-        "scikit-learn>=1.5,<2",
         "scipy>=1.13,<2",
         "threadpoolctl>=3.1,<4",
         "numpy>=1.26,<3",
-        "pandas>=2.2,<4",
         "matplotlib>=3.9,<4",
         "pillow>=11.1",
         "safetensors>=0.5,<1",
@@ -97,13 +92,20 @@ setup(
     extras_require={
         # CUDA libraries beside TensorFlow; Linux only.
         "gpu": ["tensorflow[and-cuda]>=2.18,<3"],
+        # The search for the gender head, event files, refitting the linear prior.
+        "train": [
+            "keras-tuner>=1.4.7,<2",
+            # keras-tuner imports it and does not ask for it.
+            "tensorboard>=2.18,<3",
+            "scikit-learn>=1.5,<2",
+        ],
         # Reading the published .pth files.
         "convert": ["torch>=2.4"],
         # Drawing masks by hand. labelme is GPL-3.0: it is started as a program, never imported.
         "annotate": ["labelme>=5.5"],
         # `unmask labelme`: COCO's compressed run lengths, YOLO's data.yaml.
         "formats": ["pycocotools>=2.0.8,<3", "pyyaml>=6,<7"],
-        "notebooks": ["jupyterlab>=4.4", "nbclient>=0.10", "ipykernel>=6.29"],
+        "notebooks": ["pandas>=2.2,<4", "jupyterlab>=4.4", "nbclient>=0.10", "ipykernel>=6.29"],
         "docs": [
             "mkdocs-material>=9.6,<10",
             "mkdocstrings[python]>=1,<2",

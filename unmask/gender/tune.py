@@ -15,15 +15,19 @@ from pathlib import Path
 from typing import Any, Literal
 
 import keras
-import keras_tuner
 import numpy as np
 
 from unmask.data.cache import check_origin, digest
-from unmask.errors import DataError
+from unmask.errors import DataError, MissingPackageError
 from unmask.gender.features import Features
 from unmask.gender.paper import build_head
 from unmask.io import atomic_path, write_text_atomic
 from unmask.training.precision import precision
+
+try:
+    import keras_tuner
+except ImportError as error:
+    raise MissingPackageError("keras-tuner searches: pip install 'unmask[train]'") from error
 
 ACTIVATIONS = ("relu", "tanh", "sigmoid")
 

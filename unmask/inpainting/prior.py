@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from unmask.errors import WeightsError
+from unmask.errors import MissingPackageError, WeightsError
 from unmask.weights import load_arrays, save_arrays
 
 PRIOR_SIDE = 64
@@ -156,10 +156,16 @@ def fit_prior(
     Returns:
         The model; its window side is that of `unmask.inpainting.window`.
 
+    Raises:
+        MissingPackageError: scikit-learn is not installed.
+
     Reference:
         Tipping and Bishop, Probabilistic Principal Component Analysis, 1999.
     """
-    from sklearn.utils.extmath import randomized_svd
+    try:
+        from sklearn.utils.extmath import randomized_svd
+    except ImportError as error:
+        raise MissingPackageError("scikit-learn fits: pip install 'unmask[train]'") from error
 
     from unmask.inpainting.window import WINDOW_SIDE
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from unmask.errors import MissingPackageError
 from unmask.io import atomic_path
 
 
@@ -33,12 +34,12 @@ class Board:
         folder: Folder of the event files.
 
     Raises:
-        ImportError: TensorFlow or TensorBoard is not installed.
+        MissingPackageError: TensorBoard is not installed.
     """
 
     def __init__(self, folder: Path) -> None:
         if importlib.util.find_spec("tensorboard") is None:
-            raise ImportError("event files need TensorBoard: pip install tensorboard")
+            raise MissingPackageError("event files need TensorBoard: pip install 'unmask[train]'")
         import tensorflow as tf
 
         self._summary: Any = tf.summary
