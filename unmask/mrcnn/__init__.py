@@ -2,5 +2,5 @@
 
 `config`, `utils`, `model` and `visualize` hold the names that programs written for matterport's
 `mrcnn` package import; `docs/mrcnn.md` says line by line what differs. The other modules are what
-these four are made of; `legacy` has what only such programs call.
+these four are made of.
 """

@@ -17,16 +17,11 @@ Tensor = Any
 
 @keras.saving.register_keras_serializable(package="unmask")
 class BatchNorm(keras.layers.BatchNormalization):
-    """Batch normalisation whose mode `Config.TRAIN_BN` decides.
-
-    A network that is called with `training=True`, as `fit` does, says so to all its layers, also
-    to those that were applied with `training=False`. Batches of one or two images have no useful
-    statistics; with `train_bn=False` the stored ones are used always, and gamma and beta are still
-    trained.
+    """Batch normalisation whose mode `Config.TRAIN_BN` decides, whatever the network's is.
 
     Args:
-        train_bn: False for the stored statistics, True for those of the batch, None for what the
-            network is called with.
+        train_bn: False for the stored statistics, as batches of one or two images have no useful
+            ones; True for those of the batch; None for what the network is called with.
 
     Example:
         >>> import numpy as np
@@ -44,10 +39,6 @@ class BatchNorm(keras.layers.BatchNormalization):
         mode = training if self.train_bn is None else self.train_bn
         return super().call(inputs, training=mode, mask=mask)
 
-    def get_config(self) -> dict[str, Any]:
-        """Return the arguments."""
-        return {**super().get_config(), "train_bn": self.train_bn}
-
 
 # Residual blocks of stages 2 to 5.
 BLOCKS = {"resnet50": (3, 4, 6, 3), "resnet101": (3, 4, 23, 3)}
@@ -56,17 +47,10 @@ _FILTERS = ((64, 64, 256), (128, 128, 512), (256, 256, 1024), (512, 512, 2048))
 
 
 def build_backbone(image: Tensor, config: Config) -> list[Tensor]:
-    """Return the feature maps C1 to C5 of an image tensor.
-
-    Args:
-        image: (N, H, W, C), the mean subtracted.
-        config: Its `BACKBONE` chooses; a function gets `(image, stage5=True, train_bn=TRAIN_BN)`.
-
-    Returns:
-        Five tensors, C2 to C5 at 1/4 to 1/32 of the resolution.
+    """Return the maps C1 to C5 of an image tensor (N, H, W, C) by the backbone of a config.
 
     Raises:
-        ValueError: The backbone is unknown, or the function does not return five maps.
+        ValueError: The backbone is unknown, or a function does not return five maps.
     """
     if not callable(config.BACKBONE):
         return resnet_graph(image, config.BACKBONE, stage5=True, train_bn=config.TRAIN_BN)
@@ -79,7 +63,7 @@ def build_backbone(image: Tensor, config: Config) -> list[Tensor]:
 def resnet_graph(
     image: Tensor, architecture: str, stage5: bool = True, train_bn: bool | None = False
 ) -> list[Tensor]:
-    """Apply a ResNet with 50 or 101 layers.
+    """Return C1 to C5 of a ResNet, at 1/4 (twice) to 1/32 of the resolution.
 
     Args:
         image: (N, H, W, C), the mean subtracted.
@@ -87,15 +71,11 @@ def resnet_graph(
         stage5: Whether to build the last stage; without it the last map is None.
         train_bn: As `Config.TRAIN_BN`.
 
-    Returns:
-        C1 to C5.
-
     Raises:
         ValueError: The architecture is unknown.
 
     Reference:
-        He et al., "Deep Residual Learning", CVPR 2016; the stride of a stage is on its first 1x1
-        convolution, all convolutions have a bias and batch normalisation an epsilon of 1e-3, as in
+        He et al., "Deep Residual Learning", CVPR 2016; strides, biases and epsilon are those of
         the published weight files.
     """
     if architecture not in BLOCKS:
@@ -115,22 +95,14 @@ def resnet_graph(
             maps.append(None)
             break
         for block in range(count):
-            place = (stage, chr(97 + block))
-            if block == 0:
-                strides = 1 if stage == 2 else 2
-                x = conv_block(x, 3, filters, *place, strides=strides, train_bn=train_bn)
-            else:
-                x = identity_block(x, 3, filters, *place, train_bn=train_bn)
+            strides = None if block else 1 if stage == 2 else 2
+            x = _block(x, 3, filters, f"{stage}{chr(97 + block)}", strides, True, train_bn)
         maps.append(x)
     return maps
 
 
 def build_pyramid(maps: Sequence[Tensor], channels: int) -> list[Tensor]:
-    """Return P2 to P6 of C2 to C5.
-
-    Reference:
-        Lin et al., "Feature Pyramid Networks", CVPR 2017.
-    """
+    """Return P2 to P6 of C2 to C5; Lin et al., "Feature Pyramid Networks", CVPR 2017."""
     merged = layers.Conv2D(channels, 1, name="fpn_c5p5")(maps[3])
     sums = {5: merged}
     for level in (4, 3, 2):
@@ -154,15 +126,10 @@ def compute_backbone_shapes(config: Config, image_shape: Sequence[int]) -> NDArr
 
 
 def identity_block(
-    input_tensor: Tensor,
-    kernel_size: int,
-    filters: Sequence[int],
-    stage: int,
-    block: str,
-    use_bias: bool = True,
-    train_bn: bool | None = True,
-) -> Tensor:
-    """Add a bottleneck whose shortcut is its input (N, H, W, filters[2]).
+    input_tensor: Tensor, kernel_size: int, filters: Sequence[int], stage: int, block: str,
+    use_bias: bool = True, train_bn: bool | None = True,
+) -> Tensor:  # fmt: skip
+    """Return a bottleneck whose shortcut is its input (N, H, W, filters[2]).
 
     Args:
         input_tensor: The input.
@@ -173,60 +140,34 @@ def identity_block(
         use_bias: Whether the convolutions have biases.
         train_bn: As `Config.TRAIN_BN`.
     """
-    name = f"{stage}{block}"
-    y = _branch(input_tensor, kernel_size, filters, name, 1, use_bias, train_bn)
-    return _joined(y, input_tensor, name)
+    return _block(input_tensor, kernel_size, filters, f"{stage}{block}", None, use_bias, train_bn)
 
 
 def conv_block(
-    input_tensor: Tensor,
-    kernel_size: int,
-    filters: Sequence[int],
-    stage: int,
-    block: str,
-    strides: tuple[int, int] | int = (2, 2),
-    use_bias: bool = True,
-    train_bn: bool | None = True,
-) -> Tensor:
-    """Add a bottleneck whose shortcut is a convolution, both with `strides`; else the same."""
+    input_tensor: Tensor, kernel_size: int, filters: Sequence[int], stage: int, block: str,
+    strides: tuple[int, int] | int = (2, 2), use_bias: bool = True, train_bn: bool | None = True,
+) -> Tensor:  # fmt: skip
+    """Return a bottleneck whose shortcut is a convolution, both with `strides`; else the same."""
     name = f"{stage}{block}"
-    y = _branch(input_tensor, kernel_size, filters, name, strides, use_bias, train_bn)
-    shortcut = _conv_bn(input_tensor, filters[2], 1, name, "1", strides, use_bias, train_bn)
-    return _joined(y, shortcut, name)
+    return _block(input_tensor, kernel_size, filters, name, strides, use_bias, train_bn)
 
 
-def _branch(
-    x: Tensor,
-    size: int,
-    filters: Sequence[int],
-    name: str,
-    strides: tuple[int, int] | int,
-    *modes: bool | None,
-) -> Tensor:
-    y = _conv_bn(x, filters[0], 1, name, "2a", strides, *modes)
+def _block(
+    x: Tensor, size: int, filters: Sequence[int], name: str, strides: tuple[int, int] | int | None,
+    use_bias: bool, train_bn: bool | None,
+) -> Tensor:  # fmt: skip
+    def conv_bn(x: Tensor, width: int, size: int, branch: str, strides: Any = 1) -> Tensor:
+        x = layers.Conv2D(
+            width, size, strides=strides, padding="same", use_bias=use_bias,
+            name=f"res{name}_branch{branch}",
+        )(x)  # fmt: skip
+        return BatchNorm(train_bn, name=f"bn{name}_branch{branch}")(x)
+
+    y = conv_bn(x, filters[0], 1, "2a", strides or 1)
     y = layers.Activation("relu", name=f"res{name}_relu_a")(y)
-    y = _conv_bn(y, filters[1], size, name, "2b", 1, *modes)
+    y = conv_bn(y, filters[1], size, "2b")
     y = layers.Activation("relu", name=f"res{name}_relu_b")(y)
-    return _conv_bn(y, filters[2], 1, name, "2c", 1, *modes)
-
-
-def _conv_bn(
-    x: Tensor,
-    width: int,
-    size: int,
-    name: str,
-    branch: str,
-    strides: tuple[int, int] | int,
-    use_bias: bool | None,
-    train_bn: bool | None,
-) -> Tensor:
-    x = layers.Conv2D(
-        width, size, strides=strides, padding="same", use_bias=use_bias,
-        name=f"res{name}_branch{branch}",
-    )(x)  # fmt: skip
-    return BatchNorm(train_bn, name=f"bn{name}_branch{branch}")(x)
-
-
-def _joined(y: Tensor, shortcut: Tensor, name: str) -> Tensor:
+    y = conv_bn(y, filters[2], 1, "2c")
+    shortcut = x if strides is None else conv_bn(x, filters[2], 1, "1", strides)
     y = layers.Add(name=f"res{name}_add")([y, shortcut])
     return layers.Activation("relu", name=f"res{name}_out")(y)

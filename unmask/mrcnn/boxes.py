@@ -15,17 +15,11 @@ Tensor = Any
 Floats = NDArray[np.floating]
 
 # Corners of a box that covers all pixels: (0, 0, height, width), which is (0, 0, 1, 1) normalised.
-_SHIFT = np.array([0.0, 0.0, 1.0, 1.0])
+_SHIFT = np.array([0, 0, 1, 1], np.float32)
 
 
 def extract_bboxes(mask: ArrayLike) -> NDArray[np.int32]:
-    """Return the tight boxes of masks.
-
-    Args:
-        mask: (H, W, n), bool or numbers; what is not 0 belongs to the object.
-
-    Returns:
-        (n, 4) int32; zeros for an empty mask.
+    """Return the tight boxes (n, 4) int32 of masks (H, W, n), where these are not 0; or zeros.
 
     Example:
         >>> mask = np.zeros((8, 8, 1), bool)
@@ -37,31 +31,20 @@ def extract_bboxes(mask: ArrayLike) -> NDArray[np.int32]:
     if masks.ndim != 3:
         raise ValueError(f"mask must be (H, W, n). Received: shape={masks.shape}")
     boxes = np.zeros((masks.shape[-1], 4), np.int32)
-    for i in range(masks.shape[-1]):
-        rows = np.flatnonzero(masks[:, :, i].any(axis=1))
-        columns = np.flatnonzero(masks[:, :, i].any(axis=0))
+    for box, single in zip(boxes, np.moveaxis(masks, -1, 0), strict=True):
+        rows, columns = (np.flatnonzero(single.any(axis=axis)) for axis in (1, 0))
         if len(rows):
-            boxes[i] = rows[0], columns[0], rows[-1] + 1, columns[-1] + 1
+            box[:] = rows[0], columns[0], rows[-1] + 1, columns[-1] + 1
     return boxes
 
 
-def box_areas(boxes: Floats) -> Floats:
-    """Return the areas of boxes, (..., 4) to (...)."""
+def box_areas(boxes: Any) -> Any:
+    """Return the areas of boxes, arrays or tensors, (..., 4) to (...)."""
     return (boxes[..., 2] - boxes[..., 0]) * (boxes[..., 3] - boxes[..., 1])
 
 
 def compute_iou(box: Floats, boxes: Floats, box_area: float, boxes_area: Floats) -> Floats:
-    """Return the intersection over union of one box with others.
-
-    Args:
-        box: (4,).
-        boxes: (n, 4).
-        box_area: Area of `box`.
-        boxes_area: (n,) areas of `boxes`, which the caller computes once.
-
-    Returns:
-        (n,), 0 where both areas are 0.
-    """
+    """Return the overlaps (n,) of a box (4,) with boxes (n, 4), given the areas of all of them."""
     top, left = np.maximum(box[0], boxes[:, 0]), np.maximum(box[1], boxes[:, 1])
     bottom, right = np.minimum(box[2], boxes[:, 2]), np.minimum(box[3], boxes[:, 3])
     common = np.maximum(right - left, 0) * np.maximum(bottom - top, 0)
@@ -101,13 +84,10 @@ def denorm_boxes(boxes: ArrayLike, shape: Sequence[int]) -> NDArray[np.int32]:
 
 
 def generate_anchors(
-    scales: ArrayLike,
-    ratios: ArrayLike,
-    shape: Sequence[int],
-    feature_stride: int,
+    scales: ArrayLike, ratios: ArrayLike, shape: Sequence[int], feature_stride: int,
     anchor_stride: int,
-) -> NDArray[np.float64]:
-    """Return the anchors of one level.
+) -> NDArray[np.float64]:  # fmt: skip
+    """Return the anchors of one level, (n, 4) pixels, the first one centred on pixel (0, 0).
 
     Args:
         scales: Sides of the anchors in pixels: one number or several.
@@ -115,9 +95,6 @@ def generate_anchors(
         shape: Height and width of the feature map.
         feature_stride: Pixels from cell to cell.
         anchor_stride: Cells from anchor to anchor.
-
-    Returns:
-        (n, 4) float64 pixels, cell after cell. The first one is centred on pixel (0, 0).
 
     Example:
         >>> generate_anchors(32, [1], (1, 2), 4, 1).tolist()
@@ -133,20 +110,52 @@ def generate_anchors(
 
 
 def generate_pyramid_anchors(
-    scales: Sequence[float],
-    ratios: Sequence[float],
-    feature_shapes: ArrayLike,
-    feature_strides: Sequence[int],
-    anchor_stride: int,
-) -> NDArray[np.float64]:
+    scales: Sequence[float], ratios: Sequence[float], feature_shapes: ArrayLike,
+    feature_strides: Sequence[int], anchor_stride: int,
+) -> NDArray[np.float64]:  # fmt: skip
     """Return the anchors of all levels, one scale a level, in the order of the levels."""
-    shapes = np.asarray(feature_shapes)
+    # There may be more strides than scales.
+    levels = zip(scales, np.asarray(feature_shapes), feature_strides, strict=False)
     return np.concatenate(
-        [
-            generate_anchors(scale, ratios, shapes[i], feature_strides[i], anchor_stride)
-            for i, scale in enumerate(scales)
-        ]
+        [generate_anchors(s, ratios, at, stride, anchor_stride) for s, at, stride in levels]
     )
+
+
+def non_max_suppression(boxes: Floats, scores: Floats, threshold: float) -> NDArray[np.int32]:
+    """Drop each box (n, 4) that overlaps a better one above a threshold; indices of the rest."""
+    boxes = np.asarray(boxes, np.float64)
+    areas = box_areas(boxes)
+    order = np.argsort(-np.asarray(scores), kind="stable")
+    kept = []
+    while len(order):
+        best, rest = order[0], order[1:]
+        kept.append(best)
+        overlaps = compute_iou(boxes[best], boxes[rest], float(areas[best]), areas[rest])
+        order = rest[overlaps <= threshold]
+    return np.array(kept, np.int32)
+
+
+def apply_box_deltas(boxes: Floats, deltas: Floats) -> NDArray[np.float32]:
+    """Move and resize boxes (n, 4), by shifts in heights and widths and logarithms of growth."""
+    boxes, deltas = np.asarray(boxes, np.float32), np.asarray(deltas, np.float32)
+    size = boxes[:, 2:] - boxes[:, :2]
+    center = boxes[:, :2] + 0.5 * size + deltas[:, :2] * size
+    size = size * np.exp(deltas[:, 2:])
+    start = center - 0.5 * size
+    return np.concatenate([start, start + size], axis=1)
+
+
+def box_refinement(box: Floats, gt_box: Floats) -> NDArray[np.float32]:
+    """Return the deltas from boxes (n, 4), none empty, to others; undoes `apply_box_deltas`.
+
+    Example:
+        >>> box_refinement(np.array([[0, 0, 10, 10]]), np.array([[5, 0, 15, 10]])).tolist()
+        [[0.5, 0.0, 0.0, 0.0]]
+    """
+    box, gt_box = np.asarray(box, np.float32), np.asarray(gt_box, np.float32)
+    size, gt_size = box[:, 2:] - box[:, :2], gt_box[:, 2:] - gt_box[:, :2]
+    center, gt_center = box[:, :2] + 0.5 * size, gt_box[:, :2] + 0.5 * gt_size
+    return np.concatenate([(gt_center - center) / size, np.log(gt_size / size)], axis=1)
 
 
 def trim_zeros(x: Floats) -> Floats:
@@ -163,7 +172,7 @@ def _scale(shape: Sequence[int]) -> NDArray[np.float64]:
 _MAX_LOG_GROWTH = 10.0
 
 
-def decode_boxes(boxes: Tensor, deltas: Tensor) -> Tensor:
+def apply_box_deltas_graph(boxes: Tensor, deltas: Tensor) -> Tensor:
     """Move and resize boxes: (..., 4) and (..., 4) to (..., 4)."""
     size = boxes[..., 2:] - boxes[..., :2]
     center = boxes[..., :2] + 0.5 * size + deltas[..., :2] * size
@@ -172,7 +181,7 @@ def decode_boxes(boxes: Tensor, deltas: Tensor) -> Tensor:
     return ops.concatenate([start, start + size], axis=-1)
 
 
-def encode_boxes(boxes: Tensor, targets: Tensor) -> Tensor:
+def box_refinement_graph(boxes: Tensor, targets: Tensor) -> Tensor:
     """Return the deltas from boxes to targets, (..., 4); empty boxes give numbers, not NaN."""
     tiny = keras.config.epsilon()
     size = ops.maximum(boxes[..., 2:] - boxes[..., :2], tiny)
@@ -181,7 +190,7 @@ def encode_boxes(boxes: Tensor, targets: Tensor) -> Tensor:
     return ops.concatenate([shift / size, ops.log(target_size / size)], axis=-1)
 
 
-def clip_boxes(boxes: Tensor, window: Tensor) -> Tensor:
+def clip_boxes_graph(boxes: Tensor, window: Tensor) -> Tensor:
     """Cut boxes (..., 4) at a window that broadcasts to them."""
     low = ops.concatenate([window[..., :2]] * 2, axis=-1)
     high = ops.concatenate([window[..., 2:]] * 2, axis=-1)
@@ -191,11 +200,46 @@ def clip_boxes(boxes: Tensor, window: Tensor) -> Tensor:
 def pairwise_iou(first: Tensor, second: Tensor) -> Tensor:
     """Return the overlaps (B, n, m) of boxes (B, n, 4) and (B, m, 4); 0 for empty ones."""
     a, b = first[:, :, None], second[:, None]
+    common = _common_area(a, b)
+    union = box_areas(a) + box_areas(b) - common
+    return ops.where(union > 0.0, common / ops.where(union > 0.0, union, 1.0), 0.0)
+
+
+def _common_area(a: Tensor, b: Tensor) -> Tensor:
     size = ops.minimum(a[..., 2:], b[..., 2:]) - ops.maximum(a[..., :2], b[..., :2])
     size = ops.maximum(size, 0.0)
-    common = size[..., 0] * size[..., 1]
-    union = _areas(a) + _areas(b) - common
-    return ops.where(union > 0.0, common / ops.where(union > 0.0, union, 1.0), 0.0)
+    return size[..., 0] * size[..., 1]
+
+
+def overlaps_graph(boxes1: Tensor, boxes2: Tensor) -> Tensor:
+    """Return the overlaps (n, m) of boxes (n, 4) and (m, 4)."""
+    return pairwise_iou(boxes1[None], boxes2[None])[0]
+
+
+def norm_boxes_graph(boxes: Tensor, shape: Any) -> Tensor:
+    """Turn boxes in pixels (..., 4) into fractions of heights and widths (..., 2)."""
+    return (ops.cast(boxes, "float32") - _SHIFT) / _sides(shape)
+
+
+def denorm_boxes_graph(boxes: Tensor, shape: Any) -> Tensor:
+    """Turn fractions (..., 4) into whole pixels, int32."""
+    return ops.cast(ops.round(ops.cast(boxes, "float32") * _sides(shape) + _SHIFT), "int32")
+
+
+def _sides(shape: Any) -> Tensor:
+    sides = ops.cast(ops.convert_to_tensor(shape), "float32")
+    return ops.concatenate([sides, sides], axis=-1) - 1.0
+
+
+def trim_zeros_graph(boxes: Tensor, name: str = "trim_zeros") -> tuple[Tensor, Tensor]:
+    """Return the rows of boxes (n, 4) that are not zeros, and which these are (n,) bool."""
+    real = nonzero_rows(boxes)
+    return ops.take(boxes, ops.nonzero(real)[0], axis=0), real
+
+
+def batch_pack_graph(x: Tensor, counts: Sequence[int], num_rows: int) -> Tensor:
+    """Join the first `counts[i]` rows of each item of a batch."""
+    return ops.concatenate([x[i, : counts[i]] for i in range(num_rows)], axis=0)
 
 
 def nonzero_rows(boxes: Tensor) -> Tensor:
@@ -213,20 +257,17 @@ def suppress(
 ) -> tuple[Tensor, Tensor]:
     """Keep the best boxes (B, n, 4) that do not overlap a better one of their group by a threshold.
 
-    Returns:
-        Indices (B, count) int32, best first, and whether each of them is real (B, count) bool: a
-        negative score takes a box out.
+    Returns indices (B, count) int32, best first, and which are real (B, count) bool: a negative
+    score takes a box out.
     """
-    areas = _areas(boxes)
+    areas = box_areas(boxes)
 
     def keep_best(step: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         alive, chosen, real = state
         best = ops.cast(ops.argmax(alive, axis=1), "int32")[:, None]
         found = ops.take_along_axis(alive, best, axis=1) >= 0.0
         box = gather_rows(boxes, best)
-        size = ops.minimum(box[..., 2:], boxes[..., 2:]) - ops.maximum(box[..., :2], boxes[..., :2])
-        size = ops.maximum(size, 0.0)
-        common = size[..., 0] * size[..., 1]
+        common = _common_area(box, boxes)
         union = areas + ops.take_along_axis(areas, best, axis=1) - common
         same = ops.equal(groups, ops.take_along_axis(groups, best, axis=1))
         # common / union > threshold, without a division by 0 for empty boxes.
@@ -249,33 +290,32 @@ def suppress(
 def suppress_sorted(
     boxes: Tensor, scores: Tensor, threshold: float, count: int
 ) -> tuple[Tensor, Tensor]:
-    """Do the same for thousands of boxes of one group, best first.
+    """Do the same for thousands of boxes of one group, best first."""
+    if keras.backend.backend() != "tensorflow":
+        return suppress(boxes, scores, ops.zeros_like(scores, dtype="int32"), threshold, count)
+    # TensorFlow's own operation is twenty times faster on a CPU than a loop of small ones.
+    import tensorflow as tf
 
-    TensorFlow has an operation of its own for this, which is twenty times faster on a CPU than a
-    loop of small ones.
-    """
-    if keras.backend.backend() == "tensorflow":
-        return _suppress_by_tensorflow(boxes, scores, threshold, count)
-    groups = ops.zeros_like(scores, dtype="int32")
-    return suppress(boxes, scores, groups, threshold, count)
+    def one(item: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        indices, found = tf.raw_ops.NonMaxSuppressionV4(
+            boxes=item[0], scores=item[1], max_output_size=count, iou_threshold=threshold,
+            score_threshold=-1.0, pad_to_max_output_size=True,
+        )  # fmt: skip
+        return tf.ensure_shape(indices, (count,)), tf.range(count) < found
+
+    signature = tf.TensorSpec((count,), tf.int32), tf.TensorSpec((count,), tf.bool)
+    return tf.map_fn(one, (boxes, scores), fn_output_signature=signature)
 
 
 def sample_boxes(
-    table: Tensor,
-    offset: Tensor,
-    height: Tensor,
-    width: Tensor,
-    boxes: Tensor,
-    size: int,
-    *,
+    table: Tensor, offset: Tensor, height: Tensor, width: Tensor, boxes: Tensor, size: int, *,
     clamp: bool,
-) -> Tensor:
-    """Read a grid (n, size, size, C) of points from each box (n, 4), between pixels bilinearly.
+) -> Tensor:  # fmt: skip
+    """Read a grid (n, size, size, C) of points from each box (n, 4), bilinearly, edge to edge.
 
-    The points run from edge to edge: the first row lies on y1, the last on y2. Maps of all sizes
-    lie one after another, row by row, in one table (cells, C), so that a box can choose its map, by
-    where it begins and its height and width (n,), and all shapes stay fixed. Points outside the map
-    read its border if `clamp`, else 0.
+    Maps of all sizes lie one after another in one table (cells, C), so that a box can choose its
+    map, by where it begins and its height and width (n,), and all shapes stay fixed. Points
+    outside the map read its border if `clamp`, else 0.
     """
     y, y_inside = _points(boxes[:, 0], boxes[:, 2], height, size)
     x, x_inside = _points(boxes[:, 1], boxes[:, 3], width, size)
@@ -312,27 +352,3 @@ def _split(points: Tensor, length: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     first = ops.floor(points)
     low = ops.cast(first, "int32")
     return low, ops.minimum(low + 1, last), points - first
-
-
-def _areas(boxes: Tensor) -> Tensor:
-    return (boxes[..., 2] - boxes[..., 0]) * (boxes[..., 3] - boxes[..., 1])
-
-
-def _suppress_by_tensorflow(
-    boxes: Tensor, scores: Tensor, threshold: float, count: int
-) -> tuple[Tensor, Tensor]:
-    import tensorflow as tf
-
-    def one(item: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-        indices, found = tf.raw_ops.NonMaxSuppressionV4(
-            boxes=item[0], scores=item[1], max_output_size=count, iou_threshold=threshold,
-            score_threshold=-1.0, pad_to_max_output_size=True,
-        )  # fmt: skip
-        return tf.ensure_shape(indices, (count,)), tf.range(count) < found
-
-    return tf.map_fn(
-        one, (boxes, scores),
-        fn_output_signature=(
-            tf.TensorSpec((count,), tf.int32), tf.TensorSpec((count,), tf.bool)
-        ),
-    )  # fmt: skip

@@ -1,22 +1,26 @@
-"""From a data set to the arrays that the training network takes."""
+"""What users give, data sets and random changes of images, and the arrays that training takes."""
 
 from __future__ import annotations
 
+import itertools
 import logging
-from collections.abc import Collection, Sequence
+import threading
+from collections.abc import Collection, Iterator, Sequence
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from unmask.errors import DataError
+from unmask.image import load_image
 from unmask.mrcnn.backbone import compute_backbone_shapes
 from unmask.mrcnn.boxes import extract_bboxes, generate_pyramid_anchors, norm_boxes
 from unmask.mrcnn.config import Config, mean_pixel
-from unmask.mrcnn.dataset import Augmentation, Dataset, RandomFlip, augmented, check_augmentation
 from unmask.mrcnn.images import compose_image_meta, minimize_mask, prepare_image, resize_mask
-from unmask.mrcnn.targets import build_rpn_targets
+from unmask.mrcnn.targets import build_detection_targets, build_rpn_targets, generate_random_rois
 
 Array = NDArray[Any]
 
@@ -24,6 +28,196 @@ _logger = logging.getLogger(__name__)
 
 # Images that may fail to load before the training stops.
 _TOLERATED_FAILURES = 5
+
+
+class Dataset:
+    """Images and their objects; override `load_mask`, often `load_image` and `image_reference`.
+
+    Call `add_class` and `add_image`, then `prepare` once. Class 0 is the background. A *source* is
+    the name of a collection, such as "coco", so that several can be trained on together.
+
+    Attributes:
+        image_info: A dictionary an image with `id`, `source`, `path` and what else was given.
+        class_info: A dictionary a class with `source`, `id` and `name`.
+
+    Example:
+        >>> data = Dataset()
+        >>> data.add_class("shapes", 1, "square")
+        >>> data.add_image("shapes", image_id="a", path="a.png", colour="red")
+        >>> data.prepare()
+        >>> data.class_names, data.num_images, data.image_info[0]["colour"]
+        (['BG', 'square'], 1, 'red')
+    """
+
+    def __init__(self, class_map: Any = None) -> None:
+        self.image_info: list[dict[str, Any]] = []
+        self.class_info: list[dict[str, Any]] = [{"source": "", "id": 0, "name": "BG"}]
+        self.source_class_ids: dict[str, list[int]] = {}
+        self._prepared = False
+
+    def add_class(self, source: str, class_id: int, class_name: str) -> None:
+        """Add a class; one that is known already is ignored.
+
+        Raises:
+            ValueError: The source has a dot in its name, which separates it from the number.
+        """
+        if "." in source:
+            raise ValueError(f"source must not contain a dot. Received: source={source!r}")
+        if not any(c["source"] == source and c["id"] == class_id for c in self.class_info):
+            self.class_info.append({"source": source, "id": class_id, "name": class_name})
+            self._prepared = False
+
+    def add_image(self, source: str, image_id: Any, path: Any, **kwargs: Any) -> None:
+        """Add an image; further arguments are kept in `image_info`."""
+        self.image_info.append({"id": image_id, "source": source, "path": path, **kwargs})
+        self._prepared = False
+
+    def image_reference(self, image_id: int) -> str:
+        """Return a link or a description for humans; empty unless overridden."""
+        return ""
+
+    def prepare(self, class_map: Any = None) -> None:
+        """Number the classes and images; call it after the last one is added."""
+        self.num_classes = len(self.class_info)
+        self.class_ids = np.arange(self.num_classes)
+        self.class_names = [str(info["name"]).split(",")[0] for info in self.class_info]
+        self.num_images = len(self.image_info)
+        self.class_from_source_map = {
+            f"{info['source']}.{info['id']}": i for i, info in enumerate(self.class_info)
+        }
+        self.image_from_source_map = {
+            f"{info['source']}.{info['id']}": i for i, info in enumerate(self.image_info)
+        }
+        self.sources = list(dict.fromkeys(info["source"] for info in self.class_info))
+        self.source_class_ids = {
+            source: [
+                i for i, info in enumerate(self.class_info) if i == 0 or info["source"] == source
+            ]
+            for source in self.sources
+        }
+        self._prepared = True
+
+    @property
+    def image_ids(self) -> NDArray[np.int64]:
+        """Numbers of the images that were added so far."""
+        return np.arange(len(self.image_info))
+
+    def check_prepared(self) -> None:
+        """Raise a `DataError` unless `prepare` was called after everything was added."""
+        if not self._prepared:
+            raise DataError(
+                f"{type(self).__name__}: call prepare() after the classes and images are added"
+            )
+
+    def map_source_class_id(self, source_class_id: str) -> int:
+        """Return the class number for "source.id"."""
+        return self.class_from_source_map[source_class_id]
+
+    def get_source_class_id(self, class_id: int, source: str) -> int:
+        """Return the number that a class has in its source."""
+        info = self.class_info[class_id]
+        if info["source"] != source:
+            raise ValueError(f"class {class_id} is of {info['source']!r}. Received: {source!r}")
+        return int(info["id"])
+
+    def source_image_link(self, image_id: int) -> Any:
+        """Return the path or link of an image."""
+        return self.image_info[image_id]["path"]
+
+    def load_image(self, image_id: int) -> NDArray[np.uint8]:
+        """Return an image (H, W, 3) uint8 RGB, turned upright, without its transparency.
+
+        Raises:
+            ImageError: The file cannot be used.
+        """
+        path = self.image_info[image_id]["path"]
+        try:
+            with Image.open(path) as picture:
+                opaque = picture.convert("RGB") if picture.has_transparency_data else None
+        except Exception:  # whatever is wrong with the file, the next line says it
+            opaque = None
+        return load_image(path if opaque is None else opaque)
+
+    def load_mask(self, image_id: int) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Return the masks (H, W, n) bool and the class numbers (n,) int32; override it.
+
+        A negative class number marks a crowd: a region where nothing is trained.
+        """
+        height, width = self.load_image(image_id).shape[:2]
+        return np.zeros((height, width, 0), bool), np.zeros(0, np.int32)
+
+
+Augmentation = Any
+"""A function `(image, masks) -> (image, masks)`, or an augmenter of imgaug."""
+
+# The augmenters of imgaug that move pixels and so move masks too; others would change their values.
+_MASK_AUGMENTERS = frozenset(
+    {
+        "Sequential", "SomeOf", "OneOf", "Sometimes", "Fliplr", "Flipud", "CropAndPad", "Affine",
+        "PiecewiseAffine",
+    }
+)  # fmt: skip
+
+
+class RandomFlip:
+    """Mirrors a share of images and masks; an `augmentation` for `MaskRCNN.train`."""
+
+    def __init__(self, probability: float = 0.5, seed: int = 0) -> None:
+        self._probability, self._rng = probability, np.random.default_rng(seed)
+        self._lock = threading.Lock()
+
+    def __call__(self, image: Array, masks: Array) -> tuple[Array, Array]:
+        """Return the image and its masks, mirrored or not."""
+        with self._lock:
+            flip = self._rng.random() < self._probability
+        return (image[:, ::-1], masks[:, ::-1]) if flip else (image, masks)
+
+
+# What imgaug asks while it augments masks, without an import of it: only what moves pixels acts.
+_MASK_HOOKS = SimpleNamespace(
+    is_activated=lambda images, augmenter, parents, default: (
+        type(augmenter).__name__ in _MASK_AUGMENTERS
+    ),
+    is_propagating=lambda images, augmenter, parents, default: default,
+    preprocess=lambda images, augmenter, parents: images,
+    postprocess=lambda images, augmenter, parents: images,
+)
+
+
+def augmented(augmentation: Augmentation, image: Array, masks: Array) -> tuple[Array, Array]:
+    """Return an image (H, W, C) and its masks (H, W, n) bool, both changed in the same way.
+
+    Raises:
+        DataError: A size changed.
+    """
+    if _is_augmenter(augmentation):
+        # The same sample for image and masks.
+        fixed = augmentation.to_deterministic()
+        new_image, new_masks = fixed.augment_image(image), masks
+        if masks.shape[-1]:
+            new_masks = fixed.augment_image(masks.astype(np.uint8), hooks=_MASK_HOOKS)
+    else:
+        new_image, new_masks = augmentation(image, masks)
+    if new_image.shape != image.shape or new_masks.shape != masks.shape:
+        raise DataError(
+            "the augmentation must not change sizes. "
+            f"Received: image {image.shape} -> {new_image.shape}, "
+            f"masks {masks.shape} -> {new_masks.shape}"
+        )
+    return np.ascontiguousarray(new_image), np.ascontiguousarray(new_masks).astype(bool)
+
+
+def check_augmentation(augmentation: Any) -> None:
+    """Raise a `TypeError` unless it is None or can be applied."""
+    if not (augmentation is None or callable(augmentation) or _is_augmenter(augmentation)):
+        raise TypeError(
+            "augmentation must be a function (image, masks) -> (image, masks) or an augmenter of "
+            f"imgaug. Received: augmentation={type(augmentation).__name__}"
+        )
+
+
+def _is_augmenter(augmentation: Any) -> bool:
+    return hasattr(augmentation, "to_deterministic") and hasattr(augmentation, "augment_image")
 
 
 class GroundTruth(NamedTuple):
@@ -41,6 +235,11 @@ def mold_image(images: Array, config: Config) -> NDArray[np.float32]:
     return np.asarray(images, np.float32) - mean_pixel(config)
 
 
+def unmold_image(normalized_images: Array, config: Config) -> NDArray[np.uint8]:
+    """Add the mean pixel again."""
+    return (normalized_images + mean_pixel(config)).astype(np.uint8)
+
+
 def pixel_anchors(config: Config, image_shape: Sequence[int]) -> NDArray[np.float64]:
     """Return all anchors of an image shape, (A, 4) pixels."""
     return generate_pyramid_anchors(
@@ -51,15 +250,11 @@ def pixel_anchors(config: Config, image_shape: Sequence[int]) -> NDArray[np.floa
 
 
 def load_image_gt(
-    dataset: Dataset,
-    config: Config,
-    image_id: int,
-    augment: bool = False,
-    augmentation: Augmentation | None = None,
-    use_mini_mask: bool = False,
+    dataset: Dataset, config: Config, image_id: int, augment: bool = False,
+    augmentation: Augmentation | None = None, use_mini_mask: bool = False,
     rng: np.random.Generator | None = None,
-) -> GroundTruth:
-    """Load an image with its objects, resized and augmented.
+) -> GroundTruth:  # fmt: skip
+    """Load an image with its objects, resized and augmented; what is no longer seen is left out.
 
     Args:
         dataset: Prepared.
@@ -70,9 +265,6 @@ def load_image_gt(
             augmenter of imgaug.
         use_mini_mask: Crop the masks to their boxes and shrink them.
         rng: Where the crop of the mode "crop" is, and whether `augment` mirrors.
-
-    Returns:
-        The image and its objects; those that the augmentation or the crop removed are left out.
 
     Raises:
         DataError: The data set's masks do not fit its image or its class numbers.
@@ -101,10 +293,9 @@ def load_image_gt(
 
 
 class BatchLoader(keras.utils.PyDataset):
-    """Batches for training, in one thread beside it; no processes, so nothing can hang.
+    """Batches for training, a function of the seed and of their number alone.
 
-    The batches are a function of the seed and of their number alone. All images come once before
-    the first one comes again.
+    All images come once before the first one comes again. There are no processes to hang.
 
     Args:
         dataset: Prepared.
@@ -122,18 +313,10 @@ class BatchLoader(keras.utils.PyDataset):
     """
 
     def __init__(
-        self,
-        dataset: Dataset,
-        config: Config,
-        steps: int,
-        *,
-        shuffle: bool = True,
-        augment: bool = False,
-        augmentation: Augmentation | None = None,
-        no_augmentation_sources: Collection[str] = (),
-        seed: int = 0,
-        first_epoch: int = 0,
-    ) -> None:
+        self, dataset: Dataset, config: Config, steps: int, *, shuffle: bool = True,
+        augment: bool = False, augmentation: Augmentation | None = None,
+        no_augmentation_sources: Collection[str] = (), seed: int = 0, first_epoch: int = 0,
+    ) -> None:  # fmt: skip
         super().__init__(workers=1, use_multiprocessing=False)
         _check_dataset(dataset, config)
         check_augmentation(augmentation)
@@ -288,3 +471,64 @@ def _check_dataset(dataset: Dataset, config: Config) -> None:
         )
     for image_id in dataset.image_ids:
         _known_classes(dataset, int(image_id))
+
+
+# In the order of matterport's generator.
+_INPUT_NAMES = (
+    "input_image", "input_image_meta", "input_rpn_match", "input_rpn_bbox", "input_gt_class_ids",
+    "input_gt_boxes", "input_gt_masks",
+)  # fmt: skip
+
+
+def data_generator(
+    dataset: Dataset, config: Config, shuffle: bool = True, augment: bool = False,
+    augmentation: Augmentation | None = None, random_rois: int = 0, batch_size: int = 1,
+    detection_targets: bool = False, no_augmentation_sources: Collection[str] | None = None,
+) -> Iterator[tuple[list[Array], list[Array]]]:  # fmt: skip
+    """Yield batches without end, for looking at them; `MaskRCNN.train` uses `BatchLoader`.
+
+    Args:
+        dataset: Prepared.
+        config: Everything about targets.
+        shuffle: Draw a new order for each pass over the images.
+        augment: Mirror half of the images; older than `augmentation`.
+        augmentation: As for `load_image_gt`.
+        random_rois: Add so many proposals in pixels, near the objects and elsewhere.
+        batch_size: Images a batch.
+        detection_targets: With `random_rois`, what the heads should answer for them.
+        no_augmentation_sources: Sources whose images stay as they are.
+
+    Yields:
+        Inputs: images, vectors, RPN matches (N, A, 1), RPN corrections, class numbers, boxes,
+        masks; then the proposals (N, random_rois, 4), and those that were chosen of them
+        (N, TRAIN_ROIS_PER_IMAGE, 4). Outputs: class numbers, corrections and masks of the chosen, a
+        class each, as `build_detection_targets` returns them; else nothing.
+
+    Raises:
+        ValueError: `detection_targets` without `random_rois`.
+    """
+    if detection_targets and not random_rois:
+        raise ValueError("detection_targets needs random_rois. Received: random_rois=0")
+    loader = BatchLoader(
+        dataset, config, steps=1, shuffle=shuffle, augment=augment, augmentation=augmentation,
+        no_augmentation_sources=no_augmentation_sources or (),
+    )  # fmt: skip
+    for start in itertools.count(0, batch_size):
+        items = [loader.item(start + i) for i in range(batch_size)]
+        inputs = [[item[name] for item in items] for name in _INPUT_NAMES]
+        outputs: list[list[Array]] = []
+        if random_rois:
+            rng = np.random.default_rng(start)
+            shape = items[0]["input_image"].shape
+            truth = list(zip(*inputs[4:7], strict=True))
+            rois = [generate_random_rois(shape, random_rois, c, b, rng) for c, b, _ in truth]
+            inputs.append(rois)
+            if detection_targets:
+                answers = [
+                    build_detection_targets(r, c, b, m, config, rng)
+                    for r, (c, b, m) in zip(rois, truth, strict=True)
+                ]
+                chosen, classes, *others = (list(part) for part in zip(*answers, strict=True))
+                inputs.append(chosen)
+                outputs = [[c[:, None] for c in classes], *others]
+        yield [np.stack(part) for part in inputs], [np.stack(part) for part in outputs]

@@ -1,9 +1,7 @@
 """Weight files in matterport's layout (HDF5 of Keras 2), and where a training keeps them.
 
-A group for each layer, named like it, with an attribute `weight_names`; the root, or the group
-`model_weights` of a whole saved model, has the attribute `layer_names`. Shapes are compared before
-any number is read, and numbers are assigned only when all of them are there. A run is a folder,
-`NAME20240131T1530`, and in it a file an epoch, `mask_rcnn_NAME_0007.h5`, the name in lower case.
+Shapes are compared before any number is read, and numbers are assigned only when all of them are
+there. A run is a folder, `NAME20240131T1530`, and in it a file an epoch, `mask_rcnn_NAME_0007.h5`.
 """
 
 from __future__ import annotations
@@ -27,6 +25,7 @@ from unmask.weights import LoadReport
 
 _logger = logging.getLogger(__name__)
 
+AnyPath = str | os.PathLike[str]
 
 _BACKBONE_LAYER = re.compile(r"(res|bn)\d.*|conv1|bn_conv1")
 
@@ -35,11 +34,7 @@ CLASS_LAYERS = ("mrcnn_class_logits", "mrcnn_bbox_fc", "mrcnn_bbox", "mrcnn_mask
 
 
 def load_h5(
-    model: keras.Model,
-    path: str | os.PathLike[str],
-    exclude: Collection[str] = (),
-    *,
-    complete: bool = False,
+    model: keras.Model, path: AnyPath, exclude: Collection[str] = (), *, complete: bool = False
 ) -> LoadReport:
     """Assign a weight file to a network, layer by layer, by name.
 
@@ -90,13 +85,8 @@ def load_h5(
     return report
 
 
-def save_h5(model: keras.Model, path: str | os.PathLike[str]) -> None:
-    """Write a network's weights in the layout that matterport's programs read.
-
-    Args:
-        model: The network, built.
-        path: The file, replaced atomically.
-    """
+def save_h5(model: keras.Model, path: AnyPath) -> None:
+    """Write a network's weights in the layout that matterport's programs read, atomically."""
     import h5py
 
     layers = list(layers_with_weights(model))
@@ -113,14 +103,8 @@ def save_h5(model: keras.Model, path: str | os.PathLike[str]) -> None:
                 group.create_dataset(name, data=np.asarray(weight.numpy(), np.float32))
 
 
-def stored_backbone(path: str | os.PathLike[str]) -> str:
-    """Return which ResNet a file was written for.
-
-    Args:
-        path: A `.h5` file in matterport's layout, or of a ResNet with the same names.
-
-    Returns:
-        "resnet50" or "resnet101".
+def stored_backbone(path: AnyPath) -> str:
+    """Return which ResNet a file was written for, "resnet50" or "resnet101".
 
     Raises:
         WeightsError: The file cannot be read, or has no such network in it.
@@ -146,7 +130,7 @@ def weight_name(layer: keras.layers.Layer, weight: keras.Variable) -> str:
 
 
 def _pairs(
-    path: str | os.PathLike[str], held: Mapping[str, tuple[int, ...]], layer: keras.layers.Layer
+    path: AnyPath, held: Mapping[str, tuple[int, ...]], layer: keras.layers.Layer
 ) -> list[tuple[keras.Variable, str, str]]:
     """Find each weight's layer and tensor in the file: by its name, or else by its place."""
     names = list(held)
@@ -177,9 +161,7 @@ def _hint(layer: str) -> str:
     return f"A layer that is to be trained anew is left out with exclude=[{layer!r}]"
 
 
-def _check_exclude(
-    exclude: Collection[str], path: str | os.PathLike[str], layers: Collection[str]
-) -> None:
+def _check_exclude(exclude: Collection[str], path: AnyPath, layers: Collection[str]) -> None:
     if isinstance(exclude, str):
         raise ValueError(f"exclude must be a list of layer names. Received: exclude={exclude!r}")
     # matterport's programs pass "mrcnn_bbox", which is a layer without weights.
@@ -191,9 +173,7 @@ def _check_exclude(
         )
 
 
-def _check_backbone(
-    path: str | os.PathLike[str], network: Collection[str], file: Collection[str]
-) -> None:
+def _check_backbone(path: AnyPath, network: Collection[str], file: Collection[str]) -> None:
     ours = {name for name in network if _BACKBONE_LAYER.fullmatch(name)}
     theirs = {name for name in file if _BACKBONE_LAYER.fullmatch(name)}
     if ours & theirs and ours != theirs:
@@ -227,7 +207,7 @@ _FILE = re.compile(r"mask_rcnn_(.+)_(\d{4,})\.h5")
 Checkpoint = tuple[str, datetime.datetime, int]
 
 
-def read_checkpoint_path(path: str | os.PathLike[str]) -> Checkpoint | None:
+def read_checkpoint_path(path: AnyPath) -> Checkpoint | None:
     """Return whose checkpoint a path is, of which run and epoch; None for any other file."""
     path = Path(path).absolute()
     run, file = _RUN.fullmatch(path.parent.name), _FILE.fullmatch(path.name)
@@ -240,7 +220,7 @@ def read_checkpoint_path(path: str | os.PathLike[str]) -> Checkpoint | None:
     return file[1], time, int(file[2])
 
 
-def run_folder(model_dir: str | os.PathLike[str], name: str, time: datetime.datetime) -> Path:
+def run_folder(model_dir: AnyPath, name: str, time: datetime.datetime) -> Path:
     """Return the folder of a run."""
     return Path(model_dir) / f"{name}{time:{_TIME}}"
 
@@ -251,7 +231,7 @@ def checkpoint_pattern(folder: Path, name: str) -> str:
     return path.replace("{", "{{").replace("}", "}}") + "{epoch:04d}.h5"
 
 
-def last_checkpoint(model_dir: str | os.PathLike[str], name: str) -> Path:
+def last_checkpoint(model_dir: AnyPath, name: str) -> Path:
     """Return the checkpoint with the highest epoch of the newest run that has any.
 
     Raises:

@@ -26,34 +26,13 @@ Padding = list[tuple[int, int]]
 
 
 def resize(
-    image: NDArray[Any],
-    output_shape: Sequence[int],
-    order: int = 1,
-    mode: str = "constant",
-    cval: float = 0,
-    clip: bool = True,
-    preserve_range: bool = False,
-    anti_aliasing: bool = False,
+    image: Array, output_shape: Sequence[int], order: int = 1, mode: str = "constant",
+    cval: float = 0, clip: bool = True, preserve_range: bool = False, anti_aliasing: bool = False,
     anti_aliasing_sigma: float | Sequence[float] | None = None,
-) -> NDArray[np.float64]:
-    """Resize as matterport does: black outside the image, no smoothing.
-
-    Args:
-        image: (H, W) or (H, W, C). Booleans become 0 and 1 first, because scikit-image does not
-            interpolate them.
-        output_shape: Height and width.
-        order: 0 for the nearest pixel, 1 for bilinear.
-        mode: As for `skimage.transform.resize`, like all that follow.
-        cval: See there.
-        clip: See there.
-        preserve_range: True to keep the values; False brings integers into [0, 1].
-        anti_aliasing: See there.
-        anti_aliasing_sigma: See there.
-
-    Returns:
-        float64.
-    """
+) -> NDArray[np.float64]:  # fmt: skip
+    """Call `skimage.transform.resize` with matterport's defaults: black outside, no smoothing."""
     values = np.asarray(image)
+    # scikit-image does not interpolate booleans.
     if preserve_range or values.dtype == bool:
         values = values.astype(np.float64)
     resized = transform.resize(
@@ -65,26 +44,19 @@ def resize(
 
 
 def resize_image(
-    image: NDArray[Any],
-    min_dim: int | None = None,
-    max_dim: int | None = None,
-    min_scale: float | None = None,
-    mode: str = "square",
-    rng: np.random.Generator | None = None,
-) -> tuple[NDArray[Any], Window, float, Padding, tuple[int, int, int, int] | None]:
+    image: Array, min_dim: int | None = None, max_dim: int | None = None,
+    min_scale: float | None = None, mode: str = "square", rng: np.random.Generator | None = None,
+) -> tuple[Array, Window, float, Padding, Window | None]:  # fmt: skip
     """Bring an image to the size that the network takes.
-
-    The image is never shrunk but in the mode "square", where the longer side may not exceed
-    `max_dim`.
 
     Args:
         image: (H, W, C).
         min_dim: Least shorter side in pixels.
-        max_dim: Side of the result in the mode "square".
+        max_dim: Side of the result in the mode "square", the only one that shrinks.
         min_scale: Least enlargement.
         mode: "none" leaves the image alone; "square" pads with black to `max_dim` squared;
             "pad64" pads both sides to multiples of 64; "crop" cuts out a random `min_dim` squared.
-        rng: Where the crop is; without one it differs from call to call.
+        rng: Where the crop is.
 
     Returns:
         The image in its own type (rounded down); the window (y1, x1, y2, x2) of the real image in
@@ -109,41 +81,22 @@ def resize_image(
         height, width = _scaled(image.shape, scale)
         image = resize(image, (height, width), preserve_range=True).astype(dtype)
     if mode == "crop":
-        assert min_dim is not None  # checked above
+        assert min_dim  # checked above
         rng = rng or np.random.default_rng()
         y, x = int(rng.integers(height - min_dim + 1)), int(rng.integers(width - min_dim + 1))
         crop = (y, x, min_dim, min_dim)
         return image[y : y + min_dim, x : x + min_dim], (0, 0, min_dim, min_dim), scale, none, crop
+    target = (-(-height // 64) * 64, -(-width // 64) * 64)
     if mode == "square":
-        assert max_dim is not None
+        assert max_dim
         target = (max_dim, max_dim)
-    else:
-        target = (-(-height // 64) * 64, -(-width // 64) * 64)
     top, left = (target[0] - height) // 2, (target[1] - width) // 2
     padding = [(top, target[0] - height - top), (left, target[1] - width - left), (0, 0)]
     window = (top, left, top + height, left + width)
     return np.pad(image, padding), window, scale, padding, None
 
 
-def resized_shape(
-    shape: Sequence[int],
-    min_dim: int | None,
-    max_dim: int | None,
-    min_scale: float | None,
-    mode: str,
-) -> tuple[int, int]:
-    """Return height and width to which `resize_image` resizes, before it pads or crops."""
-    if mode == "none":
-        return int(shape[0]), int(shape[1])
-    return _scaled(shape, _scale(shape, min_dim, max_dim, min_scale, mode))
-
-
-def resize_mask(
-    mask: NDArray[Any],
-    scale: float,
-    padding: Padding,
-    crop: tuple[int, int, int, int] | None = None,
-) -> NDArray[Any]:
+def resize_mask(mask: Array, scale: float, padding: Padding, crop: Window | None = None) -> Array:
     """Bring masks (H, W, n) to the size of an image, with what `resize_image` returned for it."""
     if scale != 1:
         height, width = _scaled(mask.shape, scale)
@@ -158,9 +111,7 @@ def resize_mask(
     return np.pad(mask, padding)
 
 
-def minimize_mask(
-    bbox: ArrayLike, mask: NDArray[Any], mini_shape: Sequence[int]
-) -> NDArray[np.bool_]:
+def minimize_mask(bbox: ArrayLike, mask: Array, mini_shape: Sequence[int]) -> NDArray[np.bool_]:
     """Crop masks (H, W, n) to their boxes (n, 4) and shrink the crops, which saves memory.
 
     Raises:
@@ -178,9 +129,7 @@ def minimize_mask(
     return small
 
 
-def expand_mask(
-    bbox: ArrayLike, mini_mask: NDArray[Any], image_shape: Sequence[int]
-) -> NDArray[np.bool_]:
+def expand_mask(bbox: ArrayLike, mini_mask: Array, image_shape: Sequence[int]) -> NDArray[np.bool_]:
     """Put the crops (h, w, n) of `minimize_mask` back into masks (H, W, n) bool of the image."""
     boxes = np.asarray(bbox, np.int64).reshape(-1, 4)
     full = np.zeros((image_shape[0], image_shape[1], mini_mask.shape[-1]), bool)
@@ -190,9 +139,7 @@ def expand_mask(
     return full
 
 
-def unmold_mask(
-    mask: NDArray[np.floating], bbox: ArrayLike, image_shape: Sequence[int]
-) -> NDArray[np.bool_]:
+def unmold_mask(mask: Array, bbox: ArrayLike, image_shape: Sequence[int]) -> NDArray[np.bool_]:
     """Turn the probabilities (h, w) inside a box (4,) into a mask (H, W) bool of the image."""
     y1, x1, y2, x2 = (int(v) for v in np.asarray(bbox))
     full = np.zeros((image_shape[0], image_shape[1]), bool)
@@ -201,13 +148,17 @@ def unmold_mask(
 
 
 def _scale(
-    shape: Sequence[int],
-    min_dim: int | None,
-    max_dim: int | None,
-    min_scale: float | None,
+    shape: Sequence[int], min_dim: int | None, max_dim: int | None, min_scale: float | None,
     mode: str,
-) -> float:
-    _check_mode(mode, min_dim, max_dim)
+) -> float:  # fmt: skip
+    if mode not in ("square", "pad64", "crop"):
+        raise ValueError(f"mode must be none, square, pad64 or crop. Received: mode={mode!r}")
+    if mode == "square" and not max_dim:
+        raise ValueError(f"mode 'square' needs max_dim. Received: max_dim={max_dim}")
+    if mode == "crop" and not min_dim:
+        raise ValueError(f"mode 'crop' needs min_dim. Received: min_dim={min_dim}")
+    if mode == "pad64" and (not min_dim or min_dim % 64):
+        raise ValueError(f"mode 'pad64' needs a multiple of 64. Received: min_dim={min_dim}")
     scale = max(1.0, min_dim / min(shape[:2])) if min_dim else 1.0
     scale = max(scale, min_scale or 0.0)
     if max_dim and mode == "square" and round(max(shape[:2]) * scale) > max_dim:
@@ -218,17 +169,6 @@ def _scale(
 def _scaled(shape: Sequence[int], scale: float) -> tuple[int, int]:
     # The shorter side of a strip may round to nothing.
     return max(1, round(shape[0] * scale)), max(1, round(shape[1] * scale))
-
-
-def _check_mode(mode: str, min_dim: int | None, max_dim: int | None) -> None:
-    if mode not in ("square", "pad64", "crop"):
-        raise ValueError(f"mode must be none, square, pad64 or crop. Received: mode={mode!r}")
-    if mode == "square" and not max_dim:
-        raise ValueError(f"mode 'square' needs max_dim. Received: max_dim={max_dim}")
-    if mode == "crop" and not min_dim:
-        raise ValueError(f"mode 'crop' needs min_dim. Received: min_dim={min_dim}")
-    if mode == "pad64" and (not min_dim or min_dim % 64):
-        raise ValueError(f"mode 'pad64' needs a multiple of 64. Received: min_dim={min_dim}")
 
 
 # What the pyramid halves: five times in the backbone.
@@ -243,7 +183,7 @@ class Prepared(NamedTuple):
     window: Window
     scale: float
     padding: Padding
-    crop: tuple[int, int, int, int] | None
+    crop: Window | None
 
 
 def prepare_image(
@@ -263,10 +203,7 @@ def prepare_image(
 
 
 def checked_image(image: Any, config: Config, name: str) -> Array:
-    """Return an image as the network's channels of uint8, or of any numbers.
-
-    `MEAN_PIXEL` tells what the values mean. If it lies above 1 and up to 255, as by default, they
-    go from 0 to 255; otherwise the program has a scale of its own, and they stay as they are.
+    """Return an image as the network's channels of uint8, or on a scale that `MEAN_PIXEL` declares.
 
     Raises:
         ImageError: The image has other channels, no pixels, values that are no numbers, or values
@@ -316,9 +253,8 @@ def _with_channels(pixels: Array, channels: int, name: str) -> Array:
 
 def _check_size(shape: tuple[int, ...], config: Config, mode: str, name: str) -> None:
     """Refuse what the network cannot take, and strips that would vanish or fill the memory."""
-    height, width = resized_shape(
-        shape, config.IMAGE_MIN_DIM, config.IMAGE_MAX_DIM, config.IMAGE_MIN_SCALE, mode
-    )
+    limits = config.IMAGE_MIN_DIM, config.IMAGE_MAX_DIM, config.IMAGE_MIN_SCALE
+    height, width = _scaled(shape, 1.0 if mode == "none" else _scale(shape, *limits, mode))
     became = f"Received: {shape[0]} x {shape[1]}, which becomes {height} x {width}"
     settings = (
         f"IMAGE_RESIZE_MODE={mode!r}, IMAGE_MIN_DIM={config.IMAGE_MIN_DIM}, "
@@ -337,16 +273,6 @@ def _check_size(shape: tuple[int, ...], config: Config, mode: str, name: str) ->
         )
 
 
-_FIELDS = {
-    "image_id": 0,
-    "original_image_shape": slice(1, 4),
-    "image_shape": slice(4, 7),
-    "window": slice(7, 11),
-    "scale": 11,
-    "active_class_ids": slice(12, None),
-}
-
-
 class Meta(NamedTuple):
     """The parts of image vectors (N, 12 + classes), arrays or tensors."""
 
@@ -359,13 +285,9 @@ class Meta(NamedTuple):
 
 
 def compose_image_meta(
-    image_id: int,
-    original_image_shape: Sequence[int],
-    image_shape: Sequence[int],
-    window: Sequence[int],
-    scale: float,
-    active_class_ids: ArrayLike,
-) -> NDArray[np.float64]:
+    image_id: int, original_image_shape: Sequence[int], image_shape: Sequence[int],
+    window: Sequence[int], scale: float, active_class_ids: ArrayLike,
+) -> NDArray[np.float64]:  # fmt: skip
     """Return the vector of one image.
 
     Example:
@@ -374,20 +296,24 @@ def compose_image_meta(
         >>> len(vector), vector[7:11].tolist()
         (14, [32.0, 0.0, 96.0, 128.0])
     """
-    parts = [
-        [image_id], original_image_shape, image_shape, window, [scale], np.asarray(active_class_ids)
-    ]  # fmt: skip
+    parts = image_id, original_image_shape, image_shape, window, scale, active_class_ids
     return np.concatenate([np.asarray(part, np.float64).ravel() for part in parts])
 
 
 def split_meta(meta: Any) -> Meta:
     """Return the parts of image vectors (N, 12 + classes) as they are."""
-    return Meta(**{name: meta[:, where] for name, where in _FIELDS.items()})
+    ends = (0, slice(1, 4), slice(4, 7), slice(7, 11), 11, slice(12, None))
+    return Meta(*(meta[:, where] for where in ends))
+
+
+def parse_image_meta_graph(meta: Any) -> dict[str, Any]:
+    """Return the parts of image vectors (N, 12 + classes) by name."""
+    return split_meta(meta)._asdict()
 
 
 def parse_image_meta(meta: NDArray[Any]) -> dict[str, NDArray[Any]]:
     """Return the parts of image vectors (N, 12 + classes) as arrays, whole numbers as integers."""
-    parts = split_meta(np.asarray(meta))._asdict()
+    parts = parse_image_meta_graph(np.asarray(meta))
     return {
         name: value.astype(np.float32 if name == "scale" else np.int32)
         for name, value in parts.items()

@@ -11,6 +11,7 @@ from typing import Any
 
 import keras
 import numpy as np
+from keras import ops
 from numpy.typing import NDArray
 
 from unmask.errors import ImageError
@@ -21,15 +22,29 @@ from unmask.mrcnn.backbone import (
     identity_block,
     resnet_graph,
 )
-from unmask.mrcnn.boxes import denorm_boxes, norm_boxes
+from unmask.mrcnn.boxes import (
+    apply_box_deltas_graph,
+    batch_pack_graph,
+    clip_boxes_graph,
+    denorm_boxes,
+    denorm_boxes_graph,
+    norm_boxes,
+    norm_boxes_graph,
+    overlaps_graph,
+    trim_zeros_graph,
+)
 from unmask.mrcnn.config import Config, check_config
 from unmask.mrcnn.data import (
+    Augmentation,
     BatchLoader,
+    Dataset,
+    RandomFlip,
+    data_generator,
     load_image_gt,
     mold_image,
     pixel_anchors,
+    unmold_image,
 )
-from unmask.mrcnn.dataset import Augmentation, Dataset, RandomFlip
 from unmask.mrcnn.h5 import (
     checkpoint_pattern,
     last_checkpoint,
@@ -38,46 +53,42 @@ from unmask.mrcnn.h5 import (
     run_folder,
     save_h5,
 )
-from unmask.mrcnn.heads import PyramidROIAlign
 from unmask.mrcnn.images import (
     Window,
     compose_image_meta,
     parse_image_meta,
+    parse_image_meta_graph,
     prepare_image,
     unmold_mask,
 )
-from unmask.mrcnn.legacy import (
-    apply_box_deltas_graph,
-    batch_pack_graph,
-    build_detection_targets,
+from unmask.mrcnn.network import (
+    DetectionLayer,
+    FoldBoxes,
+    InferenceNetworks,
+    ProposalLayer,
+    PyramidROIAlign,
+    TrainingNetwork,
+    UnfoldBoxes,
     build_fpn_mask_graph,
+    build_inference,
     build_rpn_model,
-    clip_boxes_graph,
-    data_generator,
-    denorm_boxes_graph,
-    detection_targets_graph,
-    evaluate,
-    find_ancestor,
     fpn_classifier_graph,
+    refine_detections_graph,
+    rpn_graph,
+)
+from unmask.mrcnn.targets import (
+    DetectionTargetLayer,
+    build_detection_targets,
+    build_rpn_targets,
+    detection_targets_graph,
     generate_random_rois,
-    log2_graph,
     mrcnn_bbox_loss_graph,
     mrcnn_class_loss_graph,
     mrcnn_mask_loss_graph,
-    norm_boxes_graph,
-    overlaps_graph,
-    parse_image_meta_graph,
-    refine_detections_graph,
     rpn_bbox_loss_graph,
     rpn_class_loss_graph,
-    rpn_graph,
-    trim_zeros_graph,
-    unmold_image,
+    smooth_l1_loss,
 )
-from unmask.mrcnn.network import InferenceNetworks, TrainingNetwork, build_inference
-from unmask.mrcnn.rpn import DetectionLayer, ProposalLayer
-from unmask.mrcnn.targets import DetectionTargets as DetectionTargetLayer
-from unmask.mrcnn.targets import build_rpn_targets, smooth_l1_loss
 from unmask.weights import LoadReport
 
 __all__ = [
@@ -94,14 +105,16 @@ __all__ = [
 ]  # fmt: skip
 
 Array = NDArray[Any]
+log2_graph = ops.log2
 
 _logger = logging.getLogger(__name__)
 
+_HEADS = r"(mrcnn|rpn|fpn)_.*"
 LAYERS = {
-    "heads": r"(mrcnn\_.*)|(rpn\_.*)|(fpn\_.*)",
-    "3+": r"(res3.*)|(bn3.*)|(res4.*)|(bn4.*)|(res5.*)|(bn5.*)|(mrcnn\_.*)|(rpn\_.*)|(fpn\_.*)",
-    "4+": r"(res4.*)|(bn4.*)|(res5.*)|(bn5.*)|(mrcnn\_.*)|(rpn\_.*)|(fpn\_.*)",
-    "5+": r"(res5.*)|(bn5.*)|(mrcnn\_.*)|(rpn\_.*)|(fpn\_.*)",
+    "heads": _HEADS,
+    "3+": rf"(res|bn)[345].*|{_HEADS}",
+    "4+": rf"(res|bn)[45].*|{_HEADS}",
+    "5+": rf"(res|bn)5.*|{_HEADS}",
     "all": ".*",
 }
 """The keywords of `train(layers=...)` as expressions for names of layers."""
@@ -128,9 +141,6 @@ class MaskRCNN:
         seed: Seed of everything random in a training.
 
     Attributes:
-        mode: As given.
-        config: As given.
-        seed: As given.
         keras_model: The network.
         epoch: Epochs that the weights are trained for.
         log_dir: Folder of this training.
@@ -148,9 +158,6 @@ class MaskRCNN:
         >>> model = MaskRCNN("inference", Tiny(), "logs")               # doctest: +SKIP
         >>> model.detect([np.zeros((50, 40, 3), np.uint8)])[0].keys()   # doctest: +SKIP
         dict_keys(['rois', 'class_ids', 'scores', 'masks'])
-
-    Reference:
-        He et al., "Mask R-CNN", ICCV 2017.
     """
 
     def __init__(
@@ -186,8 +193,7 @@ class MaskRCNN:
 
         Args:
             filepath: The file.
-            by_name: Load the layers that the file has; False requires all of them. A file of a
-                backbone alone, such as ImageNet's, needs True.
+            by_name: Load the layers that the file has; False requires all of them.
             exclude: Names of layers to leave as they are; implies `by_name`.
 
         Returns:
@@ -209,8 +215,7 @@ class MaskRCNN:
         """Download weights of the backbone trained on ImageNet and return the file's path.
 
         Raises:
-            ValueError: The backbone is not a resnet50; no file with these layers is published for
-                others, and a part of a resnet101 filled from a resnet50 would not be a network.
+            ValueError: The backbone is not a resnet50; none are published for others.
         """
         backbone = self.config.BACKBONE
         if callable(backbone) or backbone not in _IMAGENET:
@@ -222,10 +227,7 @@ class MaskRCNN:
         return str(keras.utils.get_file(name, url, cache_subdir="models", file_hash=md5))
 
     def find_last(self) -> str:
-        """Return the path of the last checkpoint of this configuration, and of no other.
-
-        Returns:
-            The highest epoch of the newest run; runs that left no checkpoint are looked past.
+        """Return this configuration's checkpoint of the highest epoch of the newest run with any.
 
         Raises:
             FileNotFoundError: There is none.
@@ -247,23 +249,10 @@ class MaskRCNN:
     # === Training ===
 
     def set_trainable(
-        self,
-        layer_regex: str,
-        keras_model: keras.Model | None = None,
-        indent: int = 0,
+        self, layer_regex: str, keras_model: keras.Model | None = None, indent: int = 0,
         verbose: int = 0,
-    ) -> list[str]:
-        """Train the layers whose whole name matches, and only those.
-
-        Args:
-            layer_regex: An expression for names of layers.
-            keras_model: The network; by default this one's.
-            indent: Not used; kept for programs that pass it.
-            verbose: 1 to log the names.
-
-        Returns:
-            Their names.
-        """
+    ) -> list[str]:  # fmt: skip
+        """Train the layers whose whole name matches, and only those; return their names."""
         model = self.keras_model if keras_model is None else keras_model
         chosen = _set_trainable(model, re.compile(layer_regex))
         if verbose:
@@ -292,24 +281,18 @@ class MaskRCNN:
         )
 
     def train(
-        self,
-        train_dataset: Dataset,
-        val_dataset: Dataset | None,
-        learning_rate: float,
-        epochs: int,
-        layers: str,
-        augmentation: Augmentation | None = None,
+        self, train_dataset: Dataset, val_dataset: Dataset | None, learning_rate: float,
+        epochs: int, layers: str, augmentation: Augmentation | None = None,
         custom_callbacks: Iterable[keras.callbacks.Callback] | None = None,
         no_augmentation_sources: Collection[str] | None = None,
-    ) -> keras.callbacks.History:
+    ) -> keras.callbacks.History:  # fmt: skip
         """Train, with a checkpoint after each epoch.
 
         Args:
             train_dataset: Prepared.
             val_dataset: Prepared; None for no validation.
             learning_rate: Of SGD.
-            epochs: The epoch to end with, counted from the first training: 40, then 120, then 160
-                for the schedule of COCO.
+            epochs: The epoch to end with, counted from the first training.
             layers: "heads", "5+", "4+", "3+", "all", or an expression for names of layers.
             augmentation: A function `(image, masks) -> (image, masks)` that keeps their sizes.
             custom_callbacks: Further Keras callbacks.
@@ -356,8 +339,7 @@ class MaskRCNN:
         """Detect objects.
 
         Args:
-            images: Any number of (H, W, 3) RGB images of any size, values from 0 to 255; alpha is
-                dropped and grey is repeated.
+            images: Any number of (H, W, 3) RGB images of any size, values from 0 to 255.
             verbose: 1 to log what goes in.
 
         Returns:
@@ -366,8 +348,7 @@ class MaskRCNN:
 
         Raises:
             ValueError: The model is one for training.
-            ImageError: An image has other channels, another range of values (0 to 1, 16 bits), NaN,
-                or a size that the settings do not allow.
+            ImageError: An image's channels, values or size are not what the settings allow.
         """
         self._require("inference")
         results: list[dict[str, Array]] = []
@@ -383,13 +364,7 @@ class MaskRCNN:
     def detect_molded(
         self, molded_images: Array, image_metas: Array, verbose: int = 0
     ) -> list[dict[str, Array]]:
-        """Detect in images that are resized and have the mean subtracted; boxes are in theirs.
-
-        Args:
-            molded_images: (N, H, W, 3) float32.
-            image_metas: (N, 12 + classes).
-            verbose: 1 to log what goes in.
-        """
+        """Detect in images (N, H, W, 3) of `mold_inputs`; boxes are in their pixels."""
         self._require("inference")
         if verbose:
             _logger.info("network input %s", molded_images.shape)
@@ -399,10 +374,7 @@ class MaskRCNN:
         return self._detect(molded_images, image_metas, [shape] * count, [whole] * count)
 
     def mold_inputs(self, images: Sequence[Array]) -> tuple[Array, Array, Array]:
-        """Resize images and subtract the mean.
-
-        Returns:
-            Images (N, H, W, 3), vectors (N, 12 + classes) and windows (N, 4) in pixels.
+        """Return molded images (N, H, W, 3), vectors (N, 12 + classes) and windows (N, 4), pixels.
 
         Raises:
             ValueError: There is none, or their sizes do not go into one batch.
@@ -434,13 +406,9 @@ class MaskRCNN:
             yield mold_image(resized, config), meta, window
 
     def unmold_detections(
-        self,
-        detections: Array,
-        mrcnn_mask: Array,
-        original_image_shape: Sequence[int],
-        image_shape: Sequence[int],
-        window: Sequence[int] | Array,
-    ) -> tuple[Array, Array, Array, Array]:
+        self, detections: Array, mrcnn_mask: Array, original_image_shape: Sequence[int],
+        image_shape: Sequence[int], window: Sequence[int] | Array,
+    ) -> tuple[Array, Array, Array, Array]:  # fmt: skip
         """Turn the network's answer for one image into boxes and masks of that image.
 
         Args:
@@ -479,28 +447,23 @@ class MaskRCNN:
         return normalised
 
     def ancestor(self, tensor: Any, name: str, checked: Any = None) -> Any:
-        """Return the tensor of a name among those that another is computed from, or None.
-
-        Args:
-            tensor: A tensor of `keras_model`, such as a layer's output.
-            name: Name of a layer or of its output. What happens inside a layer has no names.
-            checked: Not used; kept for programs that pass it.
-        """
-        return find_ancestor(tensor, name)
+        """Return the output of a layer, by its name, that a tensor is computed from, or None."""
+        wanted = name.removesuffix(":0")
+        for found in _upstream(tensor):
+            if wanted in (found.name, found._keras_history.operation.name):
+                return found
+        return None
 
     def run_graph(
-        self,
-        images: Sequence[Array],
-        outputs: Iterable[tuple[str, Any]],
+        self, images: Sequence[Array], outputs: Iterable[tuple[str, Any]],
         image_metas: Array | None = None,
-    ) -> dict[str, Array]:
+    ) -> dict[str, Array]:  # fmt: skip
         """Return values inside the network, to look at.
 
         Args:
             images: As for `detect`; all end at one size.
             outputs: Pairs of a name and a tensor of `keras_model` or the name of a layer.
-            image_metas: Vectors to use instead of those that the images give; the images are
-                molded already then.
+            image_metas: Vectors to use with images that are molded already.
 
         Returns:
             Arrays by name, the batch first; what the heads compute of R boxes is (N, R, ...).
@@ -513,7 +476,26 @@ class MaskRCNN:
             molded, image_metas, _ = self.mold_inputs(images)
         else:
             molded = np.asarray(images)
-        return evaluate(self.keras_model, self._inputs(molded, image_metas), outputs)
+        tensors = {name: self._tensor(name, what) for name, what in outputs}
+        probe = keras.Model(self.keras_model.inputs, list(tensors.values()))
+        probe.jit_compile = self.keras_model.jit_compile
+        values = probe.predict_on_batch(self._inputs(molded, image_metas))
+        if len(tensors) == 1 and not isinstance(values, (list, tuple)):
+            values = [values]
+        return {
+            name: _unfolded(np.asarray(value), tensor, len(molded))
+            for (name, tensor), value in zip(tensors.items(), values, strict=True)
+        }
+
+    def _tensor(self, name: str, what: Any) -> Any:
+        if isinstance(what, str):
+            what = self.keras_model.get_layer(what).output
+        if not hasattr(what, "_keras_history"):
+            raise ValueError(
+                f"outputs must be tensors of the network or names of its layers. "
+                f"Received: {name!r}: {what!r}"
+            )
+        return what
 
     def _detect(
         self, molded: Array, metas: Array, shapes: Sequence[Sequence[int]], windows: Any
@@ -565,3 +547,28 @@ def _set_trainable(model: keras.Model, pattern: re.Pattern[str]) -> list[str]:
             layer.trainable = bool(pattern.fullmatch(layer.name))
             chosen += [layer.name] if layer.trainable else []
     return chosen
+
+
+def _unfolded(value: Array, tensor: Any, batch: int) -> Array:
+    """Return what a head computed of the boxes of all images, one after another, image by image."""
+    for found in _upstream(tensor, UnfoldBoxes):
+        operation = found._keras_history.operation
+        if isinstance(operation, FoldBoxes):
+            return value.reshape(batch, operation.input.shape[1], *value.shape[1:])
+    return value
+
+
+def _upstream(tensor: Any, stop: type | tuple[()] = ()) -> Iterator[Any]:
+    """Yield a tensor and all that lead to it, but nothing beyond layers of the kind `stop`."""
+    seen: set[int] = set()
+    waiting = [tensor]
+    while waiting:
+        here = waiting.pop()
+        if id(here) in seen:
+            continue
+        seen.add(id(here))
+        yield here
+        # Keras' record of what a tensor was computed from; it has no public name.
+        operation, node, _ = here._keras_history
+        if not isinstance(operation, stop):
+            waiting += operation._inbound_nodes[node].input_tensors

@@ -1,21 +1,32 @@
-"""The two networks: one that is trained and one that detects."""
+"""What is read from the pyramid, and the two networks: one that is trained and one that detects."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import keras
 import numpy as np
-from keras import ops
+from keras import layers, ops
 
-from unmask.mrcnn.backbone import build_backbone, build_pyramid
+from unmask.mrcnn.backbone import BatchNorm, build_backbone, build_pyramid
+from unmask.mrcnn.boxes import (
+    apply_box_deltas_graph,
+    clip_boxes_graph,
+    gather_rows,
+    nonzero_rows,
+    norm_boxes_graph,
+    sample_boxes,
+    suppress,
+    suppress_sorted,
+)
 from unmask.mrcnn.config import Config
-from unmask.mrcnn.heads import BoxHead, MaskHead
-from unmask.mrcnn.rpn import BoxColumns, DetectionLayer, ProposalLayer, apply_rpn, build_rpn_model
+from unmask.mrcnn.images import split_meta
 from unmask.mrcnn.targets import (
     LOSS_NAMES,
-    DetectionTargets,
+    DetectionTargetLayer,
     all_losses,
     decay_loss,
     positives_per_image,
@@ -23,14 +34,345 @@ from unmask.mrcnn.targets import (
 
 Tensor = Any
 
+# === Proposals ===
+
+
+def build_rpn_model(
+    anchor_stride: int, anchors_per_location: int, depth: int, filters: int = 512
+) -> keras.Model:
+    """Build the network that looks at each level (N, h, w, depth) of the pyramid.
+
+    It gives logits (N, anchors, 2), background first, probabilities, and corrections
+    (N, anchors, 4).
+
+    Reference:
+        Ren et al., "Faster R-CNN", NeurIPS 2015.
+    """
+    features = keras.Input((None, None, depth), name="input_rpn_feature_map")
+    shared = layers.Conv2D(
+        filters, 3, strides=anchor_stride, padding="same", activation="relu",
+        name="rpn_conv_shared",
+    )(features)  # fmt: skip
+    # What losses and boxes are computed from stays float32 in a training of mixed precision.
+    wide = anchors_per_location
+    logits = layers.Conv2D(2 * wide, 1, dtype="float32", name="rpn_class_raw")(shared)
+    logits = layers.Reshape((-1, 2), dtype="float32", name="rpn_class_logits_rows")(logits)
+    scores = layers.Activation("softmax", dtype="float32", name="rpn_class_xxx")(logits)
+    deltas = layers.Conv2D(4 * wide, 1, dtype="float32", name="rpn_bbox_pred")(shared)
+    deltas = layers.Reshape((-1, 4), dtype="float32", name="rpn_bbox_rows")(deltas)
+    return keras.Model(features, [logits, scores, deltas], name="rpn_model")
+
+
+def rpn_graph(feature_map: Tensor, anchors_per_location: int, anchor_stride: int) -> list[Tensor]:
+    """Apply a new RPN to one feature map; see `build_rpn_model`."""
+    depth = feature_map.shape[-1]
+    return list(build_rpn_model(anchor_stride, anchors_per_location, depth)(feature_map))
+
+
+def _apply_rpn(config: Config, pyramid: Sequence[Tensor]) -> list[Tensor]:
+    """Return logits, probabilities and corrections of all anchors, P2 to P6, in float32."""
+    rpn = build_rpn_model(
+        config.RPN_ANCHOR_STRIDE, len(config.RPN_ANCHOR_RATIOS), config.TOP_DOWN_PYRAMID_SIZE,
+        config.RPN_FILTERS,
+    )  # fmt: skip
+    names = ("rpn_class_logits", "rpn_class", "rpn_bbox")
+    return [
+        layers.Concatenate(axis=1, name=name, dtype="float32")(list(part))
+        for name, part in zip(names, zip(*map(rpn, pyramid), strict=True), strict=True)
+    ]
+
+
+class ProposalLayer(layers.Layer):
+    """Turns `[scores (N, A, 2), corrections (N, A, 4), anchors (N, A, 4)]` into proposals.
+
+    These are (N, count, 4) normalised boxes, best first, zeros at the end. No gradient passes.
+
+    Args:
+        count: Boxes an image.
+        threshold: Overlap above which the weaker box is dropped.
+        limit: Best anchors that are looked at.
+        std_dev: Units of the corrections.
+    """
+
+    def __init__(
+        self, count: int, threshold: float, limit: int, std_dev: Sequence[float], **kwargs: Any
+    ) -> None:
+        super().__init__(dtype="float32", **kwargs)
+        self.count, self.threshold, self.limit = count, threshold, limit
+        self.std_dev = [float(value) for value in np.asarray(std_dev)]
+
+    def call(self, inputs: Sequence[Tensor]) -> Tensor:
+        """Choose the boxes."""
+        scores, deltas, anchors = (ops.stop_gradient(x) for x in inputs)
+        number = scores.shape[1] if scores.shape[1] is not None else anchors.shape[1]
+        # With images of unknown size the number of anchors is known only when the network runs.
+        limit = self.limit if number is None else min(self.limit, int(number))
+        if number is None:
+            # Padding rows have score 0 and an empty box; they come last.
+            missing = ops.maximum(limit - ops.shape(scores)[1], 0)
+            scores, deltas, anchors = (
+                ops.concatenate(
+                    [x, ops.zeros((ops.shape(x)[0], missing, x.shape[2]), x.dtype)], axis=1
+                )
+                for x in (scores, deltas, anchors)
+            )
+        best, order = ops.top_k(scores[:, :, 1], limit)
+        deltas = gather_rows(deltas, order) * ops.convert_to_tensor(self.std_dev, "float32")
+        boxes = apply_box_deltas_graph(gather_rows(anchors, order), deltas)
+        boxes = clip_boxes_graph(boxes, ops.convert_to_tensor([0.0, 0.0, 1.0, 1.0], "float32"))
+        kept, real = suppress_sorted(boxes, best, self.threshold, self.count)
+        proposals = ops.where(real[..., None], gather_rows(boxes, kept), 0.0)
+        return ops.stop_gradient(proposals)
+
+    def compute_output_shape(self, input_shape: Sequence[tuple[Any, ...]]) -> tuple[Any, ...]:
+        """Return (N, count, 4)."""
+        return (input_shape[0][0], self.count, 4)
+
+
+# === Heads ===
+
+
+class PyramidROIAlign(layers.Layer):
+    """Reads (N, R, size, size, C) of `[boxes (N, R, 4), image_meta, P2, P3, P4, P5]`.
+
+    A box of the canonical size is read from P4, one of half of it from P3. Points on a map's border
+    read its last row or column. No gradient passes to the boxes.
+
+    Args:
+        size: Points a side.
+        canonical: Side in pixels of a box that is read from P4.
+
+    Reference:
+        Lin et al., "Feature Pyramid Networks", CVPR 2017, equation 1; points as published by
+        matterport: one sample a bin, from edge to edge.
+    """
+
+    def __init__(self, size: int, canonical: float = 224.0, **kwargs: Any) -> None:
+        # Boxes have to stay float32 when the feature maps are not.
+        super().__init__(autocast=False, **kwargs)
+        self.size, self.canonical = size, float(canonical)
+
+    def call(self, inputs: Sequence[Tensor]) -> Tensor:
+        """Cut the boxes out."""
+        boxes, maps = ops.stop_gradient(ops.cast(inputs[0], "float32")), inputs[2:]
+        shape = ops.cast(split_meta(inputs[1]).image_shape, "float32")
+        batch, count = ops.shape(boxes)[0], ops.shape(boxes)[1]
+        level = ops.reshape(self._level(boxes, shape[:, 0] * shape[:, 1]), (-1,))
+
+        # All maps one after another, so that every box reads from the same table.
+        channels = maps[0].shape[-1]
+        table = ops.concatenate([ops.reshape(m, (-1, channels)) for m in maps], axis=0)
+        heights, widths = (
+            ops.stack([ops.cast(ops.shape(m)[axis], "int32") for m in maps]) for axis in (1, 2)
+        )
+        cells = heights * widths
+        starts = (ops.cumsum(cells) - cells) * batch
+        image = ops.repeat(ops.arange(batch, dtype="int32"), count)
+        offset = ops.take(starts, level) + image * ops.take(cells, level)
+        pooled = sample_boxes(
+            table, offset, ops.take(heights, level), ops.take(widths, level),
+            ops.reshape(boxes, (-1, 4)), self.size, clamp=True,
+        )  # fmt: skip
+        return ops.reshape(pooled, (batch, count, self.size, self.size, channels))
+
+    def _level(self, boxes: Tensor, area: Tensor) -> Tensor:
+        """Return 0 for P2 to 3 for P5."""
+        size = boxes[..., 2:] - boxes[..., :2]
+        side = ops.sqrt(ops.maximum(size[..., 0] * size[..., 1], 0.0))
+        # An empty box has no logarithm; the least side stands in for it and belongs to P2.
+        ratio = ops.maximum(side * ops.sqrt(area)[:, None] / self.canonical, 1e-6)
+        level = ops.round(ops.log(ratio) / math.log(2.0)) + 2.0
+        return ops.cast(ops.clip(level, 0.0, 3.0), "int32")
+
+    def compute_output_shape(self, input_shape: Sequence[tuple[Any, ...]]) -> tuple[Any, ...]:
+        """Return (N, R, size, size, C)."""
+        return (*input_shape[0][:2], self.size, self.size, input_shape[2][-1])
+
+
+class FoldBoxes(layers.Layer):
+    """Puts the boxes of all images one after another: (N, R, ...) to (N * R, ...)."""
+
+    def call(self, inputs: Tensor) -> Tensor:
+        """Join the first two dimensions."""
+        return ops.reshape(inputs, (-1, *inputs.shape[2:]))
+
+    def compute_output_shape(self, input_shape: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Return (N * R, ...)."""
+        return (None, *input_shape[2:])
+
+
+class UnfoldBoxes(layers.Layer):
+    """Undoes `FoldBoxes`: `[values (N * R, ...), boxes (N, R, 4)]` become (N, R, *shape)."""
+
+    def __init__(self, shape: Sequence[int] | None = None, **kwargs: Any) -> None:
+        super().__init__(dtype="float32", **kwargs)
+        self.shape = None if shape is None else tuple(shape)
+
+    def call(self, inputs: Sequence[Tensor]) -> Tensor:
+        """Split the first dimension."""
+        values, boxes = inputs
+        count = boxes.shape[1] if boxes.shape[1] is not None else ops.shape(boxes)[1]
+        rest = self.shape or tuple(values.shape[1:])
+        batch = -1 if boxes.shape[1] is not None else ops.shape(boxes)[0]
+        return ops.reshape(values, (batch, count, *rest))
+
+    def compute_output_shape(self, input_shape: Sequence[tuple[Any, ...]]) -> tuple[Any, ...]:
+        """Return (N, R, ...)."""
+        return (*input_shape[1][:2], *(self.shape or input_shape[0][1:]))
+
+
+def fpn_classifier_graph(
+    rois: Tensor, feature_maps: Sequence[Tensor], image_meta: Tensor, pool_size: int,
+    num_classes: int, train_bn: bool | None = True, fc_layers_size: int = 1024,
+    canonical: float = 224.0,
+) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+    """Return logits (N, R, C), probabilities and corrections (N, R, C, 4) of boxes.
+
+    Args:
+        rois: (N, R, 4) normalised.
+        feature_maps: P2 to P5.
+        image_meta: (N, 12 + classes).
+        pool_size: Points a side.
+        num_classes: Classes with the background.
+        train_bn: As `Config.TRAIN_BN`.
+        fc_layers_size: Width of the hidden layers.
+        canonical: Side in pixels of a box that is read from P4.
+    """
+    align = PyramidROIAlign(pool_size, canonical, name="roi_align_classifier")
+    x = FoldBoxes(name="mrcnn_class_fold")(align([rois, image_meta, *feature_maps]))
+    for number, size in ((1, pool_size), (2, 1)):
+        for layer in _hidden("mrcnn_class", number, fc_layers_size, size, "valid", train_bn):
+            x = layer(x)
+    x = layers.Flatten(name="pool_squeeze")(x)
+    logits = layers.Dense(num_classes, dtype="float32", name="mrcnn_class_logits")(x)
+    deltas = layers.Dense(4 * num_classes, dtype="float32", name="mrcnn_bbox_fc")(x)
+    logits = UnfoldBoxes(name="mrcnn_class_logits_rows")([logits, rois])
+    scores = layers.Activation("softmax", dtype="float32", name="mrcnn_class")(logits)
+    return logits, scores, UnfoldBoxes((num_classes, 4), name="mrcnn_bbox")([deltas, rois])
+
+
+class MaskHead:
+    """Draws a mask for each class in each box; holds its layers, to be applied again."""
+
+    def __init__(
+        self, size: int, classes: int, train_bn: bool | None, filters: int = 256,
+        canonical: float = 224.0,
+    ) -> None:  # fmt: skip
+        self._align = PyramidROIAlign(size, canonical, name="roi_align_mask")
+        self._hidden = [
+            FoldBoxes(name="mrcnn_mask_fold"),
+            *(
+                layer
+                for number in (1, 2, 3, 4)
+                for layer in _hidden("mrcnn_mask", number, filters, 3, "same", train_bn)
+            ),
+            layers.Conv2DTranspose(
+                filters, 2, strides=2, activation="relu", name="mrcnn_mask_deconv"
+            ),
+            layers.Conv2D(classes, 1, activation="sigmoid", dtype="float32", name="mrcnn_mask"),
+        ]
+        self._unfold = UnfoldBoxes(name="mrcnn_mask_rows")
+
+    def __call__(self, boxes: Tensor, meta: Tensor, pyramid: Sequence[Tensor]) -> Tensor:
+        """Return probabilities (N, R, height, width, C)."""
+        x = self._align([boxes, meta, *pyramid])
+        for layer in self._hidden:
+            x = layer(x)
+        return self._unfold([x, boxes])
+
+
+def build_fpn_mask_graph(
+    rois: Tensor, feature_maps: Sequence[Tensor], image_meta: Tensor, pool_size: int,
+    num_classes: int, train_bn: bool | None = True,
+) -> Tensor:  # fmt: skip
+    """Return masks (N, R, 2 * pool_size, 2 * pool_size, C); else as `fpn_classifier_graph`."""
+    return MaskHead(pool_size, num_classes, train_bn)(rois, image_meta, feature_maps)
+
+
+def _hidden(
+    head: str, number: int, width: int, size: int, padding: str, train_bn: bool | None
+) -> tuple[layers.Layer, ...]:
+    return (
+        layers.Conv2D(width, size, padding=padding, name=f"{head}_conv{number}"),
+        BatchNorm(train_bn, name=f"{head}_bn{number}"),
+        layers.Activation("relu", name=f"{head}_relu{number}"),
+    )
+
+
+# === Detections ===
+
+
+class DetectionLayer(layers.Layer):
+    """Detects in `[rois (N, R, 4), probabilities (N, R, C), corrections (N, R, C, 4), image_meta]`.
+
+    It corrects the proposals, drops what is unsure or double, and returns (N, count, 6): y1, x1,
+    y2, x2 normalised, class, score; best first, zeros at the end.
+
+    Args:
+        count: Detections an image.
+        confidence: Least score; None or 0 for all.
+        threshold: Overlap above which the weaker box of a class is dropped.
+        std_dev: Units of the corrections.
+    """
+
+    def __init__(
+        self, count: int, confidence: float | None, threshold: float, std_dev: Sequence[float],
+        **kwargs: Any,
+    ) -> None:  # fmt: skip
+        super().__init__(dtype="float32", **kwargs)
+        self.count, self.confidence, self.threshold = count, confidence, threshold
+        self.std_dev = [float(value) for value in np.asarray(std_dev)]
+
+    def call(self, inputs: Sequence[Tensor]) -> Tensor:
+        """Choose the detections."""
+        rois, probabilities, deltas, meta = inputs
+        parts = split_meta(meta)
+        window = norm_boxes_graph(parts.window, parts.image_shape[:, :2])
+        return _refined(
+            rois, probabilities, deltas, window,
+            self.count, self.confidence, self.threshold, self.std_dev,
+        )  # fmt: skip
+
+    def compute_output_shape(self, input_shape: Sequence[tuple[Any, ...]]) -> tuple[Any, ...]:
+        """Return (N, count, 6)."""
+        return (input_shape[0][0], self.count, 6)
+
+
+def refine_detections_graph(
+    rois: Tensor, probs: Tensor, deltas: Tensor, window: Tensor, config: Config
+) -> Tensor:
+    """Do for one image what `DetectionLayer` does for a batch; the window is normalised."""
+    return _refined(
+        rois[None], probs[None], deltas[None], window[None], config.DETECTION_MAX_INSTANCES,
+        config.DETECTION_MIN_CONFIDENCE, config.DETECTION_NMS_THRESHOLD, config.BBOX_STD_DEV,
+    )[0]  # fmt: skip
+
+
+def _refined(
+    rois: Tensor, probabilities: Tensor, deltas: Tensor, window: Tensor,
+    count: int, confidence: float | None, threshold: float, std_dev: Sequence[float],
+) -> Tensor:  # fmt: skip
+    classes = ops.cast(ops.argmax(probabilities, axis=-1), "int32")
+    scores = ops.max(probabilities, axis=-1)
+    chosen = ops.take_along_axis(deltas, classes[:, :, None, None], axis=2)[:, :, 0]
+    boxes = apply_box_deltas_graph(rois, chosen * ops.convert_to_tensor(std_dev, "float32"))
+    boxes = clip_boxes_graph(boxes, window[:, None])
+
+    keep = ops.logical_and(classes > 0, scores >= (confidence or 0.0))
+    alive = ops.where(keep, scores, -1.0)
+    kept, real = suppress(boxes, alive, classes, threshold, count)
+    rows = ops.concatenate(
+        [boxes, ops.cast(classes, "float32")[..., None], scores[..., None]], axis=-1
+    )
+    return ops.where(real[..., None], gather_rows(rows, kept), 0.0)
+
+
+# === The networks ===
+
 
 @dataclass(frozen=True)
 class InferenceNetworks:
-    """The detecting network, whole and in two parts that share its weights.
-
-    Drawing a mask for each of 100 rows, most of them empty, would take as long as all the rest; the
-    last part draws only those that are there.
-    """
+    """The detecting network, whole and in two parts, of which the last draws what is there only."""
 
     whole: keras.Model  # from image, meta and anchors to the seven outputs
     boxes: keras.Model  # from the same to the detections and P2 to P5
@@ -42,17 +384,15 @@ def build_inference(config: Config) -> InferenceNetworks:
     image, meta = _image_inputs(config)
     anchors = keras.Input((None, 4), name="input_anchors")
     pyramid = build_pyramid(build_backbone(image, config)[1:], config.TOP_DOWN_PYRAMID_SIZE)
-    _, rpn_class, rpn_bbox = apply_rpn(build_rpn_model(config), pyramid)
+    _, rpn_class, rpn_bbox = _apply_rpn(config, pyramid)
     rois = _proposals(config, config.POST_NMS_ROIS_INFERENCE)([rpn_class, rpn_bbox, anchors])
-    _, probabilities, deltas = BoxHead(config)(rois, meta, pyramid[:4])
+    _, probabilities, deltas = _classified(config, rois, pyramid, meta)
     detections = DetectionLayer(
         config.DETECTION_MAX_INSTANCES, config.DETECTION_MIN_CONFIDENCE,
         config.DETECTION_NMS_THRESHOLD, config.BBOX_STD_DEV, name="mrcnn_detection",
     )([rois, probabilities, deltas, meta])  # fmt: skip
-    mask_head = MaskHead(config)
-    masks = mask_head(
-        BoxColumns(name="detection_boxes", dtype="float32")(detections), meta, pyramid[:4]
-    )
+    mask_head = _mask_head(config)
+    masks = mask_head(detections[..., :4], meta, pyramid[:4])
 
     inputs = [image, meta, anchors]
     outputs = [detections, probabilities, deltas, masks, rois, rpn_class, rpn_bbox]
@@ -64,15 +404,7 @@ def build_inference(config: Config) -> InferenceNetworks:
 
 
 class TrainingNetwork(keras.Model):
-    """The network with its losses; `fit` works on every backend.
-
-    `compute_loss` is all that training needs of its own. Keras makes the gradient step out of it
-    with TensorFlow as well as with JAX.
-
-    Args:
-        config: The settings.
-        seed: Seed of the choice of proposals.
-    """
+    """The network with its losses; `seed` chooses proposals. `fit` works on every backend."""
 
     def __init__(self, config: Config, seed: int = 0) -> None:
         inputs, outputs = _training_graph(config, seed)
@@ -82,13 +414,9 @@ class TrainingNetwork(keras.Model):
         self._trackers = [keras.metrics.Mean(name=name) for name in LOSS_NAMES]
 
     def compute_loss(
-        self,
-        x: Any = None,
-        y: Any = None,
-        y_pred: Any = None,
-        sample_weight: Any = None,
+        self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None,
         training: bool = True,
-    ) -> Tensor:
+    ) -> Tensor:  # fmt: skip
         """Return the weighted sum of the five losses and the weight decay."""
         losses = all_losses(x, y_pred)
         total = decay_loss(self.trainable_variables, self._decay)
@@ -117,7 +445,7 @@ def _training_graph(config: Config, seed: int) -> tuple[dict[str, Tensor], dict[
         ),
     }
     pyramid = build_pyramid(build_backbone(image, config)[1:], config.TOP_DOWN_PYRAMID_SIZE)
-    rpn_logits, rpn_class, rpn_bbox = apply_rpn(build_rpn_model(config), pyramid)
+    rpn_logits, rpn_class, rpn_bbox = _apply_rpn(config, pyramid)
     if config.USE_RPN_ROIS:
         inputs["input_anchors"] = keras.Input((None, 4), name="input_anchors")
         rois = _proposals(config, config.POST_NMS_ROIS_TRAINING)(
@@ -128,13 +456,13 @@ def _training_graph(config: Config, seed: int) -> tuple[dict[str, Tensor], dict[
         inputs["input_roi"] = fed
         rois = _normalised(fed, meta)
     boxes = _normalised(inputs["input_gt_boxes"], meta)
-    target_rois, target_classes, target_bbox, target_mask = DetectionTargets(
+    target_rois, target_classes, target_bbox, target_mask = DetectionTargetLayer(
         config, seed, name="proposal_targets"
     )([rois, inputs["input_gt_class_ids"], boxes, inputs["input_gt_masks"]])
-    logits, probabilities, deltas = BoxHead(config)(target_rois, meta, pyramid[:4])
+    logits, probabilities, deltas = _classified(config, target_rois, pyramid, meta)
     # Only objects have a mask to learn from, and they come first.
     objects = target_rois[:, : positives_per_image(config)]
-    masks = MaskHead(config)(objects, meta, pyramid[:4])
+    masks = _mask_head(config)(objects, meta, pyramid[:4])
     return inputs, {
         "rpn_class_logits": rpn_logits, "rpn_class": rpn_class, "rpn_bbox": rpn_bbox,
         "mrcnn_class_logits": logits, "mrcnn_class": probabilities, "mrcnn_bbox": deltas,
@@ -146,11 +474,8 @@ def _training_graph(config: Config, seed: int) -> tuple[dict[str, Tensor], dict[
 
 def _normalised(boxes: Tensor, meta: Tensor) -> Tensor:
     """Turn boxes (N, R, 4) in pixels into fractions of the network's input; zeros stay zeros."""
-    boxes = ops.cast(boxes, "float32")
-    scale = ops.concatenate([meta[:, 4:6]] * 2, axis=-1)[:, None] - 1.0
-    given = ops.any(ops.not_equal(boxes, 0.0), axis=-1, keepdims=True)
-    shift = np.array([0.0, 0.0, 1.0, 1.0], np.float32)
-    return ops.where(given, (boxes - shift) / scale, 0.0)
+    sides = split_meta(meta).image_shape[:, None, :2]
+    return ops.where(nonzero_rows(boxes)[..., None], norm_boxes_graph(boxes, sides), 0.0)
 
 
 def _image_inputs(config: Config) -> tuple[Tensor, Tensor]:
@@ -165,6 +490,22 @@ def _proposals(config: Config, count: int) -> ProposalLayer:
     return ProposalLayer(
         count, config.RPN_NMS_THRESHOLD, config.PRE_NMS_LIMIT, config.RPN_BBOX_STD_DEV, name="ROI"
     )
+
+
+def _classified(
+    config: Config, rois: Tensor, pyramid: Sequence[Tensor], meta: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    return fpn_classifier_graph(
+        rois, pyramid[:4], meta, config.POOL_SIZE, config.NUM_CLASSES, config.TRAIN_BN,
+        config.FPN_CLASSIF_FC_LAYERS_SIZE, config.ROI_CANONICAL_SIZE,
+    )  # fmt: skip
+
+
+def _mask_head(config: Config) -> MaskHead:
+    return MaskHead(
+        config.MASK_POOL_SIZE, config.NUM_CLASSES, config.TRAIN_BN, config.MASK_FILTERS,
+        config.ROI_CANONICAL_SIZE,
+    )  # fmt: skip
 
 
 def _masks_of(head: MaskHead, config: Config) -> keras.Model:

@@ -11,55 +11,50 @@ from keras import layers, ops
 from numpy.typing import NDArray
 
 from unmask.mrcnn.boxes import (
+    box_refinement,
+    box_refinement_graph,
     compute_overlaps,
-    encode_boxes,
     gather_rows,
     nonzero_rows,
     pairwise_iou,
     sample_boxes,
 )
 from unmask.mrcnn.config import Config
+from unmask.mrcnn.images import expand_mask, resize
 
 Tensor = Any
+Array = NDArray[Any]
 
 # Overlap with a crowd from which on nothing counts as background.
 _CROWD = 0.001
 
 
 def build_rpn_targets(
-    image_shape: Sequence[int],
-    anchors: NDArray[np.floating],
-    gt_class_ids: NDArray[np.integer],
-    gt_boxes: NDArray[Any],
-    config: Config,
-    rng: np.random.Generator | None = None,
-) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
+    image_shape: Sequence[int], anchors: Array, gt_class_ids: Array, gt_boxes: Array,
+    config: Config, rng: np.random.Generator | None = None,
+) -> tuple[NDArray[np.int32], NDArray[np.float64]]:  # fmt: skip
     """Say which anchors show an object, and how they would have to move.
 
     Args:
-        image_shape: Not used; kept for programs that pass it.
+        image_shape: Not used.
         anchors: (A, 4) pixels.
         gt_class_ids: (n,), negative for crowds.
         gt_boxes: (n, 4) pixels; empty ones are left out.
         config: Its `RPN_TRAIN_ANCHORS_PER_IMAGE` and `RPN_BBOX_STD_DEV`.
-        rng: Chooses where there are too many; without one the choice differs from call to call.
+        rng: Chooses where there are too many.
 
     Returns:
-        (A,) int32: 1 for an object, -1 for background, 0 for neither. Then
-        (RPN_TRAIN_ANCHORS_PER_IMAGE, 4): corrections of the anchors with a 1, in their order, and
-        zeros.
+        (A,) int32: 1 for an object, -1 for background, 0 for neither. Then, for as many as are
+        trained on, (n, 4): corrections of the anchors with a 1, in their order, and zeros.
     """
     rng = rng or np.random.default_rng()
     total = config.RPN_TRAIN_ANCHORS_PER_IMAGE
     match, owner, boxes = match_anchors(anchors, gt_class_ids, gt_boxes)
-    positive = np.flatnonzero(match == 1)
-    extra = len(positive) - total // 2
-    if extra > 0:
-        match[rng.choice(positive, extra, replace=False)] = 0
-    negative = np.flatnonzero(match == -1)
-    extra = len(negative) - (total - int(np.sum(match == 1)))
-    if extra > 0:
-        match[rng.choice(negative, extra, replace=False)] = 0
+    for label in (1, -1):
+        own = np.flatnonzero(match == label)
+        extra = len(own) - (total // 2 if label == 1 else total - int(np.sum(match == 1)))
+        if extra > 0:
+            match[rng.choice(own, extra, replace=False)] = 0
 
     deltas = np.zeros((total, 4))
     positive = np.flatnonzero(match == 1)
@@ -73,14 +68,9 @@ def build_rpn_targets(
 
 
 def match_anchors(
-    anchors: NDArray[np.floating], gt_class_ids: NDArray[np.integer], gt_boxes: NDArray[Any]
+    anchors: Array, gt_class_ids: Array, gt_boxes: Array
 ) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.float64]]:
-    """Label all anchors, before any is left out at random; arguments as for `build_rpn_targets`.
-
-    Returns:
-        (A,) int32 of 1, 0 and -1; (A,) the number of each anchor's best box; (m, 4) the boxes that
-        these numbers mean.
-    """
+    """Return all anchors' labels (A,), numbers of their best boxes (A,), and these boxes (m, 4)."""
     gt_boxes = np.asarray(gt_boxes, np.float64).reshape(-1, 4)
     solid = (gt_boxes[:, 2] > gt_boxes[:, 0]) & (gt_boxes[:, 3] > gt_boxes[:, 1])
     crowd, boxes = gt_boxes[solid & (gt_class_ids < 0)], gt_boxes[solid & (gt_class_ids > 0)]
@@ -101,21 +91,14 @@ def match_anchors(
     return match, owner, boxes
 
 
-class DetectionTargets(layers.Layer):
+class DetectionTargetLayer(layers.Layer):
     """Chooses the proposals to train on and says what the heads should answer.
 
     Called with `[proposals (N, P, 4), class numbers (N, G), boxes (N, G, 4), masks (N, h, w, G)]`,
-    boxes normalised and padded with zeros, it returns
-
-    - the chosen boxes (N, count, 4), objects first, then background, then zeros;
-    - class numbers (N, count) int32, 0 for background and padding;
-    - corrections (N, count, 4) for the objects;
-    - masks (N, positives, height, width) of 0 and 1, for the places where objects can be.
-
-    Args:
-        config: Its `TRAIN_ROIS_PER_IMAGE`, `ROI_POSITIVE_RATIO`, `BBOX_STD_DEV`, `MASK_SHAPE`,
-            `USE_MINI_MASK`, `TRAIN_EMPTY_IMAGES` and `TRAIN_GT_ROIS`.
-        seed: Seed of the choice.
+    boxes normalised and padded with zeros, it returns the chosen boxes (N, count, 4), objects
+    first, then background, then zeros; their class numbers (N, count) int32 and corrections
+    (N, count, 4), zeros but for objects; and masks (N, positives, height, width) of 0 and 1, for
+    the places where objects can be. `seed` is that of the choice.
     """
 
     def __init__(self, config: Config, seed: int = 0, **kwargs: Any) -> None:
@@ -145,7 +128,7 @@ class DetectionTargets(layers.Layer):
         owner = ops.take_along_axis(owner, chosen, axis=1)
         own_boxes = gather_rows(gt_boxes, owner)
         own_classes = ops.take_along_axis(ops.cast(classes, "int32"), owner, axis=1)
-        deltas = encode_boxes(rois, own_boxes)
+        deltas = box_refinement_graph(rois, own_boxes)
         deltas = deltas / ops.convert_to_tensor(self._std_dev, "float32")
         masks = self._masks(rois, own_boxes, owner, gt_masks)
         masks = ops.where(objects[:, : self._positives, None, None], masks, 0.0)
@@ -226,9 +209,101 @@ class DetectionTargets(layers.Layer):
         )
 
 
+def detection_targets_graph(
+    proposals: Tensor, gt_class_ids: Tensor, gt_boxes: Tensor, gt_masks: Tensor, config: Config
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Do for one image what `DetectionTargetLayer` does for a batch; masks (T, height, width)."""
+    inputs = [x[None] for x in (proposals, gt_class_ids, gt_boxes, gt_masks)]
+    rois, classes, deltas, masks = (part[0] for part in DetectionTargetLayer(config)(inputs))
+    missing = config.TRAIN_ROIS_PER_IMAGE - masks.shape[0]
+    return rois, classes, deltas, ops.pad(masks, ((0, missing), (0, 0), (0, 0)))
+
+
 def positives_per_image(config: Config) -> int:
     """Return how many of the trained proposals of an image may show objects."""
     return max(1, int(config.TRAIN_ROIS_PER_IMAGE * config.ROI_POSITIVE_RATIO))
+
+
+def generate_random_rois(
+    image_shape: Sequence[int], count: int, gt_class_ids: Array, gt_boxes: Array,
+    rng: np.random.Generator | None = None,
+) -> NDArray[np.int32]:  # fmt: skip
+    """Return boxes (count, 4) in pixels as an RPN could, none of them empty.
+
+    Nine of ten lie within three times an object's height and width around it, of boxes (n, 4) whose
+    class number is not 0, the others anywhere in an image of a height and width.
+    """
+    rng = rng or np.random.default_rng()
+    height, width = image_shape[:2]
+    rois = []
+    objects = np.asarray(gt_boxes)[np.asarray(gt_class_ids) != 0]
+    for y1, x1, y2, x2 in objects:
+        region = (
+            max(y1 - (y2 - y1), 0), max(x1 - (x2 - x1), 0),
+            min(y2 + (y2 - y1), height), min(x2 + (x2 - x1), width),
+        )  # fmt: skip
+        rois.append(_random_boxes(region, int(0.9 * count / len(objects)), rng))
+    rest = count - sum(len(boxes) for boxes in rois)
+    return np.concatenate([*rois, _random_boxes((0, 0, height, width), rest, rng)])
+
+
+def build_detection_targets(
+    rpn_rois: Array, gt_class_ids: Array, gt_boxes: Array, gt_masks: Array, config: Config,
+    rng: np.random.Generator | None = None,
+) -> tuple[Array, Array, Array, Array]:  # fmt: skip
+    """Choose proposals and say what the heads should answer: `DetectionTargetLayer` in NumPy.
+
+    Args:
+        rpn_rois: (N, 4) pixels.
+        gt_class_ids: (n,); rows without a class of 1 or more are left out.
+        gt_boxes: (n, 4) pixels.
+        gt_masks: (H, W, n), or (h, w, n) mini masks where the configuration says so.
+        config: The settings.
+        rng: Chooses.
+
+    Returns:
+        Of T = TRAIN_ROIS_PER_IMAGE: boxes (T, 4) int32, objects first; class numbers (T,); the
+        corrections (T, classes, 4) and masks (T, height, width, classes), zeros but for the class.
+        Backgrounds are repeated where there are too few.
+    """
+    rng = rng or np.random.default_rng()
+    total, classes = config.TRAIN_ROIS_PER_IMAGE, config.NUM_CLASSES
+    real = np.flatnonzero(np.asarray(gt_class_ids) > 0)
+    boxes, masks = np.asarray(gt_boxes, np.float64)[real], np.asarray(gt_masks)[..., real]
+    overlaps = compute_overlaps(rpn_rois, boxes)
+    best = overlaps.max(axis=1, initial=0.0)
+    objects = np.flatnonzero(best >= 0.5)
+    objects = rng.permutation(objects)[: positives_per_image(config)]
+    others = rng.permutation(np.flatnonzero(best < 0.5))
+    others = np.resize(others, total - len(objects)) if len(others) else others
+
+    rois = np.zeros((total, 4), np.int32)
+    chosen = np.concatenate([objects, others]).astype(np.int64)
+    rois[: len(chosen)] = rpn_rois[chosen]
+    class_ids = np.zeros(total, np.int32)
+    deltas = np.zeros((total, classes, 4), np.float32)
+    drawn = np.zeros((total, *config.MASK_SHAPE, classes), np.float32)
+    extent = np.concatenate([rois, boxes]).max(axis=0)[2:].astype(int)
+    for i, owner in enumerate(overlaps[objects].argmax(axis=1) if len(real) else ()):
+        y1, x1, y2, x2 = rois[i]
+        class_ids[i] = number = gt_class_ids[real[owner]]
+        own = boxes[owner : owner + 1]
+        refinement = box_refinement(rois[i : i + 1].astype(np.float64), own)[0]
+        deltas[i, number] = refinement / config.BBOX_STD_DEV
+        mask = masks[..., owner : owner + 1]
+        if config.USE_MINI_MASK:
+            mask = expand_mask(own, mask, extent)
+        piece = resize(mask[y1:y2, x1:x2, 0], config.MASK_SHAPE, preserve_range=True)
+        drawn[i, :, :, number] = np.around(piece)
+    return rois, class_ids, deltas, drawn
+
+
+def _random_boxes(region: Sequence[int], count: int, rng: np.random.Generator) -> NDArray[np.int32]:
+    y1, x1, y2, x2 = region
+    ys = np.sort(rng.integers(y1, y2, (count, 2)), axis=1)
+    xs = np.sort(rng.integers(x1, x2, (count, 2)), axis=1)
+    # The ends are exclusive, so a box of one pixel begins and ends on it.
+    return np.stack([ys[:, 0], xs[:, 0], ys[:, 1] + 1, xs[:, 1] + 1], axis=1).astype(np.int32)
 
 
 LOSS_NAMES = (
@@ -242,50 +317,49 @@ LOSS_NAMES = (
 
 def all_losses(inputs: Mapping[str, Tensor], outputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return the five losses by name, of what the training network was given and returned."""
-    classes = outputs["target_class_ids"]
-    return {
-        "rpn_class_loss": rpn_class_loss(inputs["input_rpn_match"], outputs["rpn_class_logits"]),
-        "rpn_bbox_loss": rpn_bbox_loss(
-            inputs["input_rpn_bbox"], inputs["input_rpn_match"], outputs["rpn_bbox"]
-        ),
-        "mrcnn_class_loss": class_loss(
-            classes, outputs["mrcnn_class_logits"], outputs["active_class_ids"]
-        ),
-        "mrcnn_bbox_loss": bbox_loss(outputs["target_bbox"], classes, outputs["mrcnn_bbox"]),
-        "mrcnn_mask_loss": mask_loss(outputs["target_mask"], classes, outputs["mrcnn_mask"]),
-    }
+    match, classes = inputs["input_rpn_match"], outputs["target_class_ids"]
+    losses = (
+        rpn_class_loss_graph(match, outputs["rpn_class_logits"]),
+        rpn_bbox_loss_graph(None, inputs["input_rpn_bbox"], match, outputs["rpn_bbox"]),
+        mrcnn_class_loss_graph(classes, outputs["mrcnn_class_logits"], outputs["active_class_ids"]),
+        mrcnn_bbox_loss_graph(outputs["target_bbox"], classes, outputs["mrcnn_bbox"]),
+        mrcnn_mask_loss_graph(outputs["target_mask"], classes, outputs["mrcnn_mask"]),
+    )
+    return dict(zip(LOSS_NAMES, losses, strict=True))
 
 
-def rpn_class_loss(match: Tensor, logits: Tensor) -> Tensor:
+def rpn_class_loss_graph(match: Tensor, logits: Tensor) -> Tensor:
     """Cross-entropy of the anchors that are object (1) or background (-1), (N, A, 1)."""
     match = match[..., 0]
     truth = ops.cast(ops.equal(match, 1), "int32")
     return _mean(_cross_entropy(truth, logits), ops.not_equal(match, 0))
 
 
-def rpn_bbox_loss(targets: Tensor, match: Tensor, deltas: Tensor) -> Tensor:
-    """Smooth L1 of the anchors that are object; row k of (N, T, 4) is for the k-th of them."""
-    positive = ops.equal(match[..., 0], 1)
+def rpn_bbox_loss_graph(
+    config: Config | None, target_bbox: Tensor, rpn_match: Tensor, rpn_bbox: Tensor
+) -> Tensor:
+    """Smooth L1 of the anchors that are object; row k of `target_bbox` is for the k-th of them."""
+    positive = ops.equal(rpn_match[..., 0], 1)
     rank = ops.cumsum(ops.cast(positive, "int32"), axis=1) - 1
-    rank = ops.clip(rank, 0, targets.shape[1] - 1)
-    own = ops.take_along_axis(ops.cast(targets, "float32"), rank[..., None], axis=1)
-    return _mean(ops.mean(smooth_l1_loss(own, deltas), axis=-1), positive)
+    rank = ops.clip(rank, 0, target_bbox.shape[1] - 1)
+    own = gather_rows(ops.cast(target_bbox, "float32"), rank)
+    return _mean(ops.mean(smooth_l1_loss(own, rpn_bbox), axis=-1), positive)
 
 
-def class_loss(truth: Tensor, logits: Tensor, active: Tensor) -> Tensor:
+def mrcnn_class_loss_graph(truth: Tensor, logits: Tensor, active: Tensor) -> Tensor:
     """Cross-entropy of the proposals whose predicted class the image's source knows (N, C)."""
     predicted = ops.argmax(logits, axis=-1)
     known = ops.take_along_axis(ops.cast(active, "float32"), predicted, axis=1)
     return _mean(_cross_entropy(truth, logits), known > 0)
 
 
-def bbox_loss(targets: Tensor, truth: Tensor, deltas: Tensor) -> Tensor:
+def mrcnn_bbox_loss_graph(targets: Tensor, truth: Tensor, deltas: Tensor) -> Tensor:
     """Smooth L1 of the true class's correction (N, R, 4), objects only."""
     own = ops.take_along_axis(deltas, truth[:, :, None, None], axis=2)[:, :, 0]
     return _mean(ops.mean(smooth_l1_loss(targets, own), axis=-1), truth > 0)
 
 
-def mask_loss(targets: Tensor, truth: Tensor, masks: Tensor) -> Tensor:
+def mrcnn_mask_loss_graph(targets: Tensor, truth: Tensor, masks: Tensor) -> Tensor:
     """Binary cross-entropy of the true class's mask (N, P, h, w), objects only; they are first."""
     truth = truth[:, : targets.shape[1]]
     own = ops.take_along_axis(masks, truth[:, :, None, None, None], axis=-1)[..., 0]

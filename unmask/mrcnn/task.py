@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +23,9 @@ class DatasetTask(Task):
     """Trains a network that is there already on any data set; validates it on another or none."""
 
     def __init__(
-        self,
-        network: keras.Model,
-        batches: BatchLoader,
-        validation: BatchLoader | None,
-        recipe: Recipe,
-        out: Path,
-    ) -> None:
+        self, network: keras.Model, batches: BatchLoader, validation: BatchLoader | None,
+        recipe: Recipe, out: Path,
+    ) -> None:  # fmt: skip
         super().__init__(recipe, Places([], out))
         self.network, self._batches, self._validation = network, batches, validation
 
@@ -52,18 +48,6 @@ class DatasetTask(Task):
         """Write nothing: a callback writes a file for each epoch."""
 
 
-class SaveCheckpoint(keras.callbacks.Callback):
-    """Write the weights after each epoch; `path` gives the file of an epoch, the first being 1."""
-
-    def __init__(self, path: Callable[[int], Path]) -> None:
-        super().__init__()
-        self._path = path
-
-    def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
-        """Write the file."""
-        save_h5(self.model, self._path(epoch + 1))
-
-
 class StopOnNaN(keras.callbacks.Callback):
     """Stop the training when a loss is not a number, and say which and what helps."""
 
@@ -78,13 +62,9 @@ class StopOnNaN(keras.callbacks.Callback):
 
 
 def train_epochs(
-    model: MaskRCNN,
-    batches: BatchLoader,
-    validation: BatchLoader | None,
-    learning_rate: float,
-    epochs: int,
-    callbacks: Iterable[keras.callbacks.Callback],
-) -> None:
+    model: MaskRCNN, batches: BatchLoader, validation: BatchLoader | None, learning_rate: float,
+    epochs: int, callbacks: Iterable[keras.callbacks.Callback],
+) -> None:  # fmt: skip
     """Train a model up to an epoch, with a checkpoint and a row of the history after each."""
     config = model.config
     recipe = Recipe(
@@ -102,7 +82,11 @@ def train_epochs(
     own = [
         StopOnNaN(),
         keras.callbacks.TensorBoard(model.log_dir, write_graph=False),
-        SaveCheckpoint(lambda epoch: Path(model.checkpoint_path.format(epoch=epoch))),
+        keras.callbacks.LambdaCallback(
+            on_epoch_end=lambda epoch, _: save_h5(
+                model.keras_model, model.checkpoint_path.format(epoch=epoch + 1)
+            )
+        ),
     ]
     train(
         task, workers=0, checkpoint_minutes=math.inf, report=log, callbacks=[*own, *callbacks],

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unmask.mrcnn.images import unmold_mask
-from unmask.mrcnn.scoring import compute_matches
+from unmask.mrcnn.utils import compute_matches
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,13 +22,7 @@ Colour = tuple[float, float, float]
 
 
 def random_colors(N: int, bright: bool = True, seed: int | None = None) -> list[Colour]:
-    """Return colours, RGB in [0, 1], that are far apart, in a random order.
-
-    Args:
-        N: How many.
-        bright: Full brightness instead of 70 %.
-        seed: Seed of the order.
-    """
+    """Return N colours, RGB in [0, 1], far apart, of full brightness or 70 %, in random order."""
     colours = [colorsys.hsv_to_rgb(i / max(N, 1), 1, 1.0 if bright else 0.7) for i in range(N)]
     order = np.random.default_rng(seed).permutation(N)
     return [colours[i] for i in order]
@@ -52,13 +46,9 @@ def apply_mask(image: Array, mask: Array, color: Sequence[float], alpha: float =
 
 
 def display_images(
-    images: Sequence[Array],
-    titles: Sequence[str] | None = None,
-    cols: int = 4,
-    cmap: Any = None,
-    norm: Any = None,
-    interpolation: Any = None,
-) -> None:
+    images: Sequence[Array], titles: Sequence[str] | None = None, cols: int = 4, cmap: Any = None,
+    norm: Any = None, interpolation: Any = None,
+) -> None:  # fmt: skip
     """Show pictures in rows."""
     plt = _pyplot()
     rows = -(-len(images) // cols)
@@ -72,20 +62,11 @@ def display_images(
 
 
 def display_instances(
-    image: Array,
-    boxes: Array,
-    masks: Array,
-    class_ids: Array,
-    class_names: Sequence[str],
-    scores: Array | None = None,
-    title: str = "",
-    figsize: tuple[float, float] = (16, 16),
-    ax: Axes | None = None,
-    show_mask: bool = True,
-    show_bbox: bool = True,
-    colors: Sequence[Colour] | None = None,
-    captions: Sequence[str] | None = None,
-) -> None:
+    image: Array, boxes: Array, masks: Array, class_ids: Array, class_names: Sequence[str],
+    scores: Array | None = None, title: str = "", figsize: tuple[float, float] = (16, 16),
+    ax: Axes | None = None, show_mask: bool = True, show_bbox: bool = True,
+    colors: Sequence[Colour] | None = None, captions: Sequence[str] | None = None,
+) -> None:  # fmt: skip
     """Show an image with its objects: tinted masks, outlines, boxes, names.
 
     Args:
@@ -140,22 +121,11 @@ def display_instances(
 
 
 def display_differences(
-    image: Array,
-    gt_box: Array,
-    gt_class_id: Array,
-    gt_mask: Array,
-    pred_box: Array,
-    pred_class_id: Array,
-    pred_score: Array,
-    pred_mask: Array,
-    class_names: Sequence[str],
-    title: str = "",
-    ax: Axes | None = None,
-    show_mask: bool = True,
-    show_box: bool = True,
-    iou_threshold: float = 0.5,
-    score_threshold: float = 0.5,
-) -> None:
+    image: Array, gt_box: Array, gt_class_id: Array, gt_mask: Array, pred_box: Array,
+    pred_class_id: Array, pred_score: Array, pred_mask: Array, class_names: Sequence[str],
+    title: str = "", ax: Axes | None = None, show_mask: bool = True, show_box: bool = True,
+    iou_threshold: float = 0.5, score_threshold: float = 0.5,
+) -> None:  # fmt: skip
     """Show true objects in green and detections in red, with scores and overlaps."""
     _, pred_match, overlaps = compute_matches(
         gt_box, gt_class_id, gt_mask, pred_box, pred_class_id, pred_score, pred_mask,
@@ -179,14 +149,9 @@ def display_differences(
 
 
 def draw_rois(
-    image: Array,
-    rois: Array,
-    refined_rois: Array,
-    mask: Array,
-    class_ids: Array,
-    class_names: Sequence[str],
-    limit: int = 10,
-) -> None:
+    image: Array, rois: Array, refined_rois: Array, mask: Array, class_ids: Array,
+    class_names: Sequence[str], limit: int = 10,
+) -> None:  # fmt: skip
     """Show some proposals (n, 4), where the network moved them, and masks (n, h, w) in there."""
     plt = _pyplot()
     _, ax = plt.subplots(1, figsize=(12, 12))
@@ -246,13 +211,9 @@ def plot_precision_recall(AP: float, precisions: Array, recalls: Array) -> None:
 
 
 def plot_overlaps(
-    gt_class_ids: Array,
-    pred_class_ids: Array,
-    pred_scores: Array,
-    overlaps: Array,
-    class_names: Sequence[str],
-    threshold: float = 0.5,
-) -> None:
+    gt_class_ids: Array, pred_class_ids: Array, pred_scores: Array, overlaps: Array,
+    class_names: Sequence[str], threshold: float = 0.5,
+) -> None:  # fmt: skip
     """Show the overlaps (detections, true objects) as a table with colours."""
     plt = _pyplot()
     plt.figure(figsize=(12, 10))
@@ -277,15 +238,10 @@ def plot_overlaps(
 
 
 def draw_boxes(
-    image: Array,
-    boxes: Array | None = None,
-    refined_boxes: Array | None = None,
-    masks: Array | None = None,
-    captions: Sequence[str] | None = None,
-    visibilities: Sequence[int] | None = None,
-    title: str = "",
-    ax: Axes | None = None,
-) -> None:
+    image: Array, boxes: Array | None = None, refined_boxes: Array | None = None,
+    masks: Array | None = None, captions: Sequence[str] | None = None,
+    visibilities: Sequence[int] | None = None, title: str = "", ax: Axes | None = None,
+) -> None:  # fmt: skip
     """Show boxes, where they move to, and masks.
 
     Args:

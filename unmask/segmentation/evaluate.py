@@ -17,7 +17,7 @@ from unmask.data.faces import FaceSet, gather_faces
 from unmask.decide import LIMITS
 from unmask.inference import Network
 from unmask.metrics import iou
-from unmask.mrcnn.scoring import average_precision
+from unmask.mrcnn.utils import average_precision
 from unmask.runtime.onnx import OnnxNetwork
 from unmask.segmentation import detector
 from unmask.segmentation.data import Example, FacePool, gather_photos

@@ -18,7 +18,7 @@ from unmask.data.stream import Sampler
 from unmask.errors import DataError
 from unmask.metrics import iou
 from unmask.mrcnn.config import Config
-from unmask.mrcnn.dataset import Dataset
+from unmask.mrcnn.data import Dataset
 from unmask.mrcnn.h5 import CLASS_LAYERS
 from unmask.mrcnn.model import BatchLoader, MaskRCNN
 from unmask.segmentation import STRIDE, detector
