@@ -72,7 +72,7 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
             "lite",
             {
                 "segmentation": Builder("unmask.segmentation.lite", "build_unet", "LITE"),
-                "verifier": Builder("unmask.segmentation.verifier", "build_verifier", "VERIFIER"),
+                "verifier": Builder("unmask.segmentation.lite", "build_verifier", "VERIFIER"),
                 "landmarks": Builder("unmask.landmarks.lite", "build_lite", {}),
                 "gender": Builder("unmask.gender.lite", "build_lite", {}),
                 "coarse": Builder("unmask.inpainting.coarse_network", "build_coarse", {}),

@@ -2,3 +2,5 @@
 
 STRIDE = 32
 """Sides of what the U-Net sees are multiples of this many pixels."""
+VIEW_SIDE = 96
+"""Side of what the verifier sees, in pixels."""

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import cv2
 import numpy as np
@@ -22,6 +22,7 @@ from unmask.io import write_text_atomic
 from unmask.labelme import draw_mask, find_annotations, read_annotation, read_image
 from unmask.labelme.split import SPLIT_FILE, split_text
 from unmask.paths import path_inside, walk_files
+from unmask.segmentation.regions import tight_box
 from unmask.synthesis import MaskSynthesizer
 from unmask.synthesis.sources import PICTURE_FOLDERS, number_of
 
@@ -33,33 +34,26 @@ _MASK = 2
 _DRAWN_SHARE = 0.1
 # Larger photos are shrunk to this side when a recipe reads them: no scene shows more of them.
 _LARGEST = 1024
+# The same for faces that get a mask.
+_FACE_SIDE = 256
+
+Pixels: TypeAlias = NDArray[np.uint8]
 
 
 @dataclass(frozen=True, eq=False)
 class Example:
-    """A picture and the mask pixels in it.
+    """A picture and the mask pixels in it."""
 
-    Attributes:
-        image: (H, W, 3) uint8 RGB.
-        mask: (H, W) uint8, 1 where a face mask is.
-        focus: Middle x, middle y and side of the face square, in pixels.
-        name: Where it comes from.
-    """
-
-    image: NDArray[np.uint8] = field(repr=False)
-    mask: NDArray[np.uint8] = field(repr=False)
-    focus: tuple[float, float, float]
-    name: str = ""
+    image: Pixels = field(repr=False)  # (H, W, 3) RGB
+    mask: Pixels = field(repr=False)  # (H, W), 1 where a face mask is
+    focus: tuple[float, float, float]  # middle x, middle y and side of the face square, pixels
+    name: str = ""  # where it comes from
 
 
 def read_examples(
-    folder: str | Path,
-    split: str | None = None,
-    *,
-    labels: Sequence[str] = ("mask",),
-    seed: int = 0,
-    run: str | Path | None = None,
-) -> list[Example]:
+    folder: str | Path, split: str | None = None, *, labels: Sequence[str] = ("mask",),
+    seed: int = 0, run: str | Path | None = None,
+) -> list[Example]:  # fmt: skip
     """Read a folder of labelled photos, however it is laid out.
 
     - `images/` and `masks/` (not black: mask) with the same names, as `unmask labelme` writes them;
@@ -67,10 +61,9 @@ def read_examples(
     - Labelme's JSON files with their photos;
     - NAME.jpg with a PNG of class numbers, NAME.png (2: mask), as `unmask label` writes them.
 
-    `split.csv` (columns `file` and `split`) beside them says what a photo is for; which suffix its
-    names have is the same. Without it, a tenth of the photos validates: the names' hashes and the
-    seed choose, and the choice is written to `split.csv`, so that it stays when photos are added.
-    Of class numbers it is every tenth file, as when the published figures were measured.
+    `split.csv` (columns `file` and `split`) beside them says what a photo is for, whatever the
+    suffixes of its names. Without it, a tenth of the photos validates: the names' hashes and the
+    seed choose, and the choice is written to `split.csv`. Of class numbers it is every tenth file.
 
     Args:
         folder: The folder.
@@ -129,14 +122,8 @@ def read_split(path: Path) -> dict[str, str]:
 # === What a recipe names ===
 
 
-@dataclass(frozen=True, eq=False)
-class PhotoSet:
-    """Labelled photos, and how often each is shown.
-
-    Attributes:
-        examples: The photos.
-        weights: (N,) float64, how often each is shown relative to the others, above 0.
-    """
+class PhotoSet(NamedTuple):
+    """Labelled photos, and how often each is shown relative to the others, (N,), above 0."""
 
     examples: tuple[Example, ...]
     weights: NDArray[np.float64]
@@ -145,27 +132,23 @@ class PhotoSet:
 def gather_photos(
     data: Sequence[Path], folders: Mapping[str, float], split: str, run: Path | None = None
 ) -> PhotoSet:
-    """Read the labelled photos that a recipe asks for.
+    """Read the photos of a split that a recipe's `photos` ask for.
 
-    Args:
-        data: Folders that hold the folders which are given by name. One that holds none of these,
-            but photos itself, is taken in their place.
-        folders: As `scenes.SceneRecipe.photos`.
-        split: "train" or "val".
-        run: As for `read_examples`.
+    Folders given by name lie in those of `data`. Of these, one that holds none of the named, but
+    photos itself, is taken in their place. `run` is as for `read_examples`.
 
     Raises:
         DataError: A folder is missing or holds no labelled photos, or no photo is left.
     """
-    examples: list[Example] = []
-    weights: list[float] = []
-    for folder, weight in _photo_folders(data, folders).items():
-        found = read_examples(folder, split, run=run)
-        examples += map(_shrunk, found)
-        weights += [weight] * len(found)
-    if not examples:
+    found = [
+        (_shrunk(example), weight)
+        for folder, weight in _photo_folders(data, folders).items()
+        for example in read_examples(folder, split, run=run)
+    ]
+    if not found:
         raise DataError(f"no labelled photos of the split {split!r} in {', '.join(folders)}")
-    return PhotoSet(tuple(examples), np.array(weights))
+    examples, weights = zip(*found, strict=True)
+    return PhotoSet(examples, np.array(weights))
 
 
 def validation_photos(
@@ -211,15 +194,12 @@ def _shrunk(example: Example) -> Example:
     height, width = image.shape[:2]
     mask = cv2.resize(example.mask, (width, height), interpolation=cv2.INTER_NEAREST)
     x, y, side = (scale * value for value in example.focus)
-    return replace(
-        example, image=np.asarray(image, np.uint8), mask=np.asarray(mask, np.uint8),
-        focus=(x, y, side),
-    )  # fmt: skip
+    return replace(example, image=image, mask=mask, focus=(x, y, side))
 
 
 # === Layouts ===
 
-_Reader: TypeAlias = Callable[[], tuple[NDArray[np.uint8], NDArray[np.bool_]]]
+_Reader: TypeAlias = Callable[[], tuple[Pixels, NDArray[np.bool_]]]
 
 
 def holds_photos(folder: Path) -> bool:
@@ -262,19 +242,17 @@ def _layout(
     return {path.name: partial(_read_numbered, path) for path in pngs}, fixed
 
 
-def _read_pair(photo: Path, mask: Path) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+def _read_pair(photo: Path, mask: Path) -> tuple[Pixels, NDArray[np.bool_]]:
     return load_image(photo), load_mask(mask)
 
 
-def _read_annotated(
-    path: Path, labels: Sequence[str]
-) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+def _read_annotated(path: Path, labels: Sequence[str]) -> tuple[Pixels, NDArray[np.bool_]]:
     annotation = read_annotation(path, labels=labels)
     image = read_image(annotation)
     return image, draw_mask(annotation, (image.shape[0], image.shape[1]))
 
 
-def _read_numbered(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+def _read_numbered(path: Path) -> tuple[Pixels, NDArray[np.bool_]]:
     return load_image(path.with_suffix(".jpg")), load_image(path)[..., 0] == _MASK
 
 
@@ -341,34 +319,29 @@ def _split_files(folder: Path, run: str | Path | None) -> list[Path]:
 def focus_of_mask(mask: NDArray[np.bool_]) -> tuple[float, float, float]:
     """Guess the face square, middle x and y and side, from the worn mask; if empty, all of it."""
     height, width = mask.shape
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    if not len(rows):
+    box = tight_box(mask)
+    if box is None:
         return width / 2, height / 2, float(max(height, width))
-    span = max(rows[-1] - rows[0], columns[-1] - columns[0]) + 1
-    middle_x = (columns[0] + columns[-1] + 1) / 2
+    left, top, right, bottom = box
+    span = max(right - left, bottom - top)
     # A mask covers about the lower half of a face.
-    return float(middle_x), float(rows[0] + 0.1 * span), 1.5 * float(span)
+    return (left + right) / 2, top + 0.1 * span, 1.5 * span
 
 
 class FacePool:
-    """Unmasked faces that wear a synthetic mask on demand; they stay on disk until then.
-
-    Args:
-        faces: The faces.
-        seed: Seed of the masks.
-        max_side: Larger pictures are shrunk to this side, in pixels.
+    """Unmasked faces that wear a synthetic mask on demand, with a seed; from disk, each time.
 
     Raises:
         DataError: A weight is below 0, or none is above.
     """
 
-    def __init__(self, faces: FaceSet, seed: int, max_side: int = 256) -> None:
+    def __init__(self, faces: FaceSet, seed: int) -> None:
         if not (faces.weights.min() >= 0 and faces.weights.max() > 0):
             raise DataError(
                 "the weights of face folders must be at least 0, and one above. "
                 f"Received: {sorted(set(faces.weights.tolist()))}"
             )
-        self._records, self._max_side = faces.records, max_side
+        self._records = faces.records
         self._shares = np.cumsum(faces.weights) / faces.weights.sum()
         self._synthesizer = MaskSynthesizer(seed)
 
@@ -382,9 +355,8 @@ class FacePool:
     def plain(self, number: int) -> tuple[Example, NDArray[np.float32]]:
         """Return an unmasked face and its landmarks."""
         record = self._records[number]
-        image = load_image(record.path) if record.packed is None else record.packed.read()[0]
-        landmarks = np.asarray(record.landmarks, np.float32)
-        scale = self._max_side / max(image.shape[:2])
+        image, landmarks = record.read(), np.asarray(record.landmarks, np.float32)
+        scale = _FACE_SIDE / max(image.shape[:2])
         if scale < 1:
             image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
             landmarks = (landmarks + 0.5) * scale - 0.5
@@ -394,7 +366,7 @@ class FacePool:
         focus = float(middle[0]), float(middle[1]), side
         return Example(image, empty, focus, record.path.name), landmarks
 
-    def masked(self, number: int, index: int, image: NDArray[np.uint8] | None = None) -> Example:
+    def masked(self, number: int, index: int, image: Pixels | None = None) -> Example:
         """Return a face with the synthetic mask of an index, on another `image` of it if given."""
         face, landmarks = self.plain(number)
         worn = self._synthesizer(face.image if image is None else image, landmarks, index)

@@ -1,7 +1,6 @@
 """A small Mask R-CNN for face masks: its settings, its start from a U-Net, and its use.
 
-The alternative to the U-Net: boxes first, then a mask inside each. It has the U-Net's encoder, so
-that it can start from a trained one.
+The alternative to the U-Net: boxes first, then a mask inside each, with the U-Net's encoder.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 from unmask.mrcnn.config import Config
 from unmask.mrcnn.model import MaskRCNN
 from unmask.segmentation.lite import LITE, build_unet, encoder_maps
-from unmask.segmentation.regions import MaskRegion
+from unmask.segmentation.regions import MaskRegion, region_of
 from unmask.weights import load_weights
 
 ENCODER = "mask_encoder"
@@ -61,20 +60,9 @@ class LiteConfig(Config):
     TRAIN_GT_ROIS = True
 
 
-def lite_config(side: int = 320, batch: int = 1, train_bn: bool | None = False) -> Config:
-    """Return the settings for another longer side, a multiple of 64, and other batches."""
-    config = LiteConfig()
-    config.IMAGE_MIN_DIM = config.IMAGE_MAX_DIM = side
-    config.IMAGES_PER_GPU, config.TRAIN_BN = batch, train_bn
-    return config
-
-
-def build_detector(side: int = 320) -> MaskRCNN:
-    """Build the small network for detecting, with untrained weights.
-
-    `unmask.weights.load_weights(detector.keras_model, path)` loads trained ones.
-    """
-    return MaskRCNN("inference", lite_config(side), "logs")
+def build_detector() -> MaskRCNN:
+    """Build the small network for detecting, with untrained weights."""
+    return MaskRCNN("inference", LiteConfig(), "logs")
 
 
 def load_encoder(model: keras.Model, path: Path) -> None:
@@ -97,14 +85,10 @@ def copy_weights(source: keras.Model, target: keras.Model) -> None:
 
 def find_masks(detector: MaskRCNN, photo: NDArray[np.uint8]) -> list[MaskRegion]:
     """Find the masks in a photo (H, W, 3) with any detector of masks, largest first."""
-    result = detector.detect([photo])[0]
-    regions = []
-    for i, score in enumerate(result["scores"]):
-        mask = result["masks"][:, :, i]
-        rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-        if len(rows):
-            top, bottom, left, right = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
-            box = (float(left), float(top), float(right), float(bottom))
-            patch = mask[top:bottom, left:right].copy()
-            regions.append(MaskRegion(box, float(score), patch, photo.shape[:2]))
-    return sorted(regions, key=lambda region: -region.area)
+    found = detector.detect([photo])[0]
+    masks, shape = np.moveaxis(found["masks"], -1, 0), (photo.shape[0], photo.shape[1])
+    regions = (
+        region_of(mask, float(score), shape)
+        for mask, score in zip(masks, found["scores"], strict=True)
+    )
+    return sorted(filter(None, regions), key=lambda region: -region.area)

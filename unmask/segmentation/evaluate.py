@@ -40,47 +40,28 @@ _MIN_SCORE = 0.7
 
 @dataclass(frozen=True)
 class MaskScores:
-    """Pixel scores, each the mean over pictures.
+    """Pixel scores, each the mean over pictures."""
 
-    Attributes:
-        pictures: Number of pictures.
-        iou: Intersection over union, 0 to 1.
-        precision: Share of the found pixels that are mask.
-        recall: Share of the mask pixels that are found.
-        f1: Harmonic mean of both.
-        boundary_f: The same for the outlines, within 0.8 % of the diagonal.
-    """
-
-    pictures: int
-    iou: float
-    precision: float
-    recall: float
-    f1: float
-    boundary_f: float
+    pictures: int  # number of pictures
+    iou: float  # intersection over union, 0 to 1
+    precision: float  # share of the found pixels that are mask
+    recall: float  # share of the mask pixels that are found
+    f1: float  # harmonic mean of both
+    boundary_f: float  # the same for the outlines, within 0.8 % of the diagonal
 
 
 @dataclass(frozen=True)
 class PhotoScores:
-    """Scores on whole photos that show one masked face each.
+    """Scores on whole photos that show one masked face each."""
 
-    Attributes:
-        pixels: Pixel scores of all masks found in a photo together.
-        ap50: Average precision of the found masks, 0 to 1; one with an IoU of 0.5 is a hit.
-        ap75: The same with 0.75.
-        missed: Photos in which no found mask has an IoU of 0.5 with the true one.
-        false_alarms: Found masks that do not touch the true one.
-    """
-
-    pixels: MaskScores
-    ap50: float
-    ap75: float
-    missed: int
-    false_alarms: int
+    pixels: MaskScores  # pixel scores of all masks found in a photo together
+    ap50: float  # average precision of the found masks, 0 to 1; one with an IoU of 0.5 is a hit
+    ap75: float  # the same with 0.75
+    missed: int  # photos in which no found mask has an IoU of 0.5 with the true one
+    false_alarms: int  # found masks that do not touch the true one
 
 
-def score_masks(
-    pairs: Iterable[tuple[NDArray[np.bool_], NDArray[np.bool_]]],
-) -> MaskScores:
+def score_masks(pairs: Iterable[tuple[NDArray[np.bool_], NDArray[np.bool_]]]) -> MaskScores:
     """Compare found with true masks, (H, W) bool, picture by picture; two empty ones agree fully.
 
     Example:
@@ -156,14 +137,12 @@ def evaluate_photos(find: Finder, examples: Sequence[Example]) -> PhotoScores:
 
 
 def instance_precision(
-    found: Sequence[Sequence[MaskRegion]],
-    truths: Sequence[NDArray[np.bool_]],
+    found: Sequence[Sequence[MaskRegion]], truths: Sequence[NDArray[np.bool_]],
     iou_threshold: float,
-) -> float:
-    """Return the average precision, 0 to 1, of the masks found in a set of photos.
+) -> float:  # fmt: skip
+    """Return the average precision of the masks found in photos, ranked together by their scores.
 
-    The masks of all photos are ranked together by their scores. What a segmenter holds back,
-    because its score is low, counts as not found. Each photo has one true mask (H, W) or none.
+    What a segmenter holds back counts as not found. Each photo has one true mask (H, W) or none.
 
     Reference:
         Everingham et al., "The Pascal Visual Object Classes Challenge: A Retrospective", IJCV 2015
@@ -205,65 +184,37 @@ class Segmenter:
 
 @dataclass(frozen=True, eq=False)
 class EvaluationPhotos:
-    """What segmenters are measured on; every part but the first may be empty.
+    """What segmenters are measured on; every part but the first may be empty."""
 
-    Attributes:
-        real: Photos of people in masks, with labels.
-        pasted: Faces with a pasted mask, with labels.
-        bare: Faces without masks, (H, W, 3) uint8 RGB.
-        drawn: The same faces with a synthetic mask.
-    """
-
-    real: Sequence[Example] = field(repr=False)
+    real: Sequence[Example] = field(repr=False)  # photos of people in masks, with labels
+    # Faces with a pasted mask, with labels
     pasted: Sequence[Example] = field(default=(), repr=False)
+    # Faces without masks, (H, W, 3) uint8 RGB
     bare: Sequence[NDArray[np.uint8]] = field(default=(), repr=False)
-    drawn: Sequence[Example] = field(default=(), repr=False)
+    drawn: Sequence[Example] = field(default=(), repr=False)  # the same faces with a synthetic mask
 
 
 @dataclass(frozen=True)
 class SegmenterScores:
-    """A row of the table.
+    """A row of the table."""
 
-    Attributes:
-        name: The network.
-        parameters: Number of its weights.
-        real: Scores on real photos.
-        pasted: Scores on pasted masks; None when there were no such pictures.
-        drawn: Scores on synthetic masks, or None.
-        bare: Number of faces without masks.
-        alarmed: How many of these showed a mask to the network.
-        milliseconds: Median time a real photo on the clock, reading the file not included.
-        processor_milliseconds: The same in time of all processor cores together, which other work
-            on the machine changes less.
-    """
-
-    name: str
-    parameters: int
-    real: PhotoScores
-    pasted: PhotoScores | None
-    drawn: PhotoScores | None
-    bare: int
-    alarmed: int
-    milliseconds: float
+    name: str  # the network
+    parameters: int  # number of its weights
+    real: PhotoScores  # scores on real photos
+    pasted: PhotoScores | None  # scores on pasted masks; None when there were no such pictures
+    drawn: PhotoScores | None  # scores on synthetic masks, or None
+    bare: int  # number of faces without masks
+    alarmed: int  # how many of these showed a mask to the network
+    milliseconds: float  # median time a real photo on the clock, reading the file not included
+    # The same in time of all processor cores together, which other work on the machine changes less
     processor_milliseconds: float
 
 
 def load_segmenter(
-    path: str | os.PathLike[str],
-    verifier: str | os.PathLike[str] | None = None,
-    *,
+    path: str | os.PathLike[str], verifier: str | os.PathLike[str] | None = None, *,
     thorough: bool = True,
-) -> Segmenter:
-    """Load a U-Net or a Mask R-CNN; the file says which it is.
-
-    Args:
-        path: A file for `finder.load_finder`.
-        verifier: The same, for U-Nets.
-        thorough: Whether a U-Net takes the mean over several looks at a photo, as it does in the
-            pipeline. A Mask R-CNN always looks once.
-
-    Returns:
-        The network, with the settings that it is used with.
+) -> Segmenter:  # fmt: skip
+    """Load the network of a file for `finder.load_finder`; a U-Net looks once if not `thorough`.
 
     Raises:
         WeightsError: The file cannot be read, or belongs to another network.
@@ -287,16 +238,8 @@ def load_segmenter(
     return Segmenter(name, find, mrcnn.keras_model.count_params())
 
 
-def read_photos(data: Path, faces: int = 120, seed: int = SEED) -> EvaluationPhotos:
-    """Read the validation splits of a data folder.
-
-    Args:
-        data: Folder with `masks_labelme`; `mask_segmentation` and `faces_wide` where they exist.
-        faces: Most faces of `faces_wide` to take, evenly spread.
-        seed: Seed of the synthetic masks.
-
-    Returns:
-        The photos.
+def read_photos(data: Path, faces: int = 120) -> EvaluationPhotos:
+    """Read the validation splits of `masks_labelme` and others in a folder; so many faces at most.
 
     Raises:
         DataError: `masks_labelme` is missing.
@@ -311,7 +254,7 @@ def read_photos(data: Path, faces: int = 120, seed: int = SEED) -> EvaluationPho
     if (data / "faces_wide").is_dir():
         found = gather_faces([data], {"faces_wide": 1.0}, split="val")
         every = slice(None, None, max(1, -(-len(found) // faces)))
-        pool = FacePool(FaceSet(found.records[every], found.weights[every]), seed)
+        pool = FacePool(FaceSet(found.records[every], found.weights[every]), SEED)
         numbers = range(len(pool))
         photos = replace(
             photos,
@@ -326,16 +269,12 @@ def measure(segmenter: Segmenter, photos: EvaluationPhotos) -> SegmenterScores:
     find = segmenter.find
     clock, processor = seconds_each(find, [example.image for example in photos.real])
     return SegmenterScores(
-        segmenter.name,
-        segmenter.parameters,
-        evaluate_photos(find, photos.real),
+        segmenter.name, segmenter.parameters, evaluate_photos(find, photos.real),
         evaluate_photos(find, photos.pasted) if photos.pasted else None,
         evaluate_photos(find, photos.drawn) if photos.drawn else None,
-        len(photos.bare),
-        sum(bool(find(photo)) for photo in photos.bare),
-        1000 * clock,
-        1000 * processor,
-    )
+        len(photos.bare), sum(bool(find(photo)) for photo in photos.bare),
+        1000 * clock, 1000 * processor,
+    )  # fmt: skip
 
 
 def seconds_each(find: Finder, photos: Sequence[NDArray[np.uint8]]) -> tuple[float, float]:

@@ -3,7 +3,7 @@
 What differs from `paper.py`: one stage instead of two, a probability for each pixel instead of a
 mask in each box (`regions.py` splits them into masks); photos of any size, and face crops, instead
 of 256 pixels squared; a fifteenth of the parameters; no weights from COCO. What looks like a mask
-and is none, a detector's second stage would refuse; here `verifier.py` does.
+and is none, a detector's second stage would refuse; here a network of its own does, the verifier.
 """
 
 from __future__ import annotations
@@ -13,15 +13,18 @@ from typing import Any
 
 import keras
 
+from unmask.segmentation import VIEW_SIDE
+
+Tensor = Any
+
 # Arguments of `build_unet` for the shipped weights; multiples of 16 are fastest on CPUs.
 LITE: dict[str, Any] = {"widths": (16, 32, 64, 128, 160), "blocks": (1, 1, 2, 2, 3)}
+# The same of `build_verifier`.
+VERIFIER: dict[str, Any] = {"widths": (16, 32, 64, 128), "blocks": (0, 1, 2, 2)}
 
 
 def build_unet(
-    widths: Sequence[int] = (32, 64, 128, 256, 256),
-    blocks: Sequence[int] = (1, 2, 2, 2, 3),
-    *,
-    name: str = "mask_unet",
+    widths: Sequence[int] = (32, 64, 128, 256, 256), blocks: Sequence[int] = (1, 2, 2, 2, 3)
 ) -> keras.Model:
     """Builds a U-Net with residual blocks and five levels, the deepest at 1/32 of the photo.
 
@@ -32,7 +35,6 @@ def build_unet(
     Args:
         widths: Channels of the five levels at 1/2, 1/4, 1/8, 1/16 and 1/32 of the resolution.
         blocks: Residual blocks of each of these levels, at least 1.
-        name: Name of the model.
 
     Returns:
         A fully convolutional model from (B, H, W, 3) in [0, 1], H and W multiples of 32, to
@@ -67,35 +69,56 @@ def build_unet(
         x = conv_block(x, widths[level - 1], f"up{level}")
     x = keras.layers.Conv2DTranspose(1, 4, strides=2, padding="same", name="logit")(x)
     outputs = keras.layers.Activation("sigmoid", dtype="float32", name="probability")(x)
-    return keras.Model(inputs, outputs, name=name)
+    return keras.Model(inputs, outputs, name="mask_unet")
 
 
-def encoder_maps(unet: keras.Model) -> list[keras.KerasTensor]:
-    """Return the last map of each of the five levels on the way down, as the way up takes them.
+def build_verifier(
+    widths: Sequence[int] = (16, 32, 64, 128), blocks: Sequence[int] = (0, 1, 2, 2)
+) -> keras.Model:
+    """Builds the verifier, a small residual classifier of regions.
 
     Args:
-        unet: A network of `build_unet`.
+        widths: Channels at 1/2, 1/4, ... of the resolution.
+        blocks: Residual blocks of each, as many entries as `widths`.
 
     Returns:
-        Five symbolic tensors, at 1/2 to 1/32 of the resolution.
+        A model from (B, 96, 96, 4) float32 in [0, 1], the region's surroundings as RGB and the
+        region itself, to (B, 1) float32: the probability that it is a face mask on a face.
+
+    Raises:
+        ValueError: `widths` and `blocks` differ in length.
 
     Example:
-        >>> [x.shape[-1] for x in encoder_maps(build_unet(**LITE))]
-        [16, 32, 64, 128, 160]
+        >>> build_verifier(**VERIFIER).output_shape
+        (None, 1)
     """
+    if len(widths) != len(blocks):
+        raise ValueError(
+            "widths and blocks must have the same length. "
+            f"Received: widths={tuple(widths)}, blocks={tuple(blocks)}"
+        )
+    inputs = keras.Input((VIEW_SIDE, VIEW_SIDE, 4), name="region")
+    x = keras.layers.Rescaling(4.0, offset=-2.0, name="rescale")(inputs)
+    for level, (width, count) in enumerate(zip(widths, blocks, strict=True), start=1):
+        x = conv_block(x, width, f"stage{level}", stride=2)
+        for block in range(1, count + 1):
+            x = residual_block(x, width, f"stage{level}_block{block}", 1)
+    x = keras.layers.GlobalAveragePooling2D(name="pool")(x)
+    x = keras.layers.Dropout(0.2, name="dropout")(x)
+    # float32 also under mixed precision: bfloat16 has too few digits for a probability.
+    outputs = keras.layers.Dense(1, activation="sigmoid", dtype="float32", name="worn")(x)
+    return keras.Model(inputs, outputs, name="mask_verifier")
+
+
+def encoder_maps(unet: keras.Model) -> list[Tensor]:
+    """Return the maps of a U-Net's five levels on the way down, as the way up takes them."""
     skips = [unet.get_layer(f"up{level}_join").input[1] for level in range(1, 5)]
     return [*skips, unet.get_layer("up4_resize").input]
 
 
 def conv_block(
-    x: keras.KerasTensor,
-    width: int,
-    name: str,
-    *,
-    kernel: int = 3,
-    stride: int = 1,
-    dilation: int = 1,
-) -> keras.KerasTensor:
+    x: Tensor, width: int, name: str, *, kernel: int = 3, stride: int = 1, dilation: int = 1
+) -> Tensor:
     x = keras.layers.Conv2D(
         width, kernel, strides=stride, dilation_rate=dilation, padding="same", use_bias=False,
         kernel_initializer="he_normal", name=f"{name}_conv",
@@ -105,7 +128,7 @@ def conv_block(
     return keras.layers.ReLU(name=f"{name}_relu")(x)
 
 
-def residual_block(x: keras.KerasTensor, width: int, name: str, dilation: int) -> keras.KerasTensor:
+def residual_block(x: Tensor, width: int, name: str, dilation: int) -> Tensor:
     y = conv_block(x, width, f"{name}_a", dilation=dilation)
     y = keras.layers.Conv2D(
         width, 3, dilation_rate=dilation, padding="same", use_bias=False,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -19,6 +21,8 @@ Box = tuple[float, float, float, float]
 _NECK = 0.65
 # A lobe that is thinner than this share of the thickest is a loop or a string.
 _LOBE = 0.5
+# A piece of a mask lies this near to the largest one, in sides of its box.
+_GAP = 0.1
 # In a mask that somebody gives: areas of fewer pixels, and of less than this share of the largest
 # area (a twentieth of its width and height), are specks. More faces than this are no photo.
 _LEAST_PIXELS, _LEAST_SHARE, _MOST_FACES = 100, 1 / 400, 64
@@ -34,8 +38,7 @@ class MaskRegion:
         box: x0, y0, x1, y1 in photo pixels, tight; x1 and y1 are exclusive.
         score: How sure it is, 0 to 1: a U-Net's mean probability inside the mask, a verifier's or a
             Mask R-CNN's verdict on the whole.
-        patch: (y1 - y0, x1 - x0) bool, the mask inside the box. Photos can be large and masks many,
-            so that whole pictures would fill the memory.
+        patch: (y1 - y0, x1 - x0) bool, the mask inside the box; whole ones would fill the memory.
         shape: Height and width of the photo.
         certainty: The mean probability inside the mask, where `score` is a verifier's.
     """
@@ -61,15 +64,10 @@ class MaskRegion:
 
 
 def find_regions(
-    probability: NDArray[np.float32],
-    shape: tuple[int, int],
-    *,
-    threshold: float = 0.5,
-    min_score: float = 0.7,
-    min_pixels: int = 30,
-    merge_gap: float = 0.1,
-) -> list[MaskRegion]:
-    """Split a probability map into masks.
+    probability: NDArray[np.float32], shape: tuple[int, int], *, threshold: float = 0.5,
+    min_score: float = 0.7, min_pixels: int = 30,
+) -> list[MaskRegion]:  # fmt: skip
+    """Split a probability map into masks, largest first.
 
     Connected pixels above the threshold are a piece, or several where they are joined by narrow
     necks only, as faces side by side are. A piece that lies near a piece at least three
@@ -82,10 +80,6 @@ def find_regions(
         threshold: Probability from which on a pixel belongs to a mask.
         min_score: Masks with a lower mean probability are dropped.
         min_pixels: Masks with fewer pixels of the map are dropped.
-        merge_gap: Largest distance of a piece from the larger one, in sides of the larger box.
-
-    Returns:
-        The masks, largest first.
 
     Example:
         >>> probability = np.zeros((32, 32), np.float32)
@@ -99,7 +93,7 @@ def find_regions(
     areas = np.bincount(labels.ravel(), minlength=count + 1)
     boxes = [(s[1].start, s[0].start, s[1].stop, s[0].stop) for s in ndimage.find_objects(labels)]
     regions = []
-    for group in _groups(boxes, areas[1:].tolist(), merge_gap):
+    for group in _groups(boxes, areas[1:].tolist()):
         window = _around([boxes[piece] for piece in group])
         inside = np.isin(labels[window], [piece + 1 for piece in group])
         score = float(probability[window][inside].mean())
@@ -145,15 +139,35 @@ def regions_of_mask(mask: NDArray[np.bool_]) -> list[MaskRegion]:
     ]
 
 
+def tight_box(mask: NDArray[Any]) -> tuple[int, int, int, int] | None:
+    """Return x0, y0, x1, y1 around what is not 0 in a mask (H, W), or None."""
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    if not len(rows):
+        return None
+    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+
+
+def region_of(
+    mask: NDArray[np.bool_], score: float, shape: tuple[int, int], corner: Sequence[int] = (0, 0)
+) -> MaskRegion | None:
+    """Return a mask that begins at a corner (x, y) of a photo, or None if it is empty."""
+    box = tight_box(mask)
+    if box is None:
+        return None
+    left, top, right, bottom = box
+    x, y = corner
+    place = float(x + left), float(y + top), float(x + right), float(y + bottom)
+    return MaskRegion(place, score, mask[top:bottom, left:right].copy(), shape)
+
+
 def overlap(first: MaskRegion, second: MaskRegion) -> float:
     """Return the intersection over union of two masks' boxes, 0 to 1."""
     a, b = first.box, second.box
     width = min(a[2], b[2]) - max(a[0], b[0])
     height = min(a[3], b[3]) - max(a[1], b[1])
-    if width <= 0 or height <= 0:
-        return 0.0
-    common = width * height
-    return common / (_box_area(a) + _box_area(b) - common)
+    common = max(width, 0.0) * max(height, 0.0)
+    areas = sum((box[2] - box[0]) * (box[3] - box[1]) for box in (a, b))
+    return common / (areas - common)
 
 
 def _pieces(above: NDArray[np.bool_]) -> tuple[NDArray[np.intp], int]:
@@ -203,28 +217,22 @@ def _filled(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return np.asarray(canvas[1:-1, 1:-1] != 2)
 
 
-def _groups(
-    boxes: Sequence[tuple[int, int, int, int]], areas: Sequence[int], gap: float
-) -> list[list[int]]:
-    order = sorted(range(len(boxes)), key=lambda i: -areas[i])
-    leaders: list[int] = []
+def _groups(boxes: Sequence[tuple[int, int, int, int]], areas: Sequence[int]) -> list[list[int]]:
+    """Gather small pieces with the large ones beside them."""
     groups: dict[int, list[int]] = {}
-    for piece in order:
-        leader = next(
-            (
-                other
-                for other in leaders
-                if areas[other] >= 3 * areas[piece]
-                and _distance(boxes[other], boxes[piece]) <= gap * _side(boxes[other])
-            ),
-            None,
+    for piece in sorted(range(len(boxes)), key=lambda i: -areas[i]):
+        near = (
+            other
+            for other in groups
+            if areas[other] >= 3 * areas[piece] and _is_near(boxes[other], boxes[piece])
         )
-        if leader is None:
-            leaders.append(piece)
-            groups[piece] = [piece]
-        else:
-            groups[leader].append(piece)
-    return [groups[leader] for leader in leaders]
+        groups.setdefault(next(near, piece), []).append(piece)
+    return list(groups.values())
+
+
+def _is_near(large: Sequence[int], small: Sequence[int]) -> bool:
+    x, y = (max(0, large[i] - small[i + 2], small[i] - large[i + 2]) for i in (0, 1))
+    return bool(np.hypot(x, y) <= _GAP * max(large[2] - large[0], large[3] - large[1]))
 
 
 def _around(boxes: Sequence[tuple[int, int, int, int]]) -> tuple[slice, slice]:
@@ -235,13 +243,9 @@ def _around(boxes: Sequence[tuple[int, int, int, int]]) -> tuple[slice, slice]:
 
 
 def _at_photo_size(
-    probability: NDArray[np.float32],
-    inside: NDArray[np.bool_],
-    window: tuple[slice, slice],
-    shape: tuple[int, int],
-    threshold: float,
-    score: float,
-) -> MaskRegion | None:
+    probability: NDArray[np.float32], inside: NDArray[np.bool_], window: tuple[slice, slice],
+    shape: tuple[int, int], threshold: float, score: float,
+) -> MaskRegion | None:  # fmt: skip
     height, width = probability.shape
     filled = _filled(inside)
     # Just around the piece the map itself places the edge between two of its pixels.
@@ -250,11 +254,12 @@ def _at_photo_size(
     own[window] = np.where(
         filled & ~inside, 1.0, np.where(around, probability[window], np.float32(0))
     )
-    places_y = np.flatnonzero(around.any(1)) + window[0].start
-    places_x = np.flatnonzero(around.any(0)) + window[1].start
+    place = tight_box(around)
+    assert place is not None  # `inside` is not empty
+    left, top, right, bottom = np.add(place, [window[1].start, window[0].start] * 2).tolist()
     scale_x, scale_y = shape[1] / width, shape[0] / height
-    x0, x1 = int(places_x[0] * scale_x), min(shape[1], int(np.ceil((places_x[-1] + 1) * scale_x)))
-    y0, y1 = int(places_y[0] * scale_y), min(shape[0], int(np.ceil((places_y[-1] + 1) * scale_y)))
+    x0, x1 = int(left * scale_x), min(shape[1], int(np.ceil(right * scale_x)))
+    y0, y1 = int(top * scale_y), min(shape[0], int(np.ceil(bottom * scale_y)))
     if (scale_x, scale_y) == (1, 1):
         patch = own[y0:y1, x0:x1] > threshold
     else:
@@ -262,31 +267,9 @@ def _at_photo_size(
         map_x = ((np.arange(x0, x1) + 0.5) / scale_x - 0.5).astype(np.float32)
         map_y = ((np.arange(y0, y1) + 0.5) / scale_y - 0.5).astype(np.float32)
         patch = np.zeros((y1 - y0, x1 - x0), bool)
-        for top in range(0, len(map_y), _BLOCK):
-            for left in range(0, len(map_x), _BLOCK):
-                rows, columns = slice(top, top + _BLOCK), slice(left, left + _BLOCK)
-                grid_x, grid_y = np.meshgrid(map_x[columns], map_y[rows])
-                block = cv2.remap(
-                    own, grid_x, grid_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
-                )
-                patch[rows, columns] = block > threshold
-    if not patch.any():
-        return None
-    inner_y, inner_x = np.flatnonzero(patch.any(1)), np.flatnonzero(patch.any(0))
-    top, bottom, left, right = inner_y[0], inner_y[-1] + 1, inner_x[0], inner_x[-1] + 1
-    box = (float(x0 + left), float(y0 + top), float(x0 + right), float(y0 + bottom))
-    return MaskRegion(box, score, patch[top:bottom, left:right].copy(), shape)
-
-
-def _distance(a: Sequence[int], b: Sequence[int]) -> float:
-    horizontal = max(0, a[0] - b[2], b[0] - a[2])
-    vertical = max(0, a[1] - b[3], b[1] - a[3])
-    return float(np.hypot(horizontal, vertical))
-
-
-def _side(box: Sequence[float]) -> float:
-    return max(box[2] - box[0], box[3] - box[1])
-
-
-def _box_area(box: Sequence[float]) -> float:
-    return (box[2] - box[0]) * (box[3] - box[1])
+        for y, x in itertools.product(*(range(0, n, _BLOCK) for n in patch.shape)):
+            rows, columns = slice(y, y + _BLOCK), slice(x, x + _BLOCK)
+            gx, gy = np.meshgrid(map_x[columns], map_y[rows])
+            block = cv2.remap(own, gx, gy, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+            patch[rows, columns] = block > threshold
+    return region_of(patch, score, shape, (x0, y0))

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
+from numpy.random import Generator
+from numpy.typing import ArrayLike, NDArray
 
 from unmask.data.faces import gather_faces
 from unmask.image import LUMA
 from unmask.landmark_layout import LAYOUTS
-from unmask.segmentation.data import Example, FacePool, gather_photos, own_folders
+from unmask.segmentation.data import Example, FacePool, Pixels, gather_photos, own_folders
+from unmask.segmentation.regions import tight_box
 from unmask.training.recipe import Recipe
 
 # Drawing a mask costs more than all the rest of a scene, so that each face that has been dressed
@@ -25,19 +28,12 @@ _SCENES_A_FACE = 4
 
 @dataclass(frozen=True)
 class SceneMix:
-    """How often each kind of scene appears; the rest are scenes without any face.
+    """How often each kind of scene appears; the rest are scenes without any face."""
 
-    Attributes:
-        real: One labelled photo, cropped, turned and scaled.
-        single: One face of the pool, masked or not.
-        group: Several faces of different sizes on a background.
-        masked: Share of the pool's faces that wear a mask.
-    """
-
-    real: float = 0.45
-    single: float = 0.25
-    group: float = 0.25
-    masked: float = 0.6
+    real: float = 0.45  # one labelled photo, cropped, turned and scaled
+    single: float = 0.25  # one face of the pool, masked or not
+    group: float = 0.25  # several faces of different sizes on a background
+    masked: float = 0.6  # share of the pool's faces that wear a mask
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,39 +60,22 @@ class SceneRecipe(Recipe):
 
 
 class SceneComposer:
-    """Composes training scenes; the scene depends on `(seed, index, size)` alone.
+    """Composes scenes of photos, shown by their weights, and of faces where there are any.
 
-    Args:
-        photos: Labelled photos of people in masks.
-        weights: How often each photo is shown relative to the others.
-        faces: Unmasked faces; without any, all scenes are labelled photos.
-        seed: Seed of all choices.
-        mix: How often each kind of scene appears.
+    A scene depends on `(seed, index, size)` alone.
     """
 
     def __init__(
-        self,
-        photos: Sequence[Example],
-        weights: Sequence[float] | NDArray[np.float64],
-        faces: FacePool | None,
-        seed: int = 0,
-        mix: SceneMix | None = None,
-    ) -> None:
+        self, photos: Sequence[Example], weights: Sequence[float] | NDArray[np.float64],
+        faces: FacePool | None, seed: int = 0, mix: SceneMix | None = None,
+    ) -> None:  # fmt: skip
         self._photos, self._faces = list(photos), faces
         self._shares = np.cumsum(weights) / np.sum(weights)
         self._seed, self._mix = seed, mix or SceneMix()
         self._at_hand: dict[int, Example] = {}
 
-    def scene(self, index: int, size: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        """Compose a scene.
-
-        Args:
-            index: Number of the scene.
-            size: Side in pixels.
-
-        Returns:
-            (size, size, 3) uint8 RGB and (size, size) uint8, 1 where a face mask is.
-        """
+    def scene(self, index: int, size: int) -> tuple[Pixels, Pixels]:
+        """Return a scene, (size, size, 3) RGB and (size, size), 1 where a face mask is."""
         rng = np.random.default_rng([self._seed, index])
         mix, draw = self._mix, rng.random()
         if draw < mix.real or self._faces is None:
@@ -116,12 +95,12 @@ class SceneComposer:
 
     # === Faces ===
 
-    def _labelled(self, rng: np.random.Generator) -> Example:
+    def _labelled(self, rng: Generator) -> Example:
         number = int(np.searchsorted(self._shares, rng.random(), "right"))
         example = self._photos[min(number, len(self._photos) - 1)]
         return _dyed(example, rng) if rng.random() < 0.4 else example
 
-    def _face(self, index: int, rng: np.random.Generator) -> Example:
+    def _face(self, index: int, rng: Generator) -> Example:
         number = index // _SCENES_A_FACE + int(rng.integers(_FACES_AT_HAND))
         if number not in self._at_hand:
             if len(self._at_hand) >= _FACES_AT_HAND:
@@ -141,11 +120,9 @@ class SceneComposer:
             _dress(image, landmarks, int(rng.integers(3 if masked else 4)), rng)
         if masked:
             return self._faces.masked(chosen, int(rng.integers(2**31)), image)
-        return Example(image, face.mask, face.focus, face.name)
+        return replace(face, image=image)
 
-    def _alone(
-        self, example: Example, size: int, rng: np.random.Generator
-    ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    def _alone(self, example: Example, size: int, rng: Generator) -> tuple[Pixels, Pixels]:
         if rng.random() < 0.65:
             side, center = _natural_framing(example, size, rng)
         else:
@@ -166,13 +143,7 @@ class SceneComposer:
             image = np.where(inside[..., None], image, self._background(size, rng))
         return image, mask
 
-    def _paste_group(
-        self,
-        image: NDArray[np.uint8],
-        mask: NDArray[np.uint8],
-        index: int,
-        rng: np.random.Generator,
-    ) -> None:
+    def _paste_group(self, image: Pixels, mask: Pixels, index: int, rng: Generator) -> None:
         size = len(mask)
         largest = np.exp(rng.uniform(np.log(0.12), np.log(0.6)))
         shares = np.sort(largest * rng.uniform(0.5, 1.0, int(rng.integers(1, 6))))
@@ -185,7 +156,7 @@ class SceneComposer:
             if rng.random() < 0.15:
                 _paint_patch(image, mask, rng)
 
-    def _background(self, size: int, rng: np.random.Generator) -> NDArray[np.uint8]:
+    def _background(self, size: int, rng: Generator) -> Pixels:
         draw = rng.random()
         if draw < 0.15:
             return _gradient(size, rng)
@@ -229,16 +200,15 @@ def compose_scenes(
 class SceneSampler:
     """Batches of scenes whose side changes from batch to batch, with about as many pixels each.
 
-    Small scenes are cheap and many; large ones show what whole photos look like. `batch_size` of
-    the largest side go into a batch. Keras infers from the first two which dimensions vary, so
-    that the first two sides must differ.
+    `batch_size` scenes of the largest side go into a batch. Keras infers from the first two which
+    dimensions vary, so that the first two sides must differ.
     """
 
     def __init__(self, composer: SceneComposer, sides: Sequence[int], batch_size: int) -> None:
         self._composer, self._sides = composer, tuple(sides)
         self._counts = [round(batch_size * (max(sides) / side) ** 2) for side in sides]
 
-    def __call__(self, number: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    def __call__(self, number: int) -> tuple[Pixels, Pixels]:
         """Return images (B, S, S, 3) uint8 RGB and masks (B, S, S, 1) uint8, 1 where a mask is."""
         turn, index = divmod(number, len(self._sides))
         first = turn * sum(self._counts) + sum(self._counts[:index])
@@ -253,7 +223,7 @@ class SceneSampler:
 
 
 def _natural_framing(
-    example: Example, size: int, rng: np.random.Generator
+    example: Example, size: int, rng: Generator
 ) -> tuple[float, NDArray[np.float64]]:
     """Frame a photo as a photographer might have: the whole of it, or a part with the face."""
     x, y, extent = example.focus
@@ -271,7 +241,7 @@ def _natural_framing(
 
 
 def _placement(
-    example: Example, side: float, center: NDArray[np.floating], rng: np.random.Generator
+    example: Example, side: float, center: NDArray[np.floating], rng: Generator
 ) -> NDArray[np.float64]:
     """Return the (2, 3) transform that puts the example's face square onto the canvas."""
     x, y, extent = example.focus
@@ -287,12 +257,9 @@ def _placement(
 
 
 def _warp(
-    image: NDArray[np.uint8],
-    matrix: NDArray[np.float64],
-    size: int,
-    border: int,
+    image: Pixels, matrix: NDArray[np.float64], size: int, border: int,
     colour: Sequence[float] = (0.0, 0.0, 0.0),
-) -> NDArray[np.uint8]:
+) -> Pixels:  # fmt: skip
     scale = float(np.sqrt(abs(np.linalg.det(matrix[:, :2]))))
     if scale < 0.6:
         # Bilinear sampling skips pixels when it shrinks; an area mean first keeps them.
@@ -309,13 +276,9 @@ def _warp(
 
 
 def _paste(
-    image: NDArray[np.uint8],
-    mask: NDArray[np.uint8],
-    example: Example,
-    matrix: NDArray[np.float64],
-    side: float,
-    rng: np.random.Generator,
-) -> None:
+    image: Pixels, mask: Pixels, example: Example, matrix: NDArray[np.float64], side: float,
+    rng: Generator,
+) -> None:  # fmt: skip
     size = len(mask)
     x, y, extent = example.focus
     alpha = np.zeros(example.mask.shape, np.float32)
@@ -338,7 +301,7 @@ def _paste(
     mask[box] = np.where(alpha[box] > 0.5, inside[box], mask[box])
 
 
-def _letterbox(image: NDArray[np.uint8], mask: NDArray[np.uint8], rng: np.random.Generator) -> None:
+def _letterbox(image: Pixels, mask: Pixels, rng: Generator) -> None:
     """Cover a border strip with one colour, as padding does."""
     strip = int(rng.uniform(0.05, 0.35) * len(mask))
     value = 0 if rng.random() < 0.7 else int(rng.integers(256))
@@ -350,12 +313,7 @@ def _letterbox(image: NDArray[np.uint8], mask: NDArray[np.uint8], rng: np.random
 # === Things that are no masks ===
 
 
-def _dress(
-    image: NDArray[np.uint8],
-    landmarks: NDArray[np.float32],
-    kind: int,
-    rng: np.random.Generator,
-) -> None:
+def _dress(image: Pixels, landmarks: NDArray[np.float32], kind: int, rng: Generator) -> None:
     """Put a hat (0), a scarf (1), dark glasses (2) or a hand (3) on a face, in place."""
     low, high = landmarks.min(0), landmarks.max(0)
     side = float((high - low).max())
@@ -385,13 +343,13 @@ def _dress(
     image[:] = np.clip(image + canvas * (cloth - image), 0, 255).astype(np.uint8)
 
 
-def _dyed(example: Example, rng: np.random.Generator) -> Example:
+def _dyed(example: Example, rng: Generator) -> Example:
     """Give a real mask another colour or print, with its own folds and light."""
     image, mask = example.image, example.mask
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    if not len(rows):
+    place = tight_box(mask)
+    if place is None:
         return example
-    box = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+    box = slice(place[1], place[3]), slice(place[0], place[2])
     inside = mask[box].astype(np.float32)
     light = image[box].astype(np.float32).mean(-1)
     shade = np.clip(light / max(float(light[inside > 0].mean()), 20.0), 0.3, 1.6)[..., None]
@@ -399,12 +357,10 @@ def _dyed(example: Example, rng: np.random.Generator) -> Example:
     alpha = cv2.GaussianBlur(inside, (0, 0), 0.8)[..., None]
     changed = image.copy()
     changed[box] = image[box] + alpha * (dyed - image[box])
-    return Example(changed, mask, example.focus, example.name)
+    return replace(example, image=changed)
 
 
-def _paint_patch(
-    image: NDArray[np.uint8], mask: NDArray[np.uint8], rng: np.random.Generator
-) -> None:
+def _paint_patch(image: Pixels, mask: Pixels, rng: Generator) -> None:
     """Lay a piece of cloth somewhere, in place; where it covers a mask, the mask is hidden."""
     size = len(mask)
     center = rng.uniform(0, size, 2)
@@ -416,11 +372,7 @@ def _paint_patch(
     mask[shape > 0] = 0
 
 
-def _blob(
-    center: NDArray[np.floating] | tuple[float, ...],
-    axes: Sequence[float] | NDArray[np.floating],
-    rng: np.random.Generator,
-) -> NDArray[np.int32]:
+def _blob(center: ArrayLike, axes: Any, rng: Generator) -> NDArray[np.int32]:
     corners = int(rng.integers(4, 12))
     angles = np.sort(rng.uniform(0, 2 * np.pi, corners)) if corners < 6 else np.linspace(
         0, 2 * np.pi, corners, endpoint=False
@@ -430,11 +382,11 @@ def _blob(
     return np.round(points + np.asarray(center)).astype(np.int32)
 
 
-def _cloth(rng: np.random.Generator) -> NDArray[np.uint8]:
+def _cloth(rng: Generator) -> Pixels:
     return _gradient(96, rng) if rng.random() < 0.5 else _texture(96, rng)
 
 
-def _gradient(size: int, rng: np.random.Generator) -> NDArray[np.uint8]:
+def _gradient(size: int, rng: Generator) -> Pixels:
     corners = np.clip(rng.uniform(0, 255, 3) + rng.normal(0, 30, (2, 2, 3)), 0, 255)
     image = cv2.resize(corners.astype(np.float32), (size, size), interpolation=cv2.INTER_LINEAR)
     return np.clip(image + rng.normal(0, rng.uniform(0, 8), (size, size, 1)), 0, 255).astype(
@@ -442,7 +394,7 @@ def _gradient(size: int, rng: np.random.Generator) -> NDArray[np.uint8]:
     )
 
 
-def _texture(size: int, rng: np.random.Generator) -> NDArray[np.uint8]:
+def _texture(size: int, rng: Generator) -> Pixels:
     """Return stripes, checks or blotches in two to three colours."""
     y, x = np.mgrid[:size, :size].astype(np.float32)
     angle, period = rng.uniform(0, np.pi), rng.uniform(4, 40)
@@ -460,14 +412,14 @@ def _texture(size: int, rng: np.random.Generator) -> NDArray[np.uint8]:
     return (first + wave * (second - first)).astype(np.uint8)
 
 
-def _fit(image: NDArray[np.uint8], shape: Sequence[int]) -> NDArray[np.uint8]:
+def _fit(image: Pixels, shape: Sequence[int]) -> Pixels:
     return np.asarray(cv2.resize(image, (shape[1], shape[0])), np.uint8)
 
 
 # === Cameras, compression and light ===
 
 
-def photometric(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+def photometric(image: Pixels, rng: Generator) -> Pixels:
     """Return a picture (H, W, 3) with other colours, contrast, sharpness, noise, compression."""
     if rng.random() < 0.8:
         image = _colour(image, rng)
@@ -483,7 +435,7 @@ def photometric(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[n
     return image
 
 
-def _colour(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+def _colour(image: Pixels, rng: Generator) -> Pixels:
     """Saturation, contrast, brightness and white balance: one affine map of the colours."""
     grey = np.tile(LUMA, (3, 1))
     saturation = 0.0 if rng.random() < 0.08 else rng.uniform(0.5, 1.5)
@@ -494,7 +446,7 @@ def _colour(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.ui
     return np.asarray(cv2.transform(image, np.hstack([matrix, offset])), np.uint8)
 
 
-def _lower_resolution(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+def _lower_resolution(image: Pixels, rng: Generator) -> Pixels:
     height, width = image.shape[:2]
     scale = rng.uniform(0.2, 0.8)
     small = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
@@ -502,7 +454,7 @@ def _lower_resolution(image: NDArray[np.uint8], rng: np.random.Generator) -> NDA
     return np.asarray(cv2.resize(small, (width, height), interpolation=back), np.uint8)
 
 
-def _jpeg(image: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
+def _jpeg(image: Pixels, quality: int) -> Pixels:
     _, data = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
     decoded = cv2.imdecode(data, cv2.IMREAD_COLOR)
     assert decoded is not None  # what was just encoded

@@ -18,23 +18,18 @@ from unmask.data.stream import Sampler
 from unmask.errors import DataError
 from unmask.metrics import iou
 from unmask.mrcnn.config import Config
-from unmask.mrcnn.data import Dataset
+from unmask.mrcnn.data import BatchLoader, Dataset
 from unmask.mrcnn.h5 import CLASS_LAYERS
-from unmask.mrcnn.model import BatchLoader, MaskRCNN
+from unmask.mrcnn.model import MaskRCNN
 from unmask.segmentation import STRIDE, detector
-from unmask.segmentation.data import Example, gather_photos, validation_photos
+from unmask.segmentation.data import Example, Pixels, gather_photos, validation_photos
 from unmask.segmentation.evaluate import evaluate_photos
-from unmask.segmentation.finder import WORKING_SIDE, probability_map
+from unmask.segmentation.finder import WORKING_SIDE, mask_rcnn_names, probability_map
 from unmask.segmentation.lite import LITE, build_unet
 from unmask.segmentation.paper import PaperConfig
 from unmask.segmentation.regions import find_regions
 from unmask.segmentation.scenes import SceneComposer, SceneRecipe, SceneSampler, compose_scenes
-from unmask.segmentation.teacher import (
-    build_decoder,
-    build_distillation,
-    build_teacher,
-    decoder_of,
-)
+from unmask.segmentation.teacher import build_decoder, build_distillation, build_teacher
 from unmask.training.precision import precision
 from unmask.training.task import Task
 from unmask.weights import load_arrays, load_weights, save_arrays
@@ -165,7 +160,7 @@ class SegmentationTask(SegmenterTask):
         if recipe.network == "teacher":
             assert side is not None
             learner = self._segmenter = build_teacher(recipe.features, side)
-            self.network = decoder_of(learner)
+            self.network = learner.get_layer("decoder")
         else:
             learner = self.network = self._segmenter = build_unet(recipe.widths, recipe.blocks)
             if side is not None:
@@ -312,7 +307,7 @@ class MaskRCNNTask(SegmenterTask):
         trained = self._model.keras_model
         if path.suffix.lower() in (".h5", ".hdf5"):
             self._model.load_weights(path, by_name=True, exclude=CLASS_LAYERS)
-        elif self.recipe.network == "lite" and not _is_detector(path):
+        elif self.recipe.network == "lite" and not mask_rcnn_names(path):
             detector.load_encoder(trained, path)
         else:
             load_weights(self.network, path)
@@ -335,16 +330,7 @@ class MaskRCNNTask(SegmenterTask):
 
 
 class InstanceDataset(Dataset):
-    """Photos or scenes with a mask for each masked face, for Mask R-CNNs.
-
-    Attributes:
-        first_scene: Number of the scene that the first image shows now, and so on.
-
-    Example:
-        >>> data = InstanceDataset()
-        >>> data.num_classes, data.class_names
-        (2, ['BG', 'mask'])
-    """
+    """Photos or scenes with a mask for each masked face, scenes from number `first_scene` on."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -352,7 +338,7 @@ class InstanceDataset(Dataset):
         self._examples: list[Example] = []
         self._composer: SceneComposer | None = None
         self.first_scene = 0
-        self._last: tuple[int, tuple[NDArray[np.uint8], NDArray[np.uint8]]] | None = None
+        self._last: tuple[int, tuple[Pixels, Pixels]] | None = None
         self.prepare()
 
     def add_photos(
@@ -375,21 +361,20 @@ class InstanceDataset(Dataset):
             self.add_image("masks", f"scene{index}", None, scene=index, size=size)
         self.prepare()
 
-    def load_image(self, image_id: int) -> NDArray[np.uint8]:
+    def load_image(self, image_id: int) -> Pixels:
         """Return the photo or the scene."""
         return self._picture(image_id)[0]
 
     def load_mask(self, image_id: int) -> tuple[NDArray[np.bool_], NDArray[np.int32]]:
         """Return a mask for each connected region, as the U-Net's answer is split too."""
         mask = self._picture(image_id)[1]
-        regions = find_regions(
-            mask.astype(np.float32), (mask.shape[0], mask.shape[1]), min_pixels=_LEAST_PIXELS
-        )
+        size = mask.shape[0], mask.shape[1]
+        regions = find_regions(mask.astype(np.float32), size, min_pixels=_LEAST_PIXELS)
         masks = [region.mask for region in regions]
         stacked = np.stack(masks, axis=-1) if masks else np.zeros((*mask.shape, 0), bool)
         return stacked, np.ones(len(masks), np.int32)
 
-    def _picture(self, image_id: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    def _picture(self, image_id: int) -> tuple[Pixels, Pixels]:
         info: Mapping[str, Any] = self.image_info[image_id]
         if "example" in info:
             example = self._examples[info["example"]]
@@ -404,13 +389,7 @@ class InstanceDataset(Dataset):
 
 
 class InstanceSampler:
-    """Batches for the training network.
-
-    Args:
-        dataset: What is shown; scenes in their order, photos in a new one each pass.
-        settings: Of the network.
-        recipe: Of the training.
-    """
+    """Batches for the training network: scenes in their order, photos in a new one each pass."""
 
     def __init__(self, dataset: InstanceDataset, settings: Config, recipe: MaskRCNNRecipe) -> None:
         self._dataset, self._size = dataset, recipe.batch_size
@@ -422,7 +401,3 @@ class InstanceSampler:
         """Return the network's inputs by name."""
         self._dataset.first_scene = number * self._size
         return self._loader[number]
-
-
-def _is_detector(path: Path) -> bool:
-    return any(name.startswith("mrcnn_") for name in load_arrays(path)[0])

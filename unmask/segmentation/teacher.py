@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import keras
@@ -27,6 +28,8 @@ from unmask.segmentation import STRIDE
 from unmask.segmentation.finder import WORKING_SIDE, probability_map
 from unmask.segmentation.lite import conv_block, encoder_maps
 from unmask.weights import load_weights
+
+Tensor = Any
 
 # InceptionV3 does not pad its first layers: its maps at strides 2, 4, 8 and 16 lack 3, 4, 3 and 2
 # positions, and their first one lies at this position of the grid that covers the whole photo.
@@ -49,18 +52,15 @@ _MASK = 2
 _COLUMNS = ("file", "label", "kept", "reason", "share", "certainty", "unsure", "piece")
 
 
-def build_teacher(
-    weights: str | os.PathLike[str] | None, side: int = WORKING_SIDE, *, name: str = "mask_teacher"
-) -> keras.Model:
+def build_teacher(weights: str | os.PathLike[str] | None, side: int = WORKING_SIDE) -> keras.Model:
     """Builds a U-Net whose encoder is a frozen InceptionV3.
 
-    Only the decoder learns, so that the few labelled photos suffice; and only the decoder has to
-    be stored (`decoder_of`), so that no file of ours contains somebody else's weights.
+    Only its layer "decoder" learns, for which few labelled photos suffice, and only that is stored,
+    so that no file of ours contains somebody else's weights.
 
     Args:
         weights: Weights of the encoder, see `unmask.inception.build_inception`; random when None.
         side: Side of the square input in pixels, a multiple of 32 and at least 96.
-        name: Name of the model.
 
     Returns:
         A model from (B, side, side, 3) in [0, 1] to (B, side, side, 1) float32: the probability
@@ -85,12 +85,7 @@ def build_teacher(
     x = keras.layers.Rescaling(2.0, offset=-1.0, name="rescale")(inputs)
     # training=False: frozen batch statistics too, also while the decoder is being trained.
     outputs = build_decoder(side)(encoder(x, training=False))
-    return keras.Model(inputs, outputs, name=name)
-
-
-def decoder_of(teacher: keras.Model) -> keras.Model:
-    """Return the part of a teacher that learns and is stored; it shares the variables."""
-    return teacher.get_layer("decoder")
+    return keras.Model(inputs, outputs, name="mask_teacher")
 
 
 def load_teacher(
@@ -102,23 +97,18 @@ def load_teacher(
         WeightsError: A file is missing, unreadable or of another network.
     """
     teacher = build_teacher(backbone, side)
-    load_weights(decoder_of(teacher), decoder)
+    load_weights(teacher.get_layer("decoder"), decoder)
     return teacher
 
 
 def build_distillation(
-    student: keras.Model,
-    weights: str | os.PathLike[str] | None,
-    side: int,
-    weight: float,
-    *,
-    name: str = "distillation",
+    student: keras.Model, weights: str | os.PathLike[str] | None, side: int, weight: float
 ) -> keras.Model:
     """Builds a training network: a U-Net that learns InceptionV3's features beside its own task.
 
-    A few hundred labelled photos do not teach a network what hair, cloth or a wall look like;
-    ImageNet did teach InceptionV3. At two depths, a 1x1 convolution maps the U-Net's features to
-    InceptionV3's, and training lowers the angle between both. Afterwards only the U-Net is kept.
+    A few hundred labelled photos do not teach what hair, cloth or a wall look like; ImageNet did.
+    At two depths, a 1x1 convolution maps the U-Net's features to InceptionV3's, and training
+    lowers the angle between both. Afterwards only the U-Net is kept.
 
     Args:
         student: A network of `build_unet`; it shares its variables with the result.
@@ -126,7 +116,6 @@ def build_distillation(
         side: Side of the square input in pixels, a multiple of 32 and at least 96.
         weight: Factor on the difference in the loss: the mean over both depths of one minus the
             cosine between the features.
-        name: Name of the model.
 
     Returns:
         A model from (B, side, side, 3) in [0, 1] to (B, side, side, 1), the U-Net's answer; the
@@ -162,35 +151,25 @@ def build_distillation(
         for x in _comparable(own, wanted[level - 1], level)
     ]
     outputs = FeatureDifference(weight, name="distil")([probability, *maps])
-    return keras.Model(photo, outputs, name=name)
+    return keras.Model(photo, outputs, name="distillation")
 
 
 class FeatureDifference(keras.layers.Layer):
-    """Returns its first input; the angle between the others, in pairs, becomes a loss.
-
-    Input: anything, and maps of vectors, an even number of (B, H, W, C).
-
-    Args:
-        weight: Factor on the mean of one minus the cosine.
-    """
+    """Returns its first input; the angle between the others, in pairs (B, H, W, C), is a loss."""
 
     def __init__(self, weight: float, *, name: str | None = None) -> None:
         super().__init__(dtype="float32", name=name)
         self.weight = weight
 
-    def call(self, inputs: list[keras.KerasTensor]) -> keras.KerasTensor:
+    def call(self, inputs: list[Tensor]) -> Tensor:
         """Return the first input unchanged."""
         answer, *maps = inputs
         distances = [cosine_distance(a, b) for a, b in zip(maps[::2], maps[1::2], strict=True)]
         self.add_loss(self.weight * sum(distances) / len(distances))
         return answer
 
-    def compute_output_shape(self, input_shape: list[tuple[int, ...]]) -> tuple[int, ...]:
-        """Return the first shape."""
-        return tuple(input_shape[0])
 
-
-def cosine_distance(a: keras.KerasTensor, b: keras.KerasTensor) -> keras.KerasTensor:
+def cosine_distance(a: Tensor, b: Tensor) -> Tensor:
     """Return one minus the cosine between two maps of vectors, the mean over all positions."""
     a, b = (ops.cast(x, "float32") for x in (a, b))
     # Not `ops.normalize`, whose gradient for a vector of zeros is NaN with JAX.
@@ -198,9 +177,7 @@ def cosine_distance(a: keras.KerasTensor, b: keras.KerasTensor) -> keras.KerasTe
     return 1.0 - ops.mean(ops.sum(a * b, axis=-1) * ops.rsqrt(squares[0]) * ops.rsqrt(squares[1]))
 
 
-def _comparable(
-    x: keras.KerasTensor, wanted: keras.KerasTensor, level: int
-) -> tuple[keras.KerasTensor, keras.KerasTensor]:
+def _comparable(x: Tensor, wanted: Tensor, level: int) -> tuple[Tensor, Tensor]:
     # InceptionV3 does not pad its first layers: only what both maps cover is compared.
     first, lacking = FIRST[level - 1], LACKING[level - 1]
     x = keras.layers.Cropping2D(((first, lacking - first),) * 2, name=f"cover{level}")(x)
@@ -254,19 +231,12 @@ def _check_side(side: int) -> None:
 
 @dataclass(frozen=True)
 class Judgement:
-    """How sure a teacher is of one photo.
+    """How sure a teacher is of one photo."""
 
-    Attributes:
-        share: Share of the photo that masks cover, 0 to 1.
-        certainty: Mean certainty of the mask's pixels, 2 |p - 0.5|, 0 to 1.
-        unsure: Pixels with 0.2 < p < 0.8, as a share of the mask's pixels.
-        piece: Share of the largest connected piece in the mask, 0 to 1.
-    """
-
-    share: float = 0.0
-    certainty: float = 0.0
-    unsure: float = 0.0
-    piece: float = 0.0
+    share: float = 0.0  # of the photo that masks cover, 0 to 1
+    certainty: float = 0.0  # mean of the mask's pixels, 2 |p - 0.5|, 0 to 1
+    unsure: float = 0.0  # pixels with 0.2 < p < 0.8, as a share of the mask's pixels
+    piece: float = 0.0  # share of the largest connected piece in the mask, 0 to 1
 
     @property
     def reason(self) -> str:
@@ -284,19 +254,12 @@ class Judgement:
 
 @dataclass(frozen=True)
 class LabelledPhoto:
-    """What became of one photo.
-
-    Attributes:
-        source: The photo.
-        label: The PNG that was written, or None.
-        judgement: The figures, or None when the photo could not be read or written.
-        error: What went wrong; empty when nothing did.
-    """
+    """What became of one photo."""
 
     source: Path
-    label: Path | None
-    judgement: Judgement | None
-    error: str = ""
+    label: Path | None  # the PNG that was written
+    judgement: Judgement | None  # None when the photo could not be read or written
+    error: str = ""  # what went wrong
 
 
 def judge(probability: NDArray[np.float32]) -> Judgement:
@@ -322,12 +285,9 @@ def judge(probability: NDArray[np.float32]) -> Judgement:
 
 
 def label_photos(
-    model: keras.Model,
-    photos: Iterable[str | os.PathLike[str]],
-    destination: str | os.PathLike[str],
-    *,
-    side: int = WORKING_SIDE,
-) -> Iterator[LabelledPhoto]:
+    model: keras.Model, photos: Iterable[str | os.PathLike[str]],
+    destination: str | os.PathLike[str], *, side: int = WORKING_SIDE,
+) -> Iterator[LabelledPhoto]:  # fmt: skip
     """Label photos, and write those that a network is sure of.
 
     NAME.jpg and NAME.png (2 where a mask is, else 0) of every photo that is kept come to lie in
@@ -337,8 +297,7 @@ def label_photos(
     Args:
         model: A network of `build_teacher` with this side, or of `build_unet`.
         photos: The photos; two with the same name get different ones.
-        destination: Folder to fill. It has to be new or empty: labels of two networks, or of
-            photos that are no longer kept, would otherwise mix unnoticed.
+        destination: Folder to fill, new or empty, so that no other labels mix with these.
         side: The photo's longer side is brought to this many pixels, a multiple of 32.
 
     Yields:

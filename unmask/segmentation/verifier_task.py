@@ -22,12 +22,12 @@ from unmask.data.stream import Sampler
 from unmask.errors import DataError
 from unmask.face import CROP_SIZE, coverage, matrix_from_mask_box
 from unmask.io import atomic_path
-from unmask.segmentation.data import FacePool
-from unmask.segmentation.finder import find_masks
-from unmask.segmentation.lite import LITE, build_unet
+from unmask.segmentation import VIEW_SIDE
+from unmask.segmentation.data import FacePool, Pixels
+from unmask.segmentation.finder import find_masks, region_view
+from unmask.segmentation.lite import LITE, VERIFIER, build_unet, build_verifier
 from unmask.segmentation.regions import MaskRegion, find_regions
 from unmask.segmentation.scenes import SceneComposer, SceneRecipe, compose_scenes, photometric
-from unmask.segmentation.verifier import VERIFIER, VIEW_SIDE, build_verifier, region_view
 from unmask.training.task import Task
 from unmask.weights import file_sha256, find, load_weights
 
@@ -38,7 +38,7 @@ STORED_SIDE = round(VIEW_SIDE * (1 + 2 * MARGIN))
 _STORED = np.dtype([("view", np.uint8, (STORED_SIDE, STORED_SIDE, 4)), ("worn", np.bool_)])
 _SCENE_SIDES = (192, 256, 320)
 # Whatever the segmenter faintly believes is worth a refusal.
-_faint_masks = partial(find_masks, threshold=0.3, min_score=0.4, fine_side=None, thorough=False)
+_faint_masks = partial(find_masks, threshold=0.3, min_score=0.4, thorough=False, twice=False)
 _IS_MASK, _IS_NONE = 0.5, 0.05
 
 # Where the eyes are in the crop around a mask (rows, columns), and how much of it a photo has to
@@ -48,13 +48,7 @@ _EYES, _LEAST_SHOWN = (slice(96, 123), slice(88, 168)), 0.6
 
 @dataclass(frozen=True, kw_only=True)
 class RegionSettings:
-    """Where regions come from.
-
-    Attributes:
-        faces: Most faces that are shown with a drawn mask, and bare with the same region; drawn by
-            the weights of their folders, none twice.
-        scenes: Composed scenes.
-    """
+    """How many faces are shown, with a drawn mask and bare, none twice, and how many scenes."""
 
     faces: int = 4500
     scenes: int = 5000
@@ -124,21 +118,17 @@ class VerifierTask(Task):
         return self._sampler
 
 
-Sample = tuple[NDArray[np.uint8], bool]
+Sample = tuple[Pixels, bool]
 
 
 def gather_regions(
-    segmenter: keras.Model,
-    composer: SceneComposer,
-    faces: FacePool,
-    path: Path,
+    segmenter: keras.Model, composer: SceneComposer, faces: FacePool, path: Path,
     recipe: VerifierRecipe,
-) -> None:
+) -> None:  # fmt: skip
     """Write a file of regions for `RegionSampler`.
 
     Three sources: faces with a drawn mask, and the same faces without it but with the same region;
-    the true masks of composed scenes; what the segmenter, a network of `build_unet`, faintly
-    believes to be one in these scenes and in the bare faces.
+    the true masks of composed scenes; what the segmenter faintly believes to be one in both.
     """
     console = Console(stderr=True)
     show = partial(track, console=console, disable=not console.is_terminal)
@@ -168,7 +158,7 @@ def _face_samples(
 
 
 def _scene_samples(
-    segmenter: keras.Model, image: NDArray[np.uint8], truth: NDArray[np.bool_]
+    segmenter: keras.Model, image: Pixels, truth: NDArray[np.bool_]
 ) -> Iterator[Sample]:
     """Yield the true masks, and what the segmenter found that clearly is one or clearly is none.
 
@@ -188,7 +178,7 @@ def _scene_samples(
             yield _view(image, region), False
 
 
-def _shows_eyes(image: NDArray[np.uint8], region: MaskRegion) -> bool:
+def _shows_eyes(image: Pixels, region: MaskRegion) -> bool:
     inside = coverage(image.shape, matrix_from_mask_box(region.box), CROP_SIZE)
     return bool(inside[_EYES].mean() >= _LEAST_SHOWN)
 
@@ -197,19 +187,14 @@ def _regions(mask: NDArray[np.bool_]) -> list[MaskRegion]:
     return find_regions(mask.astype(np.float32), (mask.shape[0], mask.shape[1]), min_pixels=60)
 
 
-def _view(image: NDArray[np.uint8], region: MaskRegion) -> NDArray[np.uint8]:
+def _view(image: Pixels, region: MaskRegion) -> Pixels:
     return region_view(image, region, STORED_SIDE, margin=MARGIN)
 
 
 class RegionSampler:
-    """Batches of regions, half of them worn masks, augmented.
+    """Batches of regions of a file of `gather_regions`, half of them worn masks, augmented.
 
     The file stays on disk, from where each process reads the regions that it needs.
-
-    Args:
-        path: A file of `gather_regions`.
-        batch_size: Regions a batch.
-        seed: Seed of the order and of the augmentation.
 
     Raises:
         DataError: It is not such a file; all regions are masks, or none is.
@@ -226,7 +211,7 @@ class RegionSampler:
                 f"Received: {len(worn)} regions, {int(worn.sum())} masks"
             )
 
-    def __call__(self, number: int) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    def __call__(self, number: int) -> tuple[Pixels, NDArray[np.float32]]:
         """Return views (B, S, S, 4) uint8 and labels (B, 1)."""
         rng = np.random.default_rng([self._seed, number])
         labels = np.arange(self._batch_size) % 2
@@ -249,14 +234,14 @@ class RegionSampler:
         return self._stored
 
 
-def augment_view(view: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+def augment_view(view: Pixels, rng: np.random.Generator) -> Pixels:
     """Move, mirror and recolour a stored view (S, S, 4), cut its margin, spoil its region."""
     moved = _moved(view, rng)
     colours = photometric(np.ascontiguousarray(moved[..., :3]), rng)
     return np.dstack([colours, _spoilt(np.ascontiguousarray(moved[..., 3]), rng)])
 
 
-def _moved(view: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+def _moved(view: Pixels, rng: np.random.Generator) -> Pixels:
     centre = (view.shape[0] - 1) / 2
     matrix = cv2.getRotationMatrix2D((centre, centre), rng.normal(0, 8), np.exp(rng.normal(0, 0.1)))
     if rng.random() < 0.5:
@@ -265,7 +250,7 @@ def _moved(view: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint
     return np.asarray(cv2.warpAffine(view, matrix, (VIEW_SIDE, VIEW_SIDE)), np.uint8)
 
 
-def _spoilt(inside: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+def _spoilt(inside: Pixels, rng: np.random.Generator) -> Pixels:
     """Grow or shrink the region, or cut a part off, as a segmenter might."""
     change: dict[int, Any] = {0: cv2.dilate, 1: cv2.erode}
     operation = change.get(int(rng.integers(4)))
