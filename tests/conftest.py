@@ -13,6 +13,21 @@ import pytest
 _ROOT = Path(__file__).parent.parent
 
 
+@pytest.fixture
+def untraced() -> Iterator[None]:
+    """Let networks run operation by operation: for a few steps, tracing would take far longer."""
+    import keras
+
+    if keras.backend.backend() != "tensorflow":
+        yield
+        return
+    import tensorflow as tf
+
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
+
+
 @pytest.fixture(scope="session")
 def data_dir() -> Path:
     """The unpacked training data: the folder with faces_male, faces_wide, masks_labelme, ..."""

@@ -62,7 +62,7 @@ def test_display_prints_every_setting_but_functions(capsys: pytest.CaptureFixtur
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
-        ("IMAGE_MAX_DIM", 200, r"256, 320, 384, 448, 512.*IMAGE_SHAPE=\(200, 200\)"),
+        ("IMAGE_MAX_DIM", 200, r"256, 320, 384, 448, 512.*IMAGE_SHAPE=\[200, 200, 3\]"),
         ("NAME", None, "NAME"),
         ("NUM_CLASSES", 1, "background"),
         ("MASK_SHAPE", [14, 14], "MASK_POOL_SIZE=14"),

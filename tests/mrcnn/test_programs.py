@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 import pytest
 from PIL import Image
@@ -108,22 +107,15 @@ else:
 
 
 @pytest.fixture
-def mrcnn(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The alias, for one test; operations run one by one, which saves tracing for single steps."""
+def mrcnn(monkeypatch: pytest.MonkeyPatch, untraced: None) -> Iterator[None]:
+    """The alias, for one test."""
     for name in ("mrcnn", *(f"mrcnn.{module}" for module in compat._MODULES)):
         # Known to the fixture, so that it forgets what `install` registers.
         monkeypatch.setitem(sys.modules, name, sys)
         monkeypatch.delitem(sys.modules, name)
     compat.install()
     before = sys.argv, sys.path[:]
-    eager = keras.backend.backend() == "tensorflow"
-    if eager:
-        import tensorflow as tf
-
-        tf.config.run_functions_eagerly(True)
     yield
-    if eager:
-        tf.config.run_functions_eagerly(False)
     sys.argv, sys.path[:] = before
 
 

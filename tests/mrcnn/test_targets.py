@@ -6,7 +6,7 @@ from keras import ops
 
 from unmask.mrcnn import targets as losses
 from unmask.mrcnn.config import Config
-from unmask.mrcnn.targets import DetectionTargets, build_rpn_targets, match_anchors
+from unmask.mrcnn.targets import DetectionTargetLayer, build_rpn_targets, match_anchors
 
 
 class Small(Config):
@@ -74,7 +74,7 @@ def targets(
         np.array([rois], np.float32), np.array([ids], np.int32),
         np.array([boxes], np.float32), masks,
     ]  # fmt: skip
-    layer = DetectionTargets(config or Small(), seed=3)
+    layer = DetectionTargetLayer(config or Small(), seed=3)
     return [array(part)[0] for part in layer([ops.convert_to_tensor(i) for i in inputs])]
 
 
@@ -132,26 +132,28 @@ def test_what_lies_in_a_crowd_is_not_background() -> None:
 def test_losses_by_hand() -> None:
     match = np.array([[[1], [0], [-1], [1]]])
     logits = np.zeros((1, 4, 2), np.float32)
-    assert float(losses.rpn_class_loss(match, logits)) == pytest.approx(np.log(2))
+    assert float(losses.rpn_class_loss_graph(match, logits)) == pytest.approx(np.log(2))
     packed = np.array([[[1, 0, 0, 0], [0, 3, 0, 0], [9, 9, 9, 9]]], np.float32)
     expected = (0.5 * 1 + (3 - 0.5)) / 8
-    loss = losses.rpn_bbox_loss(packed, match, np.zeros((1, 4, 4), np.float32))
+    loss = losses.rpn_bbox_loss_graph(None, packed, match, np.zeros((1, 4, 4), np.float32))
     assert float(loss) == pytest.approx(expected)
 
     truth = np.array([[1, 0, 2]])
     scores = np.array([[[0, 5, 0], [0, 0, 9], [0, 0, 0]]], np.float32)
     active = np.array([[1, 1, 0]])  # the second answer, class 2, is none that the source knows
     first, last = np.log(2 + np.exp(5)) - 5, np.log(3)
-    assert float(losses.class_loss(truth, scores, active)) == pytest.approx((first + last) / 2)
+    assert float(losses.mrcnn_class_loss_graph(truth, scores, active)) == pytest.approx(
+        (first + last) / 2
+    )
 
     deltas = np.zeros((1, 3, 3, 4), np.float32)
     deltas[0, 0, 2] = 100  # of another class: ignored
     wanted = np.full((1, 3, 4), 0.5, np.float32)
-    assert float(losses.bbox_loss(wanted, truth, deltas)) == pytest.approx(0.125)
+    assert float(losses.mrcnn_bbox_loss_graph(wanted, truth, deltas)) == pytest.approx(0.125)
 
     maps = np.full((1, 2, 2, 2, 3), 0.25, np.float32)
     ones = np.ones((1, 2, 2, 2), np.float32)
-    assert float(losses.mask_loss(ones, truth, maps)) == pytest.approx(-np.log(0.25))
+    assert float(losses.mrcnn_mask_loss_graph(ones, truth, maps)) == pytest.approx(-np.log(0.25))
 
 
 def test_losses_of_nothing_are_zero() -> None:
@@ -160,11 +162,11 @@ def test_losses_of_nothing_are_zero() -> None:
     active = np.array([[1, 0]])
     silent = np.array([[[0, 9], [0, 9], [0, 9]]], np.float32)
     values = [
-        losses.rpn_class_loss(none[..., None], np.zeros((1, 3, 2), np.float32)),
-        losses.rpn_bbox_loss(rois, none[..., None], rois),
-        losses.class_loss(none, silent, active),
-        losses.bbox_loss(rois, none, np.zeros((1, 3, 2, 4), np.float32)),
-        losses.mask_loss(
+        losses.rpn_class_loss_graph(none[..., None], np.zeros((1, 3, 2), np.float32)),
+        losses.rpn_bbox_loss_graph(None, rois, none[..., None], rois),
+        losses.mrcnn_class_loss_graph(none, silent, active),
+        losses.mrcnn_bbox_loss_graph(rois, none, np.zeros((1, 3, 2, 4), np.float32)),
+        losses.mrcnn_mask_loss_graph(
             np.zeros((1, 2, 4, 4), np.float32), none, np.zeros((1, 2, 4, 4, 2), np.float32)
         ),
     ]

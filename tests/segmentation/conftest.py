@@ -1,8 +1,19 @@
 import json
 
+import keras
 import numpy as np
 import pytest
 from PIL import Image
+
+
+@pytest.fixture(scope="session")
+def blue_network():
+    """A segmenter for which blue is a mask: exact, so that geometry can be checked."""
+    inputs = keras.Input((None, None, 3))
+    layer = keras.layers.Conv2D(1, 1, activation="sigmoid")
+    model = keras.Model(inputs, layer(inputs))
+    layer.set_weights([np.array([-20.0, -20.0, 40.0]).reshape(1, 1, 3, 1), np.array([-20.0])])
+    return model
 
 
 @pytest.fixture(scope="session")

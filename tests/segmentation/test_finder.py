@@ -47,20 +47,16 @@ def _set_bias(layer: keras.layers.Layer, values: np.ndarray | float) -> None:
 
 
 @pytest.fixture(scope="module")
-def unet_finder() -> UNetFinder:
-    """What is blue is a mask."""
-    inputs = keras.Input((None, None, 3))
-    layer = keras.layers.Conv2D(1, 1, activation="sigmoid")
-    model = keras.Model(inputs, layer(inputs))
-    layer.set_weights([np.array([-20.0, -20.0, 40.0]).reshape(1, 1, 3, 1), np.array([-20.0])])
-    return UNetFinder(model)
+def unet_finder(blue_network: keras.Model) -> UNetFinder:
+    return UNetFinder(blue_network)
 
 
 @pytest.fixture(scope="module")
 def mrcnn_finder() -> MaskRCNNFinder:
     """Untrained, and not shy: masks of many sizes and scores."""
     keras.utils.set_random_seed(3)
-    settings = detector.lite_config(128)
+    settings = detector.LiteConfig()
+    settings.IMAGE_MIN_DIM = settings.IMAGE_MAX_DIM = 128
     settings.DETECTION_MIN_CONFIDENCE = 0.0
     return MaskRCNNFinder(MaskRCNN("inference", settings, "logs"))
 
@@ -72,6 +68,7 @@ def weight_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     model = detector.build_detector().keras_model
     see_a_mask_at(model, PLACE, SCORE)
     save_weights(model, path)
+    assert path.stat().st_size < 25e6  # the package has room for so much
     return path
 
 
@@ -176,7 +173,7 @@ def test_mrcnn_maps_hold_the_highest_score_of_two_looks(mrcnn_finder):
 
 
 def test_a_network_for_training_is_refused(tmp_path):
-    training = MaskRCNN("training", detector.lite_config(64), tmp_path)
+    training = MaskRCNN("training", detector.LiteConfig(), tmp_path)
     with pytest.raises(ValueError, match=r"mode='inference'.*mode='training'"):
         MaskRCNNFinder(training)
 

@@ -28,7 +28,7 @@ def make_task(toy, out, **changes):
     return SegmentationTask(source.phase(0, SegmentationRecipe), Places(toy.data, out))
 
 
-def test_a_finished_training_called_again_never_replaces_its_file(toy, tmp_path):
+def test_a_finished_training_called_again_never_replaces_its_file(toy, tmp_path, untraced):
     path = train(make_task(toy, tmp_path), workers=0)
     # Better than anything that a few steps could reach.
     arrays, metadata = load_arrays(path)
@@ -43,7 +43,7 @@ def test_a_finished_training_called_again_never_replaces_its_file(toy, tmp_path)
     assert path.read_bytes() == before
 
 
-def test_a_few_photos_choose_and_all_are_measured_at_the_end(toy, tmp_path):
+def test_a_few_photos_choose_and_all_are_measured_at_the_end(toy, tmp_path, untraced):
     task = make_task(toy, tmp_path, steps=1, validation_photos=1)
     seen = []
     task.measure = lambda photos: seen.append(len(photos)) or 0.1 * len(photos)
@@ -74,7 +74,7 @@ def test_loss_falls_on_a_few_scenes():
     masks[:, 16:48, 20:44] = 1
     images += 0.6 * masks * [0.2, 0.6, 1.0]
     model = build_unet((8, 8, 8, 8, 8), (1, 1, 1, 1, 1))
-    model.compile(keras.optimizers.AdamW(1e-2), MaskLoss(), jit_compile=False)
+    model.compile(keras.optimizers.AdamW(1e-2), MaskLoss(), run_eagerly=True)
     losses = model.fit(images, masks, batch_size=4, epochs=60, verbose=0).history["loss"]
     assert losses[-1] < 0.3 * losses[0]
 

@@ -15,7 +15,6 @@ from unmask.mrcnn.h5 import CLASS_LAYERS, save_h5
 from unmask.mrcnn.model import MaskRCNN
 from unmask.segmentation import detector
 from unmask.segmentation.data import gather_photos
-from unmask.segmentation.detector import lite_config
 from unmask.segmentation.evaluate import load_segmenter
 from unmask.segmentation.lite import LITE, build_unet
 from unmask.segmentation.paper import PaperConfig, build_detector
@@ -49,7 +48,9 @@ def test_scenes_have_an_instance_for_each_face() -> None:
     data = InstanceDataset()
     data.add_scenes(composer, 2, 128)
     data.first_scene = 6
-    truth = load_image_gt(data, lite_config(128), 1)
+    settings = detector.LiteConfig()
+    settings.IMAGE_MIN_DIM = settings.IMAGE_MAX_DIM = 128
+    truth = load_image_gt(data, settings, 1)
     assert truth.boxes.tolist() == [[10, 10, 46, 40], [90, 90, 110, 115]]
     assert (truth.image == 7).all()
     assert composer.made == 1

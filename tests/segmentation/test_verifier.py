@@ -12,18 +12,12 @@ import pytest
 from tests.training.toys import TOYS
 from unmask.data.faces import gather_faces
 from unmask.errors import DataError
+from unmask.segmentation import VIEW_SIDE
 from unmask.segmentation.data import FacePool
-from unmask.segmentation.finder import UNetFinder, load_finder
-from unmask.segmentation.lite import LITE, build_unet
+from unmask.segmentation.finder import UNetFinder, load_finder, region_view, verify
+from unmask.segmentation.lite import LITE, VERIFIER, build_unet, build_verifier
 from unmask.segmentation.regions import MaskRegion, find_regions
 from unmask.segmentation.scenes import compose_scenes
-from unmask.segmentation.verifier import (
-    VERIFIER,
-    VIEW_SIDE,
-    build_verifier,
-    region_view,
-    verify,
-)
 from unmask.segmentation.verifier_task import (
     MARGIN,
     STORED_SIDE,
@@ -99,16 +93,6 @@ def test_verifying_does_not_depend_on_the_side_or_on_the_other_regions(photo):
 def test_widths_and_blocks_must_fit():
     with pytest.raises(ValueError, match="same length"):
         build_verifier(widths=(8, 16), blocks=(1,))
-
-
-@pytest.fixture(scope="module")
-def blue_network():
-    """A segmenter for which blue is a mask."""
-    inputs = keras.Input((None, None, 3))
-    layer = keras.layers.Conv2D(1, 1, activation="sigmoid")
-    model = keras.Model(inputs, layer(inputs))
-    layer.set_weights([np.array([-20.0, -20.0, 40.0]).reshape(1, 1, 3, 1), np.array([-20.0])])
-    return model
 
 
 def judge(bias: float) -> keras.Model:
