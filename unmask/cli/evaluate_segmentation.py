@@ -33,10 +33,10 @@ def evaluate_segmentation(
     import json
     from dataclasses import asdict
 
+    from unmask.data.stream import count_cores
     from unmask.io import write_text_atomic
     from unmask.paths import check_outputs
     from unmask.segmentation.evaluate import (
-        count_cores,
         load_segmenter,
         markdown_table,
         measure,

@@ -21,10 +21,17 @@ interrupted goes on with the batches that it has not seen; for processes it can 
 _sampler: Sampler | None = None  # of a worker process
 
 
+def count_cores() -> int:
+    """Return the processor cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):  # Linux; `taskset -c 0` leaves one
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def default_workers() -> int:
     """Return how many processes make samples: none, but a thread, on one or two cores."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return 0 if not cores or cores <= 2 else cores - 1
+    cores = count_cores()
+    return 0 if cores <= 2 else cores - 1
 
 
 class Stream(Iterator[Any]):

@@ -491,18 +491,16 @@ def data_generator(
         dataset: Prepared.
         config: Everything about targets.
         shuffle: Draw a new order for each pass over the images.
-        augment: Mirror half of the images; older than `augmentation`.
-        augmentation: As for `load_image_gt`.
+        augment: As for `load_image_gt`, like `augmentation`.
+        augmentation: See there.
         random_rois: Add so many proposals in pixels, near the objects and elsewhere.
         batch_size: Images a batch.
         detection_targets: With `random_rois`, what the heads should answer for them.
         no_augmentation_sources: Sources whose images stay as they are.
 
     Yields:
-        Inputs: images, vectors, RPN matches (N, A, 1), RPN corrections, class numbers, boxes,
-        masks; then the proposals (N, random_rois, 4), and those that were chosen of them
-        (N, TRAIN_ROIS_PER_IMAGE, 4). Outputs: class numbers, corrections and masks of the chosen, a
-        class each, as `build_detection_targets` returns them; else nothing.
+        Inputs: `_INPUT_NAMES`, proposals (N, random_rois, 4), and those that were chosen of them
+        (N, TRAIN_ROIS_PER_IMAGE, 4). Outputs: what `build_detection_targets` says of the chosen.
 
     Raises:
         ValueError: `detection_targets` without `random_rois`.

@@ -196,9 +196,6 @@ class MaskRCNN:
             by_name: Load the layers that the file has; False requires all of them.
             exclude: Names of layers to leave as they are; implies `by_name`.
 
-        Returns:
-            Which layers were loaded, which the file does not have, and which it has in vain.
-
         Raises:
             WeightsError: The file does not fit; nothing has been assigned then.
         """
@@ -409,7 +406,7 @@ class MaskRCNN:
         self, detections: Array, mrcnn_mask: Array, original_image_shape: Sequence[int],
         image_shape: Sequence[int], window: Sequence[int] | Array,
     ) -> tuple[Array, Array, Array, Array]:  # fmt: skip
-        """Turn the network's answer for one image into boxes and masks of that image.
+        """Turn the network's answer for one image into boxes, classes, scores and masks (H, W, n).
 
         Args:
             detections: (K, 6).
@@ -417,9 +414,6 @@ class MaskRCNN:
             original_image_shape: Height and width of the image.
             image_shape: Height and width of the network's input.
             window: (4,) pixels, the image inside that.
-
-        Returns:
-            Boxes (n, 4) int32, class numbers (n,) int32, scores (n,) and masks (H, W, n) bool.
         """
         ends = np.flatnonzero(detections[:, 4] == 0)
         count = int(ends[0]) if len(ends) else len(detections)

@@ -262,9 +262,8 @@ def build_detection_targets(
         rng: Chooses.
 
     Returns:
-        Of T = TRAIN_ROIS_PER_IMAGE: boxes (T, 4) int32, objects first; class numbers (T,); the
-        corrections (T, classes, 4) and masks (T, height, width, classes), zeros but for the class.
-        Backgrounds are repeated where there are too few.
+        Boxes (T, 4), objects first; classes (T,); corrections (T, classes, 4) and masks (T, height,
+        width, classes), zeros but for the class. Backgrounds are repeated if too few.
     """
     rng = rng or np.random.default_rng()
     total, classes = config.TRAIN_ROIS_PER_IMAGE, config.NUM_CLASSES

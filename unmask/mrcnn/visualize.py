@@ -67,18 +67,18 @@ def display_instances(
     ax: Axes | None = None, show_mask: bool = True, show_bbox: bool = True,
     colors: Sequence[Colour] | None = None, captions: Sequence[str] | None = None,
 ) -> None:  # fmt: skip
-    """Show an image with its objects: tinted masks, outlines, boxes, names.
+    """Show an image (H, W, 3) with its objects: tinted masks, outlines, boxes, names.
 
     Args:
-        image: (H, W, 3) uint8.
+        image: uint8.
         boxes: (n, 4) pixels; rows of zeros are left out.
         masks: (H, W, n).
         class_ids: (n,).
         class_names: Name of each class.
         scores: (n,) for the captions.
         title: Above the picture.
-        figsize: Inches, where `ax` is not given.
-        ax: Where to draw; without it a figure is made and shown.
+        figsize: Inches of the figure that is made and shown without `ax`.
+        ax: Where to draw.
         show_mask: Whether to draw masks.
         show_bbox: Whether to draw boxes.
         colors: A colour an object; by default far apart.
@@ -242,17 +242,10 @@ def draw_boxes(
     masks: Array | None = None, captions: Sequence[str] | None = None,
     visibilities: Sequence[int] | None = None, title: str = "", ax: Axes | None = None,
 ) -> None:  # fmt: skip
-    """Show boxes, where they move to, and masks.
+    """Show boxes (n, 4), dashed, where they move to, solid, and masks (H, W, n).
 
-    Args:
-        image: (H, W, 3).
-        boxes: (n, 4) pixels, dashed.
-        refined_boxes: (n, 4) pixels, solid, joined with their boxes by a line.
-        masks: (H, W, n).
-        captions: A text a box.
-        visibilities: 0 for a grey, 1 for a pale and 2 for a full box.
-        title: Above the picture.
-        ax: Where to draw; without it a figure is made and shown.
+    `visibilities` are 0 for a grey, 1 for a pale and 2 for a full box. Without `ax` a figure is made
+    and shown.
     """
     given = boxes if boxes is not None else refined_boxes
     if given is None:

@@ -76,13 +76,9 @@ def read_examples(
         One example a photo, in the order of `split.csv`, or sorted by name.
 
     Raises:
-        DataError: The folder has none of these layouts, `split.csv` does not fit its photos, no
-            shape has one of the labels, or the sizes of a photo and its mask differ.
+        DataError: No such layout, split or label, or a photo and its mask differ in size.
         ImageError: A photo or a mask cannot be read.
         LabelmeError: A JSON file cannot be used.
-
-    Example:
-        >>> examples = read_examples("annotations", "train")  # doctest: +SKIP
     """
     folder = Path(folder)
     readers, fixed = _layout(folder, labels)

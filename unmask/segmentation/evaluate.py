@@ -334,13 +334,6 @@ def _protocol(row: SegmenterScores, cores: int) -> str:
     )
 
 
-def count_cores() -> int:
-    """Return the processor cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):  # Linux; `taskset -c 0` measures one core
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def _parameters(network: Network | None) -> int:
     """Return how many numbers a network has, 0 where its file does not tell."""
     return 0 if network is None or isinstance(network, OnnxNetwork) else int(network.count_params())

@@ -120,9 +120,7 @@ class UNetFinder:
 
 
 class MaskRCNNFinder:
-    """Finds masks with a Mask R-CNN of any size, trained here or with matterport's package.
-
-    Whatever the detector reports counts as a mask, of any class.
+    """Finds masks with a Mask R-CNN: whatever it detects is one, of any class.
 
     Raises:
         ValueError: The network is one for training.
@@ -167,14 +165,10 @@ def load_finder(
     """Load what finds masks; the file says which network it is.
 
     Args:
-        path: What a recipe for segmentation has left: of the U-Net, or of either Mask R-CNN.
-            Or a `.h5` file in matterport's layout with a ResNet-50 or ResNet-101 and two classes,
+        path: What a recipe for segmentation has left: of the U-Net, or of either Mask R-CNN. Or a
+            `.h5` file in matterport's layout with a ResNet-50 or ResNet-101 and two classes,
             background and mask; it is used with the paper's settings (256 x 256 pixels).
-        verifier: For a U-Net, the file of the network that judges what it finds, as
-            the recipe `lite/verifier` leaves it. A Mask R-CNN judges itself.
-
-    Returns:
-        The finder, ready to use.
+        verifier: For a U-Net, the file of the network that judges what it finds.
 
     Raises:
         WeightsError: The file cannot be read, or holds another network.
@@ -331,8 +325,7 @@ def probability_map(
 ) -> NDArray[np.float32]:  # fmt: skip
     """Segment a photo with its longer side at `side` pixels, (h, w) float32.
 
-    The shorter side is padded with black to a multiple of 32, or to `side` where the network's
-    input is `square`; `mirror` takes the mean over the photo and its mirror image.
+    The shorter side is padded to a multiple of 32, or to `side` if `square`, and the padding cut off.
     """
     scale = side / max(photo.shape[:2])
     height, width = (max(1, round(length * scale)) for length in photo.shape[:2])

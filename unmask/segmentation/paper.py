@@ -32,12 +32,7 @@ class PaperConfig(Config):
 
 
 def build_detector() -> MaskRCNN:
-    """Build the paper's network for detecting, with untrained weights.
-
-    Example:
-        >>> build_detector().keras_model.count_params()  # doctest: +SKIP
-        44662942
-    """
+    """Build the paper's network for detecting, with untrained weights."""
     return MaskRCNN("inference", PaperConfig(), "logs")
 
 

@@ -67,19 +67,12 @@ def find_regions(
     probability: NDArray[np.float32], shape: tuple[int, int], *, threshold: float = 0.5,
     min_score: float = 0.7, min_pixels: int = 30,
 ) -> list[MaskRegion]:  # fmt: skip
-    """Split a probability map into masks, largest first.
+    """Split a probability map (h, w) of a photo into masks, largest first.
 
     Connected pixels above the threshold are a piece, or several where they are joined by narrow
-    necks only, as faces side by side are. A piece that lies near a piece at least three
-    times as large belongs to it (prints, valves and fingers divide masks); two pieces of similar
-    size are two faces. Holes are filled, and what is tiny or unsure is dropped.
-
-    Args:
-        probability: (h, w) float32 map of the whole photo at any resolution.
-        shape: Height and width of the photo.
-        threshold: Probability from which on a pixel belongs to a mask.
-        min_score: Masks with a lower mean probability are dropped.
-        min_pixels: Masks with fewer pixels of the map are dropped.
+    necks only, as faces side by side are. A piece near one at least three times as large belongs to
+    it (prints, valves and fingers divide masks); two of similar size are two faces. Holes are
+    filled. Masks of fewer than `min_pixels` of the map or a lower mean than `min_score` are dropped.
 
     Example:
         >>> probability = np.zeros((32, 32), np.float32)

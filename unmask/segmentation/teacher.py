@@ -53,30 +53,27 @@ _COLUMNS = ("file", "label", "kept", "reason", "share", "certainty", "unsure", "
 
 
 def build_teacher(weights: str | os.PathLike[str] | None, side: int = WORKING_SIDE) -> keras.Model:
-    """Builds a U-Net whose encoder is a frozen InceptionV3.
+    """Builds a U-Net whose encoder is a frozen InceptionV3; only its layer "decoder" is stored.
 
-    Only its layer "decoder" learns, for which few labelled photos suffice, and only that is stored,
-    so that no file of ours contains somebody else's weights.
+    Few labelled photos suffice for the decoder, and no file of ours contains somebody else's weights.
 
     Args:
         weights: Weights of the encoder, see `unmask.inception.build_inception`; random when None.
         side: Side of the square input in pixels, a multiple of 32 and at least 96.
 
     Returns:
-        A model from (B, side, side, 3) in [0, 1] to (B, side, side, 1) float32: the probability
-        that the pixel belongs to a face mask.
+        A model from (B, side, side, 3) in [0, 1] to (B, side, side, 1), the masks' probability.
 
     Raises:
         ValueError: `side` is too small or no multiple of 32.
-        WeightsError: The encoder's weights are missing, unreadable or of another network.
+        WeightsError: The encoder's weights cannot be used.
 
     Example:
         >>> build_teacher(None, 96).output_shape
         (None, 96, 96, 1)
 
     Reference:
-        Szegedy et al., "Rethinking the Inception Architecture for Computer Vision", CVPR 2016;
-        Ronneberger et al., "U-Net", MICCAI 2015.
+        Szegedy et al., "Rethinking the Inception Architecture", CVPR 2016.
     """
     _check_side(side)
     encoder = build_pyramid(build_inception(side, weights))
@@ -112,18 +109,16 @@ def build_distillation(
 
     Args:
         student: A network of `build_unet`; it shares its variables with the result.
-        weights: Weights of InceptionV3, see `unmask.inception.build_inception`.
-        side: Side of the square input in pixels, a multiple of 32 and at least 96.
-        weight: Factor on the difference in the loss: the mean over both depths of one minus the
-            cosine between the features.
+        weights: As for `build_teacher`, like `side`.
+        side: See there.
+        weight: Factor, in the loss, on the mean of one minus the cosine between the features.
 
     Returns:
-        A model from (B, side, side, 3) in [0, 1] to (B, side, side, 1), the U-Net's answer; the
-        difference is a loss of its own.
+        A model from (B, side, side, 3) in [0, 1] to (B, side, side, 1), the U-Net's answer.
 
     Raises:
         ValueError: `side` is too small or no multiple of 32.
-        WeightsError: The weights are missing, unreadable or of another network.
+        WeightsError: The weights cannot be used.
 
     Example:
         >>> from unmask.segmentation.lite import LITE, build_unet
@@ -290,9 +285,8 @@ def label_photos(
 ) -> Iterator[LabelledPhoto]:  # fmt: skip
     """Label photos, and write those that a network is sure of.
 
-    NAME.jpg and NAME.png (2 where a mask is, else 0) of every photo that is kept come to lie in
-    the destination, as `unmask.segmentation.data.read_examples` reads them, and `decisions.csv`
-    with a row for every photo, kept or not, when the iteration ends, however it ends.
+    NAME.jpg and NAME.png (2 where a mask is, else 0) of these come to lie in the destination, as
+    `data.read_examples` reads them, and `decisions.csv` with a row a photo, however it ends.
 
     Args:
         model: A network of `build_teacher` with this side, or of `build_unet`.
@@ -301,7 +295,7 @@ def label_photos(
         side: The photo's longer side is brought to this many pixels, a multiple of 32.
 
     Yields:
-        What became of each photo, in turn. A photo that cannot be read or written stops nothing.
+        What became of each photo. One that cannot be read or written stops nothing.
 
     Raises:
         DataError: The destination is not empty or not a folder.
