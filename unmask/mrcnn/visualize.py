@@ -244,8 +244,8 @@ def draw_boxes(
 ) -> None:  # fmt: skip
     """Show boxes (n, 4), dashed, where they move to, solid, and masks (H, W, n).
 
-    `visibilities` are 0 for a grey, 1 for a pale and 2 for a full box. Without `ax` a figure is made
-    and shown.
+    `visibilities` are 0 for a grey, 1 for a pale and 2 for a full box. Without `ax` a figure is
+    made and shown.
     """
     given = boxes if boxes is not None else refined_boxes
     if given is None:

@@ -325,7 +325,7 @@ def probability_map(
 ) -> NDArray[np.float32]:  # fmt: skip
     """Segment a photo with its longer side at `side` pixels, (h, w) float32.
 
-    The shorter side is padded to a multiple of 32, or to `side` if `square`, and the padding cut off.
+    The network sees the shorter side padded to a multiple of 32, or to `side` if `square`.
     """
     scale = side / max(photo.shape[:2])
     height, width = (max(1, round(length * scale)) for length in photo.shape[:2])

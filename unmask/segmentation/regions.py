@@ -72,7 +72,7 @@ def find_regions(
     Connected pixels above the threshold are a piece, or several where they are joined by narrow
     necks only, as faces side by side are. A piece near one at least three times as large belongs to
     it (prints, valves and fingers divide masks); two of similar size are two faces. Holes are
-    filled. Masks of fewer than `min_pixels` of the map or a lower mean than `min_score` are dropped.
+    filled. Masks of fewer than `min_pixels` or a lower mean than `min_score` are dropped.
 
     Example:
         >>> probability = np.zeros((32, 32), np.float32)

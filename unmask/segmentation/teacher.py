@@ -55,7 +55,7 @@ _COLUMNS = ("file", "label", "kept", "reason", "share", "certainty", "unsure", "
 def build_teacher(weights: str | os.PathLike[str] | None, side: int = WORKING_SIDE) -> keras.Model:
     """Builds a U-Net whose encoder is a frozen InceptionV3; only its layer "decoder" is stored.
 
-    Few labelled photos suffice for the decoder, and no file of ours contains somebody else's weights.
+    Few labelled photos suffice for that, and no file of ours contains somebody else's weights.
 
     Args:
         weights: Weights of the encoder, see `unmask.inception.build_inception`; random when None.
