@@ -21,8 +21,13 @@ from unmask.inpainting.lite import FineBrightness
 from unmask.inpainting.paper import LongShortAttention
 from unmask.landmarks.paper import AddCoordinates
 from unmask.mrcnn.backbone import BatchNorm
-from unmask.mrcnn.heads import FoldBoxes, PyramidROIAlign, UnfoldBoxes
-from unmask.mrcnn.rpn import BoxColumns, DetectionLayer, ProposalLayer
+from unmask.mrcnn.network import (
+    DetectionLayer,
+    FoldBoxes,
+    ProposalLayer,
+    PyramidROIAlign,
+    UnfoldBoxes,
+)
 from unmask.rivals.contextual_attention import ContextualAttention
 from unmask.rivals.layers import AlignedUpSampling2D, SpectralConv2DTranspose
 
@@ -30,7 +35,6 @@ __all__ = [
     "AddCoordinates",
     "AlignedUpSampling2D",
     "BatchNorm",
-    "BoxColumns",
     "ContextualAttention",
     "DetectionLayer",
     "FineBrightness",

@@ -24,8 +24,7 @@ from unmask.landmarks.paper import build_fan
 from unmask.presets import PRESETS
 from unmask.rivals import aot, deepfill2, edgeconnect
 from unmask.segmentation.detector import build_detector
-from unmask.segmentation.lite import build_unet
-from unmask.segmentation.verifier import build_verifier
+from unmask.segmentation.lite import build_unet, build_verifier
 
 pytestmark = pytest.mark.slow
 

@@ -39,6 +39,10 @@ class BatchNorm(keras.layers.BatchNormalization):
         mode = training if self.train_bn is None else self.train_bn
         return super().call(inputs, training=mode, mask=mask)
 
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments."""
+        return {**super().get_config(), "train_bn": self.train_bn}
+
 
 # Residual blocks of stages 2 to 5.
 BLOCKS = {"resnet50": (3, 4, 6, 3), "resnet101": (3, 4, 23, 3)}

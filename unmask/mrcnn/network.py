@@ -82,6 +82,7 @@ def _apply_rpn(config: Config, pyramid: Sequence[Tensor]) -> list[Tensor]:
     ]
 
 
+@keras.saving.register_keras_serializable(package="unmask")
 class ProposalLayer(layers.Layer):
     """Turns `[scores (N, A, 2), corrections (N, A, 4), anchors (N, A, 4)]` into proposals.
 
@@ -128,10 +129,23 @@ class ProposalLayer(layers.Layer):
         """Return (N, count, 4)."""
         return (input_shape[0][0], self.count, 4)
 
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments."""
+        own = {
+            "count": self.count,
+            "threshold": self.threshold,
+            "limit": self.limit,
+            "std_dev": self.std_dev,
+        }
+        config = {**super().get_config(), **own}
+        config.pop("dtype", None)
+        return config
+
 
 # === Heads ===
 
 
+@keras.saving.register_keras_serializable(package="unmask")
 class PyramidROIAlign(layers.Layer):
     """Reads (N, R, size, size, C) of `[boxes (N, R, 4), image_meta, P2, P3, P4, P5]`.
 
@@ -188,7 +202,14 @@ class PyramidROIAlign(layers.Layer):
         """Return (N, R, size, size, C)."""
         return (*input_shape[0][:2], self.size, self.size, input_shape[2][-1])
 
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments."""
+        config = {**super().get_config(), "size": self.size, "canonical": self.canonical}
+        config.pop("autocast", None)
+        return config
 
+
+@keras.saving.register_keras_serializable(package="unmask")
 class FoldBoxes(layers.Layer):
     """Puts the boxes of all images one after another: (N, R, ...) to (N * R, ...)."""
 
@@ -201,6 +222,7 @@ class FoldBoxes(layers.Layer):
         return (None, *input_shape[2:])
 
 
+@keras.saving.register_keras_serializable(package="unmask")
 class UnfoldBoxes(layers.Layer):
     """Undoes `FoldBoxes`: `[values (N * R, ...), boxes (N, R, 4)]` become (N, R, *shape)."""
 
@@ -219,6 +241,12 @@ class UnfoldBoxes(layers.Layer):
     def compute_output_shape(self, input_shape: Sequence[tuple[Any, ...]]) -> tuple[Any, ...]:
         """Return (N, R, ...)."""
         return (*input_shape[1][:2], *(self.shape or input_shape[0][1:]))
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments."""
+        config = {**super().get_config(), "shape": self.shape}
+        config.pop("dtype", None)
+        return config
 
 
 def fpn_classifier_graph(
@@ -302,6 +330,7 @@ def _hidden(
 # === Detections ===
 
 
+@keras.saving.register_keras_serializable(package="unmask")
 class DetectionLayer(layers.Layer):
     """Detects in `[rois (N, R, 4), probabilities (N, R, C), corrections (N, R, C, 4), image_meta]`.
 
@@ -336,6 +365,18 @@ class DetectionLayer(layers.Layer):
     def compute_output_shape(self, input_shape: Sequence[tuple[Any, ...]]) -> tuple[Any, ...]:
         """Return (N, count, 6)."""
         return (input_shape[0][0], self.count, 6)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments."""
+        own = {
+            "count": self.count,
+            "confidence": self.confidence,
+            "threshold": self.threshold,
+            "std_dev": self.std_dev,
+        }
+        config = {**super().get_config(), **own}
+        config.pop("dtype", None)
+        return config
 
 
 def refine_detections_graph(

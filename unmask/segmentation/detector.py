@@ -60,9 +60,11 @@ class LiteConfig(Config):
     TRAIN_GT_ROIS = True
 
 
-def build_detector() -> MaskRCNN:
-    """Build the small network for detecting, with untrained weights."""
-    return MaskRCNN("inference", LiteConfig(), "logs")
+def build_detector(side: int = 320) -> MaskRCNN:
+    """Build the small network for detecting, with untrained weights, for this longer side."""
+    settings = LiteConfig()
+    settings.IMAGE_MIN_DIM = settings.IMAGE_MAX_DIM = side
+    return MaskRCNN("inference", settings, "logs")
 
 
 def load_encoder(model: keras.Model, path: Path) -> None:
