@@ -9,7 +9,8 @@ import cv2
 import numpy as np
 import pytest
 
-from unmask.data.faces import load_canonical, read_face_folder
+from unmask.data.faces import read_face_folder
+from unmask.data.record import load_canonical
 from unmask.errors import DataError
 from unmask.face import canonical_matrix, transform_points
 

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from tests.training.toys import draw_faces
-from unmask.data.faces import gather_faces, load_canonical
+from unmask.data.faces import gather_faces
 from unmask.data.pack import pack_faces, read_pack
+from unmask.data.record import load_canonical
 from unmask.errors import DataError
 
 FOLDERS = {"ones": 1.0, "twos": 2.5}
@@ -24,7 +25,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_same_faces_in_parts(data: Path, tmp_path: Path):
-    parts = pack_faces([data], FOLDERS, tmp_path, part_bytes=60_000)
+    parts = pack_faces(gather_faces([data], FOLDERS).records, tmp_path, part_bytes=60_000)
     assert len(parts) > 1
     assert all(part.stat().st_size < 60_000 for part in parts)
     ours = gather_faces([tmp_path], FOLDERS)
@@ -43,7 +44,7 @@ def test_same_faces_in_parts(data: Path, tmp_path: Path):
 
 
 def test_splits(data: Path, tmp_path: Path):
-    (part,) = pack_faces([data], FOLDERS, tmp_path)
+    (part,) = pack_faces(gather_faces([data], FOLDERS).records, tmp_path)
     assert {name: len(r) for name, r in read_pack(part, split="val").items()} == {
         "ones": 1, "twos": 2,
     }  # fmt: skip
@@ -59,16 +60,16 @@ def test_gathering_names_what_is_missing(data: Path, tmp_path: Path):
 
 
 def test_damaged_files_are_an_error(data: Path, tmp_path: Path):
-    (part,) = pack_faces([data], FOLDERS, tmp_path)
+    (part,) = pack_faces(gather_faces([data], FOLDERS).records, tmp_path)
     content = part.read_bytes()
     part.write_bytes(content[: len(content) // 2])
     with pytest.raises(DataError, match=r"faces-000.zip: not a file of packed faces"):
         read_pack(part)
 
 
-def test_parts_never_replace_what_they_are_made_of(data: Path, tmp_path: Path):
-    parts = pack_faces([data], FOLDERS, tmp_path, part_bytes=60_000)
+def test_what_is_packed_is_not_packed_again(data: Path, tmp_path: Path):
+    parts = pack_faces(gather_faces([data], FOLDERS).records, tmp_path, part_bytes=60_000)
     before = [part.read_bytes() for part in parts]
-    with pytest.raises(DataError, match=r"faces-000\.zip: would replace the input"):
-        pack_faces([tmp_path], FOLDERS, tmp_path)
+    with pytest.raises(DataError, match=r"faces-000\.zip: is packed already"):
+        pack_faces(gather_faces([tmp_path], FOLDERS).records, tmp_path)
     assert [part.read_bytes() for part in parts] == before

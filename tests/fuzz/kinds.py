@@ -24,7 +24,7 @@ from tests.fuzz.mutate import (
     damage,
 )
 from tests.training.toys import face_points
-from unmask.data.faces import read_face_folder
+from unmask.data.faces import gather_faces, read_face_folder
 from unmask.data.pack import find_packs, pack_faces, read_pack
 from unmask.hdf5 import open_keras_weights
 from unmask.image import load_mask, load_photo, save_image
@@ -280,7 +280,7 @@ def _packs() -> list[bytes]:
         for name in ("0.png", "1.png"):
             save_image(faces / name, _picture(200, 200))
         (faces / "labels.csv").write_text("file,gender,age\n0.png,male,30\n1.png,female,\n")
-        pack_faces([folder], {"faces": 1.0}, folder / "packed")
+        pack_faces(gather_faces([folder], {"faces": 1.0}).records, folder / "packed")
         return [path.read_bytes() for path in find_packs(folder / "packed")]
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from unmask.data.faces import FaceRecord, FaceSet, load_canonical
+from unmask.data.record import FaceRecord, FaceSet, load_canonical
 from unmask.errors import DataError
 from unmask.face import CROP_SIZE
 from unmask.gender.augment import augment, notebook_augment

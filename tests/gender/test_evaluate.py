@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy.special import expit
 
-from unmask.data.faces import FaceRecord
+from unmask.data.record import FaceRecord
 from unmask.gender.evaluate import (
     Calibration,
     calibrated,

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from unmask.data.faces import load_canonical, read_face_folder
+from unmask.data.faces import read_face_folder
+from unmask.data.record import load_canonical
 from unmask.errors import WeightsError
 from unmask.gender.lite import FRAMINGS, build_lite
 from unmask.gender.load import framing_of, load_gender

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from skimage.data import astronaut
 
 from tests.training.toys import draw_faces, draw_vgg, face_points
-from unmask.data.faces import FaceRecord, FaceSet, read_face_folder
+from unmask.data.faces import read_face_folder
+from unmask.data.record import FaceRecord, FaceSet
 from unmask.inpainting.coarse import CoarseCompletion
 from unmask.inpainting.prior import PRIOR_SIDE, LinearPrior, landmark_vector
 from unmask.inpainting.window import WINDOW_SIDE

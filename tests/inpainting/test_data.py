@@ -8,8 +8,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from unmask.data.faces import FaceSet, read_face_folder
+from unmask.data.faces import read_face_folder
 from unmask.data.pose import is_turned
+from unmask.data.record import FaceSet
 from unmask.errors import DataError
 from unmask.inpainting.data import (
     Augmentation,

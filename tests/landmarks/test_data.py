@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from skimage.data import astronaut
 
-from unmask.data.faces import FaceSet
 from unmask.data.pose import is_turned
+from unmask.data.record import FaceSet
 from unmask.errors import DataError
 from unmask.face import canonical_matrix, transform_points, warp
 from unmask.image import save_image

@@ -5,7 +5,7 @@ import pytest
 from skimage.data import astronaut
 
 from unmask.cli import main
-from unmask.data.faces import FaceRecord
+from unmask.data.record import FaceRecord
 from unmask.face import square_matrix, transform_points
 from unmask.image import save_image
 from unmask.landmark_layout import POINTS_98_TO_68

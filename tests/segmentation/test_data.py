@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from unmask.data.faces import FaceSet, gather_faces
+from unmask.data.faces import gather_faces
+from unmask.data.record import FaceSet
 from unmask.errors import DataError
 from unmask.segmentation.data import (
     FacePool,

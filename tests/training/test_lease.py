@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.training.toys import draw_faces, inpainting
+from unmask.data.faces import read_face_folder
 from unmask.data.pack import pack_faces
 from unmask.errors import DataError
 from unmask.training.lease import Entry, copy_results, read_plan
@@ -75,7 +76,9 @@ def test_results_come_in_parts_and_only_when_they_change(
 def test_a_lease_with_jax_alone(tmp_path: Path):
     pytest.importorskip("jax")
     toy = inpainting(tmp_path / "toy")
-    (pack,) = pack_faces([draw_faces(tmp_path / "faces_wide2")], {}, tmp_path / "packed")
+    (pack,) = pack_faces(
+        read_face_folder(draw_faces(tmp_path / "faces_wide2")), tmp_path / "packed"
+    )
     values = {**toy.overrides, "history_steps": 1, "sheet_rows": 1}
     # JSON's strings and numbers are TOML's too.
     settings = ", ".join(json.dumps(f"{key}={json.dumps(value)}") for key, value in values.items())

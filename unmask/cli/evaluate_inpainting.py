@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from unmask.data.faces import FaceRecord
+    from unmask.data.record import FaceRecord
     from unmask.evaluation.regions import RegionScores
     from unmask.inpainting.coarse import CoarseCompletion
     from unmask.inpainting.evaluate import Cases, Method

@@ -10,7 +10,7 @@ from unmask.cli.arguments import ExistingDirectory, ExistingFile, File, Positive
 from unmask.cli.progress import track
 
 if TYPE_CHECKING:
-    from unmask.data.faces import FaceRecord
+    from unmask.data.record import FaceRecord
     from unmask.landmarks.evaluate import LandmarkScores, Locator
 
 _FITTED_ON = 200  # training faces that the learnt correspondence is fitted on

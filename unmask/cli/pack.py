@@ -12,8 +12,9 @@ def pack(*data: ExistingPath, out: OutFolder) -> None:
         data: Face folders, or folders that hold face folders.
         out: Folder for faces-000.zip, faces-001.zip, ..., of at most 48 MB each.
     """
-    from unmask.data.faces import find_collections
+    from unmask.data.faces import find_collections, gather_faces
     from unmask.data.pack import pack_faces
 
-    for part in pack_faces(list(data), dict.fromkeys(find_collections(data), 1.0), out):
+    faces = gather_faces(data, dict.fromkeys(find_collections(data), 1.0))
+    for part in pack_faces(faces.records, out):
         print(f"{part}: {part.stat().st_size / 1e6:.1f} MB")

@@ -4,139 +4,22 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from unmask.data.pack import find_packs, read_pack
+from unmask.data.record import FaceRecord, FaceSet
 from unmask.errors import DataError
-from unmask.face import CROP_SIZE, canonical_matrix, coverage, transform_points, warp
-from unmask.image import load_image
 from unmask.npz import read_npz
 from unmask.paths import path_inside
 
 MAX_SPREAD = 0.006
 """Landmarks of a larger spread are unreliable, see `read_face_folder`."""
 
-
-@dataclass(frozen=True)
-class FaceRecord:
-    """One face image and what is known about it.
-
-    Attributes:
-        path: The image file.
-        landmarks: (98, 2) or (68, 2) float32 points (x, y) in the file's pixels.
-        split: "train", "val" or "test".
-        gender: "male", "female", or None where unknown.
-        age: Age in years, or None.
-        race: UTKFace's code, or None.
-        source: Name of the collection that the file comes from, or None.
-        packed: Where the image is in a packed file, see `unmask.data.pack`; None for a file of
-            its own.
-    """
-
-    path: Path
-    landmarks: NDArray[np.float32]
-    split: str
-    gender: str | None = None
-    age: int | None = None
-    race: int | None = None
-    source: str | None = None
-    packed: PackedImage | None = None
-
-    def read(self) -> NDArray[np.uint8]:
-        """Return the image, (H, W, 3) RGB, in whose pixels the landmarks are."""
-        return load_image(self.path) if self.packed is None else self.packed.read()[0]
-
-
 Reader = Callable[[Path, str | None], list[FaceRecord] | None]
 """From a path and a split to the faces of a layout of its own; None for other layouts."""
-
-
-@dataclass(frozen=True)
-class PackedImage:
-    """A crop inside a packed file."""
-
-    file: Path
-    start: int  # its first byte there
-    length: int  # its bytes
-    # (4, 2) corners of the photo in the crop's pixels; outside it is filled by reflection.
-    corners: tuple[tuple[float, float], ...]
-
-    def read(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        """Return the crop (S, S, 3) RGB, and (S, S) 255 where it shows the photo."""
-        with self.file.open("rb") as handle:
-            handle.seek(self.start)
-            image = load_image(handle.read(self.length))
-        inside = np.zeros(image.shape[:2], np.uint8)
-        cv2.fillConvexPoly(inside, np.rint(np.array(self.corners)).astype(np.int32), (255,))
-        return image, inside
-
-
-@dataclass(frozen=True)
-class FaceSet:
-    """Faces, and how often each is shown.
-
-    Attributes:
-        records: The faces.
-        weights: (N,) float64, how often each is shown relative to the others, above 0.
-    """
-
-    records: tuple[FaceRecord, ...]
-    weights: NDArray[np.float64]
-
-    def __len__(self) -> int:
-        """Return the number of faces."""
-        return len(self.records)
-
-    def only(self, chosen: NDArray[np.bool_]) -> FaceSet:
-        """Return the faces where `chosen`, (N,), is true."""
-        records = tuple(r for r, keep in zip(self.records, chosen, strict=True) if keep)
-        return FaceSet(records, self.weights[chosen])
-
-    @property
-    def epoch_length(self) -> int:
-        """How many faces an epoch shows: the sum of the weights, rounded."""
-        return max(1, round(float(self.weights.sum())))
-
-    def epoch(self, seed: int, number: int | None) -> NDArray[np.intp]:
-        """Return which faces epoch `number` shows: each as often as its weight says.
-
-        A weight of 2.5 shows a face two or three times.
-
-        Args:
-            seed: Seed of the order.
-            number: The epoch, from 0; None for the order of the records.
-
-        Returns:
-            (epoch_length,) places in `records`.
-        """
-        order, start = np.arange(len(self)), 0.5
-        rng = np.random.default_rng([seed, 1 << 20, number or 0])
-        if number is not None:
-            order, start = rng.permutation(len(self)), rng.random()
-        # Equal steps along the weights: the only chance is where they begin.
-        bounds = np.cumsum(self.weights[order])
-        steps = (np.arange(self.epoch_length) + start) * bounds[-1] / self.epoch_length
-        shown = order[np.minimum(np.searchsorted(bounds, steps, side="right"), len(self) - 1)]
-        return shown if number is None else rng.permutation(shown)
-
-
-@dataclass(frozen=True)
-class CanonicalFace:
-    """A canonical crop.
-
-    Attributes:
-        image: (size, size, 3) uint8 RGB; what lies outside the file is filled by reflection.
-        landmarks: The points in crop pixels.
-        valid: (size, size) bool, True where a pixel comes from the file.
-    """
-
-    image: NDArray[np.uint8]
-    landmarks: NDArray[np.float32]
-    valid: NDArray[np.bool_]
 
 
 def read_face_folder(folder: str | Path, *, split: str | None = None) -> list[FaceRecord]:
@@ -212,8 +95,6 @@ def gather_faces(
     Raises:
         DataError: A path does not exist or holds no face folder, or no face is left.
     """
-    from unmask.data.pack import find_packs, read_pack
-
     records: list[FaceRecord] = []
     weights: list[float] = []
 
@@ -250,35 +131,6 @@ def find_collections(data: Sequence[Path]) -> list[str]:
         f for place in map(Path, data) for f in (place, *place.glob("*")) if landmark_archive(f)
     ]
     return sorted({folder.name for folder in folders})
-
-
-def load_canonical(
-    record: FaceRecord, size: int = CROP_SIZE, *, matrix: NDArray[np.floating] | None = None
-) -> CanonicalFace:
-    """Read a record's image and bring it into the canonical framing.
-
-    Args:
-        record: The face.
-        size: Side of the crop in pixels.
-        matrix: (2, 3) transform to use instead of the canonical one, e.g. with jitter.
-
-    Returns:
-        The crop, its landmarks and which pixels are real.
-    """
-    if matrix is None:
-        matrix = canonical_matrix(record.landmarks, size)
-    if record.packed is None:
-        image = load_image(record.path)
-        valid = coverage(image.shape, matrix, size)
-    else:
-        image, inside = record.packed.read()
-        moved = cv2.warpAffine(inside, matrix, (size, size), flags=cv2.INTER_NEAREST)
-        valid = (moved > 0) & coverage(image.shape, matrix, size)
-    return CanonicalFace(
-        image=warp(image, matrix, size),
-        landmarks=transform_points(record.landmarks, matrix),
-        valid=valid,
-    )
 
 
 def _read_place(

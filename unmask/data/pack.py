@@ -10,14 +10,14 @@ import csv
 import io
 import struct
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from unmask.data.faces import FaceRecord, PackedImage, gather_faces, load_canonical
+from unmask.data.record import FaceRecord, PackedImage, load_canonical
 from unmask.errors import DataError
 from unmask.face import CROP_SIZE, canonical_matrix, transform_points
 from unmask.image import load_image
@@ -32,13 +32,12 @@ _LOCAL_HEADER = struct.Struct("<26xHH")  # lengths of the name and of what follo
 
 
 def pack_faces(
-    data: Sequence[Path], folders: Mapping[str, float], out: Path, *, part_bytes: int = PART_BYTES
+    records: Sequence[FaceRecord], out: Path, *, part_bytes: int = PART_BYTES
 ) -> list[Path]:
     """Write faces as canonical 256 x 256 crops into `out/faces-000.zip`, `faces-001.zip`, ...
 
     Args:
-        data: As for `gather_faces`.
-        folders: As for `gather_faces`; the weights do not count.
+        records: The faces.
         out: Folder of the parts.
         part_bytes: Largest size of a part.
 
@@ -46,10 +45,11 @@ def pack_faces(
         The parts.
 
     Raises:
-        DataError: There are no faces, a face's files cannot be used, or a part would replace one.
+        DataError: A face is packed already, its files cannot be used, or a part would replace one.
     """
-    records = gather_faces(data, folders).records
-    sources = {record.packed.file if record.packed else record.path for record in records}
+    if packed := next((record.packed for record in records if record.packed), None):
+        raise DataError(f"{packed.file}: is packed already")
+    sources = (record.path for record in records)
     check_outputs([out / "faces-000.zip", *find_packs(out)], sources)
     parts: list[Path] = []
     rest = list(records)

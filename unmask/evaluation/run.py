@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from unmask._version import __version__
-from unmask.data.faces import FaceRecord
+from unmask.data.record import FaceRecord
 from unmask.errors import DataError, UnmaskError
 from unmask.evaluation.conditions import FaceMeasures, measure
 from unmask.evaluation.scenes import choose_records, load_scene

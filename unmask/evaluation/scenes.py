@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from unmask.data.faces import FaceRecord, read_face_folder
+from unmask.data.faces import read_face_folder
+from unmask.data.record import FaceRecord
 from unmask.errors import DataError
 from unmask.face import CROP_SIZE, canonical_matrix, coverage, grow, warp
 from unmask.gender.data import name_genders as named

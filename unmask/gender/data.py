@@ -19,7 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unmask.data.cache import ByName, cached_rows, digest
-from unmask.data.faces import FaceRecord, FaceSet, gather_faces, load_canonical
+from unmask.data.faces import gather_faces
+from unmask.data.record import FaceRecord, FaceSet, load_canonical
 from unmask.errors import DataError
 from unmask.face import CROP_SIZE
 from unmask.gender import UNCERTAIN_BELOW

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import expit, logit
 
-from unmask.data.faces import FaceRecord
+from unmask.data.record import FaceRecord
 from unmask.gender.data import Views, age_group, labels_of
 from unmask.inference import forward, mean_probability
 from unmask.metrics import accuracy, expected_calibration_error, roc_auc

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from unmask.data.faces import FaceSet
+from unmask.data.record import FaceSet
 from unmask.data.stream import Sampler
 from unmask.errors import DataError, WeightsError
 from unmask.face import CROP_SIZE

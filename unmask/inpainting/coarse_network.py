@@ -8,9 +8,9 @@ from typing import Any
 import keras
 from keras import layers, ops
 
-from unmask.inpainting.coarse import GENDERS
 from unmask.inpainting.prior import PRIOR_SIDE
 from unmask.inpainting.window import WINDOW_SIDE
+from unmask.presets import GENDERS
 
 _LANDMARK_CELL = WINDOW_SIDE // (PRIOR_SIDE // 2)
 

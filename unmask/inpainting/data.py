@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from unmask.data.faces import FaceRecord, FaceSet, load_canonical
 from unmask.data.pose import is_turned
+from unmask.data.record import FaceRecord, FaceSet, load_canonical
 from unmask.errors import DataError
 from unmask.face import CROP_SIZE, canonical_matrix, compose, grow, square_matrix
 from unmask.inpainting.coarse import CoarseCompletion

@@ -20,7 +20,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from unmask.data.faces import FaceRecord, load_canonical
+from unmask.data.record import FaceRecord, load_canonical
 from unmask.errors import DataError
 from unmask.face import grow
 from unmask.image import save_image

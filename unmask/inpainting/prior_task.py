@@ -11,7 +11,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from unmask.data.faces import FaceRecord, gather_faces, load_canonical
+from unmask.data.faces import gather_faces
+from unmask.data.record import FaceRecord, load_canonical
 from unmask.data.stream import Stream, default_workers
 from unmask.errors import DataError
 from unmask.inpainting.prior import PRIOR_SIDE, fit_prior

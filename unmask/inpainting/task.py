@@ -12,7 +12,8 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from unmask.data.faces import FaceSet, gather_faces
+from unmask.data.faces import gather_faces
+from unmask.data.record import FaceSet
 from unmask.errors import DataError
 from unmask.inpainting import aot, lite, paper
 from unmask.inpainting.coarse import load_coarse

@@ -11,8 +11,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from unmask.data.faces import FaceRecord, FaceSet, gather_faces
+from unmask.data.faces import gather_faces
 from unmask.data.pose import is_turned
+from unmask.data.record import FaceRecord, FaceSet
 from unmask.errors import DataError
 from unmask.face import CROP_SIZE, canonical_matrix, compose, transform_points, warp
 from unmask.landmark_layout import POINTS_98_TO_68, flip_landmarks

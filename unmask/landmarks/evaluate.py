@@ -13,7 +13,7 @@ import keras
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from unmask.data.faces import FaceRecord
+from unmask.data.record import FaceRecord
 from unmask.errors import WeightsError
 from unmask.face import canonical_matrix, compose, invert, square_matrix, transform_points, warp
 from unmask.image import load_image

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from unmask.data.faces import FaceSet
+from unmask.data.record import FaceSet
 from unmask.errors import DataError
 from unmask.image import find_images, load_image, load_mask
 from unmask.io import write_text_atomic

@@ -13,7 +13,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from unmask.data.faces import FaceSet, gather_faces
+from unmask.data.faces import gather_faces
+from unmask.data.record import FaceSet
 from unmask.decide import LIMITS
 from unmask.inference import Network
 from unmask.metrics import iou

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from unmask.data.faces import FaceSet
+from unmask.data.record import FaceSet
 from unmask.errors import DataError
 from unmask.io import write_text_atomic
 from unmask.weights import find
