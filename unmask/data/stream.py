@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import pickle
@@ -52,7 +53,13 @@ class Stream(Iterator[Any]):
     def __init__(self, sampler: Sampler, *, first: int = 0, workers: int = 0) -> None:
         self._make: Callable[[int], Any] = sampler if workers == 0 else _make
         self._executor: Executor
+        self._closing = contextlib.ExitStack()
         if workers == 0:
+            from threadpoolctl import threadpool_limits
+
+            # Small products on several threads, beside those of a training, mostly wait for each
+            # other: the linear completion took four times the processor time.
+            self._closing.enter_context(threadpool_limits(1, user_api="blas"))
             self._executor = ThreadPoolExecutor(1, thread_name_prefix="samples")
         else:
             # Not forked: TensorFlow and JAX have threads, which a fork would lose.
@@ -83,6 +90,7 @@ class Stream(Iterator[Any]):
         """Stop making batches; there are none after it."""
         self._ready.clear()
         self._executor.shutdown(wait=False, cancel_futures=True)
+        self._closing.close()
 
     def _order(self) -> None:
         self._ready.append(self._executor.submit(self._make, next(self._numbers)))
