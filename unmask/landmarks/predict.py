@@ -35,9 +35,9 @@ class LandmarkPrediction:
         points: (B, 98, 2) float32, (x, y) in crop pixels with pixel centres at integers.
         confidence: (B,) float32 in [0, 1], the mean height of the heatmaps' peaks. It falls with
             everything that hides points, and is no probability: the lite network gives most masked
-            faces 0.2 to 0.35 and what is no face about 0.1.
+            faces 0.3 to 0.4 and what is no face about 0.1.
         spread: (B,) float32, how far the points found in several views of a crop lie from their
-            mean, as a share of the crop's side; None where there was one view only. Around 0.006
+            mean, as a share of the crop's side; None where there was one view only. Around 0.004
             for masked faces; on profiles, which the lite network has not learnt, above 0.013.
     """
 
