@@ -125,12 +125,15 @@ def gather_faces(
     return FaceSet(tuple(records), np.array(weights))
 
 
+def face_folders(data: Sequence[Path]) -> list[Path]:
+    """Return the face folders that some paths are or hold, sorted by path."""
+    places = [f for place in map(Path, data) for f in (place, *place.glob("*"))]
+    return sorted({folder for folder in places if landmark_archive(folder)})
+
+
 def find_collections(data: Sequence[Path]) -> list[str]:
-    """Return the names of the face folders that some paths are or hold, sorted."""
-    folders = [
-        f for place in map(Path, data) for f in (place, *place.glob("*")) if landmark_archive(f)
-    ]
-    return sorted({folder.name for folder in folders})
+    """Return their names, see `face_folders`, sorted."""
+    return sorted({folder.name for folder in face_folders(data)})
 
 
 def _read_place(
