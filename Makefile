@@ -3,6 +3,7 @@
 # make fuzz   20,000 damaged files of every kind, and a table of what became of them (INPUTS=n)
 # make kill   stops every command at random moments, calls it again, and compares (ROUNDS=n)
 # make notebooks   executes all notebooks in place (UNMASK_DATA names a data folder for the full size)
+# make stored-notebooks   the copies that are kept: 1 and 2 on UNMASK_DATA, without its pictures
 # make docs   the documentation -> build/docs
 # The environment is built once, in .venv; another Python: make PYTHON=python3.12 ...
 
@@ -26,7 +27,7 @@ endif
 UNMASK_TENSORFLOW ?= tensorflow
 UNMASK_OPENCV ?= opencv-python
 
-.PHONY: help demo test fuzz kill lint format benchmark notebooks docs clean
+.PHONY: help demo test fuzz kill lint format benchmark notebooks stored-notebooks docs clean
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -57,6 +58,11 @@ benchmark: $(VENV)/.installed
 
 notebooks: $(VENV)/.dev
 	$(BIN)/python -m tools.run_notebooks
+
+stored-notebooks: $(VENV)/.dev
+	test -d "$(UNMASK_DATA)"
+	$(BIN)/python -m tools.run_notebooks --without-faces notebooks/[12]_*.ipynb
+	env -u UNMASK_DATA $(BIN)/python -m tools.run_notebooks notebooks/[3-6]_*.ipynb
 
 # Strict: a warning, such as a broken link, is an error.
 docs: $(VENV)/.dev
