@@ -36,7 +36,7 @@ demo: $(VENV)/.installed
 	$(BIN)/unmask demo --out out
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 fuzz: $(VENV)/.dev
 	$(BIN)/python -m tests.fuzz $(INPUTS)
