@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import sys
 from collections.abc import Iterator
@@ -52,7 +51,6 @@ def _forget_networks() -> Iterator[None]:
     yield
     if keras := sys.modules.get("keras"):
         keras.backend.clear_session()
-        gc.collect()
 
 
 @pytest.fixture

@@ -118,7 +118,7 @@ def load_arrays(
     _require_file(Path(path))
     try:
         with safe_open(str(path), framework="numpy") as archive:
-            names = set(archive.keys())
+            names = sorted(archive.keys())
             arrays = {name: _tensor(archive, name, names) for name in _without_scales(names)}
             return arrays, dict(archive.metadata() or {})
     except (SafetensorError, OSError, ValueError) as error:
@@ -230,8 +230,8 @@ def load_weights(model: keras.Model, path: str | os.PathLike[str]) -> dict[str, 
     variables = {variable.path: variable for variable in _stored_variables(model)}
     try:
         with safe_open(str(path), framework="numpy") as archive:
-            names = set(archive.keys())
-            _check_names(path, set(variables), _without_scales(names))
+            names = sorted(archive.keys())
+            _check_names(path, set(variables), set(_without_scales(names)))
             for name, variable in variables.items():
                 shape = tuple(archive.get_slice(name).get_shape())
                 if shape != tuple(variable.shape):
@@ -342,7 +342,7 @@ def find(
     )
 
 
-def _tensor(archive: Any, name: str, names: set[str]) -> NDArray[np.generic]:
+def _tensor(archive: Any, name: str, names: list[str]) -> NDArray[np.generic]:
     value: NDArray[np.generic] = archive.get_tensor(name)
     if name + _SCALE not in names:
         return value
@@ -359,8 +359,8 @@ def _tensor(archive: Any, name: str, names: set[str]) -> NDArray[np.generic]:
     return product
 
 
-def _without_scales(names: set[str]) -> set[str]:
-    return {n for n in names if not (n.endswith(_SCALE) and n.removesuffix(_SCALE) in names)}
+def _without_scales(names: list[str]) -> list[str]:
+    return [n for n in names if not (n.endswith(_SCALE) and n.removesuffix(_SCALE) in names)]
 
 
 def _stored_variables(model: keras.Model) -> list[keras.Variable]:
