@@ -50,7 +50,7 @@ def _forget_networks() -> Iterator[None]:
     """Let go of what Keras keeps of a file's networks: a worker would grow to gigabytes."""
     yield
     if keras := sys.modules.get("keras"):
-        keras.backend.clear_session(free_memory=False)  # collecting garbage takes half a minute
+        keras.backend.clear_session()
 
 
 @pytest.fixture
