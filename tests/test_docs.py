@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import shlex
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^```console\n(.*?)^```", re.MULTILINE | re.DOTALL)
 MISSING = re.compile(r'"([^"()]+)"(?: for --\S+\. Neither "imagenet" nor a file| does not exist)')
+API = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
 VARIABLES = {"$data": "ffhq", "$gender": "male"}
 
 
@@ -32,6 +34,15 @@ def commands() -> Iterator[tuple[str, str]]:
 
 
 SHOWN = list(dict.fromkeys(commands()))
+
+
+@pytest.mark.parametrize("name", re.findall(r"^::: (\S+)$", API, re.MULTILINE))
+def test_the_reference_names_what_there_is(name: str):
+    try:
+        importlib.import_module(name)
+    except ModuleNotFoundError:
+        module, _, attribute = name.rpartition(".")
+        assert attribute in importlib.import_module(module).__dict__
 
 
 def test_commands_are_found():
