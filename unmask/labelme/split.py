@@ -84,15 +84,24 @@ def split_text(parts: Mapping[str, str]) -> str:
     return text.getvalue()
 
 
-def _read_persons(path: Path) -> dict[str, str]:
+def read_table(path: Path, column: str) -> dict[str, str]:
+    """Read a CSV file with the columns `file` and another.
+
+    Raises:
+        DataError: It cannot be read, or has other columns.
+    """
     try:
         with path.open(newline="", encoding="utf-8-sig") as handle:
             rows = [row for row in csv.reader(handle) if row]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path}: cannot be read ({error})") from error
-    if not rows or rows[0] != ["file", "person"] or any(len(row) != 2 for row in rows):
-        raise DataError(f"{path}: expected the columns file,person. Received: {rows[:1]}")
-    return {_stem(file): person for file, person in rows[1:]}
+    if not rows or rows[0] != ["file", column] or any(len(row) != 2 for row in rows):
+        raise DataError(f"{path}: expected the columns file,{column}. Received: {rows[:1]}")
+    return dict(rows[1:])
+
+
+def _read_persons(path: Path) -> dict[str, str]:
+    return {_stem(file): person for file, person in read_table(path, "person").items()}
 
 
 def _stem(name: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import csv
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -20,7 +19,7 @@ from unmask.errors import DataError
 from unmask.image import find_images, load_image, load_mask
 from unmask.io import write_text_atomic
 from unmask.labelme import draw_mask, find_annotations, read_annotation, read_image
-from unmask.labelme.split import SPLIT_FILE, split_text
+from unmask.labelme.split import SPLIT_FILE, read_table, split_text
 from unmask.paths import path_inside, walk_files
 from unmask.segmentation.regions import tight_box
 from unmask.synthesis import MaskSynthesizer
@@ -105,14 +104,7 @@ def read_split(path: Path) -> dict[str, str]:
     """
     if not path.is_file():
         raise DataError(f"{path}: no such file")
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as handle:
-            rows = [row for row in csv.reader(handle) if row]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path}: cannot be read ({error})") from error
-    if not rows or rows[0] != ["file", "split"] or any(len(row) != 2 for row in rows):
-        raise DataError(f"{path}: expected the columns file,split. Received: {rows[:1]}")
-    return dict(rows[1:])
+    return read_table(path, "split")
 
 
 # === What a recipe names ===
