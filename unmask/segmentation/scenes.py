@@ -119,7 +119,8 @@ class SceneComposer:
             # No hand under a mask.
             _dress(image, landmarks, int(rng.integers(3 if masked else 4)), rng)
         if masked:
-            return self._faces.masked(chosen, int(rng.integers(2**31)), image)
+            worn = self._faces.masked(chosen, int(rng.integers(2**31)), image)
+            return _dyed(worn, rng) if rng.random() < 0.15 else worn
         return replace(face, image=image)
 
     def _alone(self, example: Example, size: int, rng: Generator) -> tuple[Pixels, Pixels]:
@@ -353,11 +354,25 @@ def _dyed(example: Example, rng: Generator) -> Example:
     inside = mask[box].astype(np.float32)
     light = image[box].astype(np.float32).mean(-1)
     shade = np.clip(light / max(float(light[inside > 0].mean()), 20.0), 0.3, 1.6)[..., None]
-    dyed = np.clip(_fit(_cloth(rng), inside.shape) * shade, 0, 255)
+    cloth = _fit(_cloth(rng), inside.shape)
+    if rng.random() < 0.4:
+        cloth = _skin(example, place, rng)
+    dyed = np.clip(cloth * shade, 0, 255)
     alpha = cv2.GaussianBlur(inside, (0, 0), 0.8)[..., None]
     changed = image.copy()
     changed[box] = image[box] + alpha * (dyed - image[box])
     return replace(example, image=changed)
+
+
+def _skin(
+    example: Example, place: tuple[int, int, int, int], rng: Generator
+) -> NDArray[np.float64]:
+    """Return about the colour of the skin above a mask, (3,), which is the hardest to tell."""
+    left, top, right, bottom = place
+    rise, edge = max((bottom - top) // 3, 1), (right - left) // 4
+    above = slice(max(top - rise, 0), max(top, 1)), slice(left + edge, max(right - edge, 1))
+    colour = np.median(example.image[above].reshape(-1, 3), axis=0)
+    return np.asarray(colour * rng.uniform(0.6, 1.3) + rng.normal(0, 14, 3), np.float64)
 
 
 def _paint_patch(image: Pixels, mask: Pixels, rng: Generator) -> None:
