@@ -364,15 +364,14 @@ def _dyed(example: Example, rng: Generator) -> Example:
     return replace(example, image=changed)
 
 
-def _skin(
-    example: Example, place: tuple[int, int, int, int], rng: Generator
-) -> NDArray[np.float64]:
+def _skin(example: Example, place: tuple[int, int, int, int], rng: Generator) -> Pixels:
     """Return about the colour of the skin above a mask, (3,), which is the hardest to tell."""
     left, top, right, bottom = place
     rise, edge = max((bottom - top) // 3, 1), (right - left) // 4
     above = slice(max(top - rise, 0), max(top, 1)), slice(left + edge, max(right - edge, 1))
     colour = np.median(example.image[above].reshape(-1, 3), axis=0)
-    return np.asarray(colour * rng.uniform(0.6, 1.3) + rng.normal(0, 14, 3), np.float64)
+    changed = colour * rng.uniform(0.6, 1.3) + rng.normal(0, 14, 3)
+    return np.clip(changed, 0, 255).astype(np.uint8)
 
 
 def _paint_patch(image: Pixels, mask: Pixels, rng: Generator) -> None:
