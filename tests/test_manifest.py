@@ -10,7 +10,15 @@ import pytest
 from unmask.cli import main
 from unmask.errors import WeightsError
 from unmask.manifest import add_weights, write_manifest
-from unmask.weights import find, load_arrays, read_manifest, save_arrays
+from unmask.presets import build_stage
+from unmask.weights import (
+    find,
+    load_arrays,
+    load_weights,
+    read_manifest,
+    save_arrays,
+    save_weights,
+)
 
 
 @pytest.fixture
@@ -36,6 +44,17 @@ def test_added_files_are_found_with_a_card(trained: Path, tmp_path: Path):
     assert "paper/inpainting_male" in card
     assert "| loss | 0.25 |" in card
     assert [e.stage for e in read_manifest(folder)] == ["inpainting_female", "inpainting_male"]
+
+
+def test_what_only_trainings_need_is_added_too(tmp_path: Path):
+    parser = build_stage("lite", "parsing")
+    save_weights(parser, tmp_path / "run" / "parsing.safetensors")
+    folder, source = tmp_path / "mine", str(tmp_path / "run" / "parsing.safetensors")
+    assert main(["weights", "add", source, "--as", "lite/parsing", "--dir", str(folder)]) == 0
+    entry = find("lite", "parsing", folder)
+    assert entry.recipe == "lite/parsing"
+    assert entry.size < 3e6
+    load_weights(parser, entry.path)
 
 
 def test_a_finished_card_stays(trained: Path, tmp_path: Path):

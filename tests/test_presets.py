@@ -20,6 +20,15 @@ def test_both_presets_have_every_network():
     assert set(get_preset("lite").files) == names | {"verifier", "coarse", "prior"}
 
 
+def test_what_only_trainings_need_is_no_part_of_a_run():
+    lite = get_preset("lite")
+    assert set(lite.helpers) == {"parsing"}
+    assert not set(lite.helpers) & ({*lite.files} | {*lite.networks})
+    assert build_stage("lite", "parsing").output_shape == (None, None, None, 11)
+    with pytest.raises(WeightsError, match="stage='parsing'"):
+        build_stage("paper", "parsing")
+
+
 def test_presets_cannot_be_changed():
     with pytest.raises(dataclasses.FrozenInstanceError):
         get_preset("lite").name = "other"  # type: ignore[misc]
@@ -53,7 +62,7 @@ def test_the_papers_gender_head():
     assert sum(int(np.prod(v.shape)) for v in model.trainable_weights) == 9_720_321
 
 
-@pytest.mark.parametrize("stage", get_preset("lite").networks)
+@pytest.mark.parametrize("stage", [*get_preset("lite").networks, *get_preset("lite").helpers])
 def test_shipped_weights_fit_their_networks(stage: str):
     entries = {entry.stage: entry for entry in read_manifest() if entry.preset == "lite"}
     if stage not in entries:

@@ -199,6 +199,31 @@ def load_mask(
     return mask
 
 
+def load_classes(source: ImageSource, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> NDArray[np.uint8]:
+    """Open a picture of class numbers, as data sets for segmentation have them.
+
+    Args:
+        source: See `load_photo`; grey or with a palette, of which the numbers count.
+        max_pixels: Largest accepted width times height.
+
+    Returns:
+        (H, W) uint8, the numbers as they are stored.
+
+    Raises:
+        ImageError: As for `load_photo`; or the picture has colours without a palette.
+
+    Example:
+        >>> load_classes(Image.new("P", (2, 1), 3)).tolist()
+        [[3, 3]]
+    """
+    image, _, name = _open(source, _Limits(max_pixels, 1))
+    if image.mode not in ("L", "P"):
+        raise ImageError(
+            f"{name}: class numbers are grey or have a palette. Received: mode={image.mode}"
+        )
+    return np.array(image)
+
+
 def find_images(paths: PathLike | Iterable[PathLike], *, recursive: bool = False) -> list[Path]:
     """List image files from files and folders.
 

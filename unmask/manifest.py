@@ -52,9 +52,9 @@ def add_weights(
         PosixPath('my_weights/paper/inpainting_male.safetensors')
     """
     preset, _, stage = name.partition("/")
-    if preset not in PRESETS or stage not in PRESETS[preset].files:
-        known = ", ".join(f"{p}/{s}" for p in PRESETS for s in PRESETS[p].files)
-        raise WeightsError(f"unknown weights; known are {known}. Received: {name!r}")
+    known = [f"{p.name}/{s}" for p in PRESETS.values() for s in (*p.files, *p.helpers)]
+    if name not in known:
+        raise WeightsError(f"unknown weights; known are {', '.join(known)}. Received: {name!r}")
     arrays, metadata = load_arrays(source)
     if eight_bit:
         coded = [code(key, np.asarray(value, np.float32)) for key, value in arrays.items()]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -53,15 +53,21 @@ class Preset:
         networks: The builder of each stage that is a network. The linear prior is a stage with a
             weight file, but is no network.
         files: The stages that need a weight file.
+        helpers: The builder of each network that only a training looks through: no photo needs its
+            file.
     """
 
     name: str
     networks: Mapping[str, Builder]
     files: tuple[str, ...]
+    helpers: Mapping[str, Builder] = field(default_factory=dict)
 
 
-def _preset(name: str, networks: dict[str, Builder], *extra_files: str) -> Preset:
-    return Preset(name, MappingProxyType(networks), (*extra_files, *networks))
+def _preset(
+    name: str, networks: dict[str, Builder], *extra_files: str, **helpers: Builder
+) -> Preset:
+    files = (*extra_files, *networks)
+    return Preset(name, MappingProxyType(networks), files, MappingProxyType(helpers))
 
 
 _PAPER, _LITE = "unmask.inpainting.paper", "unmask.inpainting.lite"
@@ -80,6 +86,7 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
                 "inpainting_male": Builder(_LITE, "build_generator", {}),
             },
             "prior",
+            parsing=Builder("unmask.parsing.lite", "build_parser", "LITE"),
         ),
         # The build functions' own defaults are the published sizes.
         "paper": _preset(
@@ -119,8 +126,8 @@ def build_stage(preset: str, stage: str) -> keras.Model:
 
     Args:
         preset: Name of the preset.
-        stage: "segmentation", "verifier", "landmarks", "gender", "coarse", "inpainting_female" or
-            "inpainting_male".
+        stage: "segmentation", "verifier", "landmarks", "gender", "coarse", "inpainting_female",
+            "inpainting_male" or "parsing".
 
     Returns:
         The network, float32 unless a Keras dtype policy says otherwise.
@@ -132,7 +139,7 @@ def build_stage(preset: str, stage: str) -> keras.Model:
         >>> build_stage("lite", "gender").output_shape
         (None, 1)
     """
-    networks = get_preset(preset).networks
+    networks = {**get_preset(preset).networks, **get_preset(preset).helpers}
     if stage not in networks:
         raise WeightsError(
             f"preset {preset!r} has the networks {', '.join(networks)}. Received: stage={stage!r}"

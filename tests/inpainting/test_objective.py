@@ -13,7 +13,10 @@ from unmask.inpainting.data import InpaintingSampler, SampleSettings
 from unmask.inpainting.features import load_features
 from unmask.inpainting.objective import LossSettings, Objective, _as_floats
 from unmask.inpainting.predict import COLOUR_SHARE, STRENGTH, correct_coarse
+from unmask.inpainting.lite_losses import parsing_loss
 from unmask.inpainting.task import DiscriminatorSettings, GeneratorSettings
+from unmask.presets import build_stage
+from unmask.training.adversarial import AdversarialModel
 
 SIDE = 64
 PUBLISHED = LossSettings()
@@ -136,3 +139,60 @@ def test_terms_without_weight_are_left_out():
         LossSettings(tv=-1)
     with pytest.raises(ValueError, match="one of them above"):
         replace(settings, pixel=0.0)
+
+
+# === The parser's term ===
+
+PARSED = LossSettings(
+    judged="composite", pixel=0.0, perceptual=0.0, style=0.0, tv=0.0, adversarial=0.0, parsing=0.1
+)
+
+
+@pytest.fixture(scope="module")
+def parser():
+    keras.utils.set_random_seed(0)
+    network = build_stage("lite", "parsing")
+    network.trainable = False
+    return network
+
+
+def test_the_parsers_term_by_hand():
+    hole = np.zeros((1, 40, 40, 1), np.float32)
+    hole[:, 10:14, 10:14] = 1
+    wanted = np.zeros((1, 40, 40, 2), np.float32)
+    ours = wanted.copy()
+    ours[..., 1] = np.log(3)  # a quarter and three quarters, where the truth has halves
+    everywhere = 0.5 * np.log(2) + 0.5 * np.log(2 / 3)
+    assert float(parsing_loss(ours, wanted, hole)) == pytest.approx(everywhere, rel=1e-4)
+    beside, far = wanted.copy(), wanted.copy()
+    beside[:, 8, 2:22, 1] = np.log(3)  # a row of the 20 x 20 pixels that count
+    far[:, 30:] = ours[:, 30:]
+    assert float(parsing_loss(beside, wanted, hole)) == pytest.approx(everywhere / 20, rel=1e-4)
+    assert float(parsing_loss(far, wanted, hole)) == 0
+
+
+def test_the_parsers_term_is_nothing_for_the_truth(batch, parser):
+    generator, _ = networks(coarse=True)
+    objective = Objective(PARSED, generator, None, None, parser)
+    _, terms, _ = objective.generator_loss(batch)
+    assert set(terms) == {"parsing"}
+    assert float(terms["parsing"]) > 1e-6
+    _, terms, _ = objective.generator_loss({**batch, "valid": np.zeros_like(batch["valid"])})
+    assert float(terms["parsing"]) == pytest.approx(0, abs=1e-9)
+
+
+def test_only_the_generator_learns_from_the_parser(batch, parser):
+    generator, _ = networks(coarse=True)
+    objective = Objective(PARSED, generator, None, None, parser)
+    model = AdversarialModel(
+        generator, None, objective.generator_loss, objective.discriminator_loss,
+        PARSED.logged, [parser],
+    )  # fmt: skip
+    model.compile(optimizer=keras.optimizers.SGD(100.0))
+    assert len(model.trainable_variables) == len(generator.trainable_variables)
+    before = [v.numpy() for v in parser.variables], [v.numpy() for v in generator.variables]
+    model.fit(iter([(batch,)]), steps_per_epoch=1, verbose=0)
+    for old, variable in zip(before[0], parser.variables, strict=True):
+        np.testing.assert_array_equal(old, variable.numpy())
+    moved = [np.any(a != v.numpy()) for a, v in zip(before[1], generator.variables, strict=True)]
+    assert any(moved)

@@ -12,8 +12,10 @@ from unmask.errors import DataError
 from unmask.inpainting import lite
 from unmask.inpainting.predict import STRENGTH
 from unmask.inpainting.task import InpaintingRecipe, InpaintingTask, draw_sheet
+from unmask.presets import build_stage
 from unmask.training.recipe import read_recipe
 from unmask.training.task import Places
+from unmask.weights import load_arrays, save_weights
 
 SIDE = 64
 
@@ -63,6 +65,7 @@ def test_defaults_are_the_papers():
         ({"discriminator.attention": False}, "attention"),
         ({"losses.as_pasted": True}, "as_pasted"),
         ({"losses.matching": 0.1}, "detail"),
+        ({"losses.parsing": 0.1, "samples.side": 72}, "multiple of 32"),
         ({"samples.strokes": 0.7, "samples.blocks": 0.6}, r"strokes=0\.7, blocks=0\.6"),
         ({"samples.predicted": 2.0}, r"predicted=2"),
         ({"samples.side": 100}, "side=100"),
@@ -73,6 +76,24 @@ def test_defaults_are_the_papers():
 def test_settings_that_contradict_each_other_are_refused(overrides, message):
     with pytest.raises(DataError, match=message):
         recipe_of("paper/inpainting", **overrides)
+
+
+def test_the_parser_is_taken_by_name_and_kept_out_of_what_is_saved(face_folder, vgg_file, tmp_path):
+    path = tmp_path / "parser.safetensors"
+    parser = build_stage("lite", "parsing")
+    save_weights(parser, path)
+    changes = {"losses.parsing": 0.1, "parser": str(path), "features": str(vgg_file)}
+    task = task_of(face_folder, **changes, **{"generator.width": 8, "discriminator.width": 8})
+    model = task.build()
+    assert "parsing" in [metric.name for metric in model.metrics]
+    own = {id(v) for network in (task.network, task._discriminator) for v in network.variables}
+    assert {id(v) for v in model.trainable_variables} <= own
+    loaded = task._frozen[-1]
+    assert {id(v) for v in loaded.variables} <= {id(v) for v in task.frozen()}
+    for ours, theirs in zip(loaded.variables, parser.variables, strict=True):
+        np.testing.assert_allclose(ours.numpy(), theirs.numpy(), atol=1e-3)
+    task.keep(tmp_path / "kept.safetensors", {})
+    assert not [n for n in load_arrays(tmp_path / "kept.safetensors")[0] if n.startswith("down")]
 
 
 def test_faces_are_chosen_by_gender(face_folder, tmp_path):

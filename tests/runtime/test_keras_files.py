@@ -21,6 +21,7 @@ from unmask.inpainting.lite import build_generator as build_lite_generator
 from unmask.inpainting.paper import build_discriminator, build_generator
 from unmask.landmarks.lite import build_lite as build_landmarks
 from unmask.landmarks.paper import build_fan
+from unmask.parsing.lite import build_parser
 from unmask.presets import PRESETS
 from unmask.rivals import aot, deepfill2, edgeconnect
 from unmask.segmentation.detector import build_detector
@@ -36,6 +37,7 @@ NETWORKS: dict[str, Callable[[], keras.Model]] = {
     "lite/verifier": lambda: build_verifier((8, 8), (1, 1)),
     "lite/landmarks": lambda: build_landmarks(4, 16, 2, 64),
     "lite/gender": lambda: build_gender(widths=(8, 8), blocks=(1, 1)),
+    "lite/parsing": lambda: build_parser(**_FIVE),
     "lite/coarse": lambda: build_coarse(8, (1, 1, 1)),
     "lite/inpainting": lambda: build_lite_generator(8, 1),
     # Of ResNet-50's layers the small Mask R-CNN has all kinds.
@@ -76,7 +78,7 @@ def test_every_network_of_every_preset_is_here() -> None:
     stages = {
         f"{name}/{stage.partition('_')[0]}"  # one for both genders
         for name, preset in PRESETS.items()
-        for stage in preset.networks
+        for stage in (*preset.networks, *preset.helpers)
     }
     assert stages <= set(NETWORKS)
 

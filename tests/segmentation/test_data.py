@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 from unmask.data.faces import gather_faces
+from unmask.data.photometric import photometric
 from unmask.data.record import FaceSet
 from unmask.errors import DataError
 from unmask.segmentation.data import (
@@ -19,7 +20,6 @@ from unmask.segmentation.scenes import (
     SceneRecipe,
     SceneSampler,
     compose_scenes,
-    photometric,
 )
 
 PHOTOS = {"masks_labelme": 1.0, "mask_segmentation": 0.25}

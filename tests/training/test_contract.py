@@ -28,7 +28,7 @@ pytestmark = pytest.mark.usefixtures("step_by_step")
 # One recipe of each kind of task: what goes on is the task's, whatever its network.
 KINDS = (
     "lite/coarse", "lite/gender", "paper/gender", "lite/inpainting", "lite/landmarks",
-    "lite/mask-rcnn", "lite/segmentation", "lite/verifier",
+    "lite/mask-rcnn", "lite/parsing", "lite/segmentation", "lite/verifier",
 )  # fmt: skip
 
 # Compiling for JAX takes long. What it does otherwise is the step: of one network with several

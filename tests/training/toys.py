@@ -62,7 +62,7 @@ def face_points(x: float, y: float, width: float) -> np.ndarray:
     return (np.array([x, y]) + width * np.concatenate(parts)).astype(np.float32)
 
 
-def draw_faces(folder: Path, count: int = 6) -> Path:
+def draw_faces(folder: Path, count: int = 6, suffix: str = ".png") -> Path:
     """Write shifted, tinted copies of one face with landmarks; the last third is for validation."""
     folder.mkdir(parents=True)
     face, points = np.ascontiguousarray(astronaut()[:256, 96:352]), face_points(125, 97, 85)
@@ -73,10 +73,10 @@ def draw_faces(folder: Path, count: int = 6) -> Path:
         matrix = np.array([[1, 0, shift[0]], [0, 1, shift[1]]])
         image = cv2.warpAffine(face, matrix, (256, 256), borderMode=cv2.BORDER_REFLECT)
         image = np.clip(image * rng.uniform(0.8, 1.1, 3), 0, 255).astype(np.uint8)
-        cv2.imwrite(str(folder / f"{index}.png"), image[..., ::-1])
+        cv2.imwrite(str(folder / f"{index}{suffix}"), image[..., ::-1])
         landmarks.append(points + shift.astype(np.float32))
         split = "val" if 3 * index >= 2 * count else "train"
-        rows.append([f"{index}.png", "male" if index % 2 else "female", split])
+        rows.append([f"{index}{suffix}", "male" if index % 2 else "female", split])
     with (folder / "labels.csv").open("w", newline="", encoding="utf-8") as handle:
         csv.writer(handle).writerows([["file", "gender", "split"], *rows])
     np.savez(
@@ -106,6 +106,33 @@ def _scenes(folder: Path, **overrides: Any) -> Toy:
     draw_labelled(folder / "mask_segmentation")
     photos = {"photos.masks_labelme": 0.0, "photos.mask_segmentation": 1.0}
     return Toy([folder], {**photos, "batch_size": 2, **overrides})
+
+
+def draw_parsed(folder: Path, count: int = 6) -> Path:
+    """Write faces, and beside each a PNG of CelebAMask-HQ's class numbers."""
+    draw_faces(folder, count, ".jpg")
+    with np.load(folder / "landmarks98.npz") as archive:
+        files, landmarks = archive["files"], archive["landmarks98"]
+    parts = {
+        1: (0, 33), 7: (33, 42), 6: (42, 51), 2: (51, 60), 5: (60, 68), 4: (68, 76),
+        11: (76, 88), 10: (88, 96),
+    }  # fmt: skip
+    for name, points in zip(files, landmarks, strict=True):
+        label = np.full((256, 256), 13, np.uint8)
+        for number, (start, stop) in parts.items():
+            hull = cv2.convexHull(np.rint(points[start:stop]).astype(np.int32))
+            cv2.fillConvexPoly(label, hull, number)
+            cv2.polylines(label, [hull], True, number, 2)  # brows are lines
+        cv2.imwrite(str(folder / name.replace(".jpg", ".png")), label)
+    return folder
+
+
+@toy("lite/parsing")
+def parsing(folder: Path) -> Toy:
+    """A thin U-Net on small views."""
+    network = {"widths": [8, 8, 8, 8, 8], "blocks": [1, 1, 1, 1, 1]}
+    draw_parsed(folder / "faces_celebahq")
+    return Toy([folder], {**network, "side": 64, "batch_size": 2, "hold_out": 2})
 
 
 @toy("lite/segmentation")

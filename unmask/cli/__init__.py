@@ -26,7 +26,7 @@ _COMMANDS = (
 _GROUPS = {
     "evaluate": (
         "Measure a stage or the whole pipeline.",
-        ("pipeline", "segmentation", "landmarks", "gender", "inpainting"),
+        ("pipeline", "segmentation", "landmarks", "gender", "inpainting", "parsing"),
     ),
     "tune": ("Search the hyper-parameters of a stage.", ("gender",)),
 }

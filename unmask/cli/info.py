@@ -70,7 +70,8 @@ def _presets() -> list[str]:
     lines = []
     for preset in PRESETS.values():
         lines.append(f"preset {preset.name}")
-        for stage in preset.files:
+        for stage in (*preset.files, *preset.helpers):
             there = "present" if (preset.name, stage) in present else "no weights"
-            lines.append(f"  {stage:18} {there}")
+            alone = ", for training alone" if stage in preset.helpers else ""
+            lines.append(f"  {stage:18} {there}{alone}")
     return lines

@@ -1,4 +1,4 @@
-"""Adversarial terms that judge the hole alone: hinge and feature matching are lite's.
+"""Terms that judge the hole: hinge, feature matching and the parser's are lite's.
 
 The soft mask is AOT-GAN's (SM-GAN). The paper's own terms are in `losses.py`.
 """
@@ -11,6 +11,9 @@ from typing import Any
 from keras import ops
 
 from unmask.inpainting.layers import blur
+
+# Pixels around the hole in which the parser's answer counts too: a lip's edge may lie beside it.
+_AROUND = 8
 
 
 def soft_patch_mask(mask: Any, shape: tuple[int, int], sigma: float = 10.0) -> Any:
@@ -101,3 +104,29 @@ def feature_matching_loss(features: Sequence[Any], wanted: Sequence[Any]) -> Any
         difference = ops.mean(ops.abs(ops.cast(ours, "float32") - target))
         total = total + difference / (ops.mean(ops.abs(target)) + 1e-4)
     return total / len(features)
+
+
+def parsing_loss(logits: Any, wanted: Any, hole: Any) -> Any:
+    """Return how far the parts of a completed face are from those of the true one.
+
+    It is the divergence of the classes' probabilities: their cross-entropy, less what it would be
+    for the truth itself, so that it is 0 where both are seen alike.
+
+    Args:
+        logits: What a parser says of completed images, (B, H, W, classes).
+        wanted: What it says of the true images; no gradient goes through it.
+        hole: (B, H, W, 1), 1 in the hole; the pixels in it and up to 8 beside it count.
+
+    Example:
+        >>> logits, hole = ops.ones((1, 4, 4, 2)), ops.ones((1, 4, 4, 1))
+        >>> float(parsing_loss(logits, logits, hole))
+        0.0
+
+    Reference:
+        Li et al., "Generative Face Completion", CVPR 2017, equation 4, with hard labels there.
+    """
+    ours = ops.log_softmax(ops.cast(logits, "float32"), axis=-1)
+    target = ops.stop_gradient(ops.log_softmax(ops.cast(wanted, "float32"), axis=-1))
+    divergence = ops.sum(ops.exp(target) * (target - ours), axis=-1, keepdims=True)
+    near = ops.max_pool(hole, 2 * _AROUND + 1, strides=1, padding="same")
+    return ops.sum(divergence * near) / (ops.sum(near) + 1e-6)

@@ -18,7 +18,7 @@ from unmask.inpainting.layers import blur, brightness, remove_checkers
 from unmask.inpainting.losses import FeatureNetwork
 from unmask.inpainting.predict import COLOUR_REACH
 
-_TERMS = ("pixel", "perceptual", "style", "tv", "adversarial", "matching")
+_TERMS = ("pixel", "perceptual", "style", "tv", "adversarial", "matching", "parsing")
 _SCORES = ("discriminator", "real", "fake")
 # Where masks are, in the usual window of 192 pixels: rows and columns around the mouth.
 _TOP, _LEFT, _SIDE = 56, 32, 128
@@ -37,8 +37,10 @@ class LossSettings:
             it, and without `matching`, there is no discriminator.
         matching: Weight of the differences of the discriminator's features (pix2pixHD); for the
             "detail" discriminator.
-        judged: What the pixel, perceptual and style terms look at: the generator's "output", or
-            the "composite" with the known pixels.
+        parsing: Weight of how far a parser sees other parts of a face, in the hole and around it,
+            than in the truth; the paper has no such term.
+        judged: What the pixel, perceptual, style and parsing terms look at: the generator's
+            "output", or the "composite" with the known pixels.
         gan: "lsgan": least squares on the output, as published. On the composite: "soft-mask",
             least squares on what is hole in each patch (SM-GAN); "hinge", the hinge loss of the
             patches with hole alone.
@@ -60,6 +62,7 @@ class LossSettings:
     tv: float = 0.1
     adversarial: float = 0.01
     matching: float = 0.0
+    parsing: float = 0.0
     judged: Literal["output", "composite"] = "output"
     gan: Literal["lsgan", "soft-mask", "hinge"] = "lsgan"
     patch_blur: float = 10.0
@@ -107,6 +110,7 @@ class Objective:
         generator: Paints.
         discriminator: Judges; None where no term needs it.
         features: Deep features; None where no term needs them.
+        parser: From images to logits of classes, frozen; None where no term needs it.
     """
 
     def __init__(
@@ -115,9 +119,11 @@ class Objective:
         generator: keras.Model,
         discriminator: keras.Model | None,
         features: FeatureNetwork | None,
+        parser: keras.Model | None = None,
     ) -> None:
         self._settings, self._generator = settings, generator
         self._discriminator, self._features = discriminator, features
+        self._parser = parser
 
     def generator_loss(
         self, inputs: Mapping[str, Any], training: bool = False
@@ -138,6 +144,7 @@ class Objective:
         terms = {
             "pixel": lambda: self._pixel(seen, wanted, cut_hole),
             "tv": lambda: losses.total_variation_loss(completed),
+            "parsing": lambda: self._parsing(seen, wanted, cut_hole),
         }
         found = {name: make() for name, make in terms.items() if name in settings.terms}
         if settings.needs_features:
@@ -198,6 +205,11 @@ class Objective:
             ours, theirs = (_in_float32(self._features(x * hole)[1]) for x in (seen, wanted))
             found["style"] = losses.style_loss(ours, theirs)
         return found
+
+    def _parsing(self, seen: Any, wanted: Any, hole: Any) -> Any:
+        assert self._parser is not None  # the task loads it
+        ours, theirs = (self._parser(x, training=False) for x in (seen, wanted))
+        return lite_losses.parsing_loss(ours, theirs, hole)
 
     def _adversarial(self, shown: Any, batch: Mapping[str, Any], share: Any) -> dict[str, Any]:
         settings = self._settings

@@ -23,7 +23,7 @@ from unmask.inpainting.objective import LossSettings, Objective
 from unmask.inpainting.predict import correct_coarse
 from unmask.rivals.aot import build_aot_discriminator, build_aot_generator
 from unmask.training.adversarial import AdversarialModel
-from unmask.training.helpers import LandmarkPredictor, name_genders
+from unmask.training.helpers import LandmarkPredictor, load_parser, name_genders
 from unmask.training.optimizers import PairAdam, make_optimizer
 from unmask.training.recipe import Recipe
 from unmask.training.task import Task
@@ -126,6 +126,8 @@ class InpaintingRecipe(Recipe):
         coarse: File of the network that corrects it; the shipped one when absent.
         landmark_network: Weights for `samples.predicted`; the shipped ones when absent.
         gender_network: Weights for `name_genders`; the shipped ones when absent.
+        parser: Weights for `losses.parsing`, what `unmask train lite/parsing` keeps; the shipped
+            ones when absent.
 
     Raises:
         ValueError: Settings contradict each other.
@@ -143,6 +145,7 @@ class InpaintingRecipe(Recipe):
     coarse: Path | None = None
     landmark_network: Path | None = None
     gender_network: Path | None = None
+    parser: Path | None = None
 
     def __post_init__(self) -> None:
         """Refuse what does not fit together."""
@@ -157,6 +160,9 @@ class InpaintingRecipe(Recipe):
                 self.generator.coarse or not losses.as_pasted
             ),
             "losses.matching needs the 'detail' discriminator": detail or not losses.matching,
+            "losses.parsing needs a samples.side that is a multiple of 32": (
+                self.samples.side % 32 == 0 or not losses.parsing
+            ),
         }
         for message, holds in checks.items():
             if not holds:
@@ -185,12 +191,15 @@ class InpaintingTask(Task):
         recipe, losses = self.recipe, self.recipe.losses
         self.network = recipe.generator.build()
         self._discriminator = recipe.discriminator.build() if losses.has_adversary else None
-        features = None
+        features = parser = None
         self._frozen: list[keras.Model] = []
         if losses.needs_features:
             features = load_features(self._features(), normalise=recipe.normalise_features)
             self._frozen.append(features.model)
-        objective = Objective(losses, self.network, self._discriminator, features)
+        if losses.parsing:
+            parser = load_parser(recipe.parser)
+            self._frozen.append(parser)
+        objective = Objective(losses, self.network, self._discriminator, features, parser)
         return AdversarialModel(
             self.network, self._discriminator, objective.generator_loss,
             objective.discriminator_loss, losses.logged, self._frozen,
@@ -216,7 +225,7 @@ class InpaintingTask(Task):
         return draw_sheet(self.network, self._shown)
 
     def frozen(self) -> Sequence[keras.Variable]:
-        """Return the weights of the feature network."""
+        """Return the weights of the networks that the losses look through."""
         return [variable for model in self._frozen for variable in model.variables]
 
     def _choose_shown(self) -> InpaintingBatch:

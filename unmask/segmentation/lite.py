@@ -13,6 +13,7 @@ from typing import Any
 
 import keras
 
+from unmask.blocks import conv_block, residual_block, unet_trunk
 from unmask.segmentation import VIEW_SIDE
 
 Tensor = Any
@@ -28,9 +29,9 @@ def build_unet(
 ) -> keras.Model:
     """Builds a U-Net with residual blocks and five levels, the deepest at 1/32 of the photo.
 
-    The deepest level is dilated, so that one position there sees about 500 pixels: a whole face
-    that fills a photo of 320 pixels. The last layer, a transposed convolution, places the edge at
-    full resolution; convolutions there would take a third of the time for little.
+    One position of the deepest level sees about 500 pixels: a whole face that fills a photo of 320.
+    The last layer, a transposed convolution, places the edge at full resolution; convolutions there
+    would take a third of the time for little.
 
     Args:
         widths: Channels of the five levels at 1/2, 1/4, 1/8, 1/16 and 1/32 of the resolution.
@@ -51,22 +52,9 @@ def build_unet(
     Reference:
         Ronneberger et al., "U-Net", MICCAI 2015; the residual blocks follow He et al., CVPR 2016.
     """
-    for label, values in (("widths", widths), ("blocks", blocks)):
-        if len(values) != 5 or min(values) < 1:
-            raise ValueError(f"{label} must have five positive entries. Received: {label}={values}")
     inputs = keras.Input((None, None, 3), name="photo")
     x = keras.layers.Rescaling(4.0, offset=-2.0, name="rescale")(inputs)
-    skips = []
-    for level, (width, count) in enumerate(zip(widths, blocks, strict=True), start=1):
-        x = conv_block(x, width, f"down{level}", stride=2)
-        for block in range(1, count + 1):
-            dilation = 2 if level == 5 and block > 1 else 1
-            x = residual_block(x, width, f"down{level}_block{block}", dilation)
-        skips.append(x)
-    for level in range(4, 0, -1):
-        x = keras.layers.UpSampling2D(name=f"up{level}_resize")(x)
-        x = keras.layers.Concatenate(name=f"up{level}_join")([x, skips[level - 1]])
-        x = conv_block(x, widths[level - 1], f"up{level}")
+    x = unet_trunk(x, widths, blocks)
     x = keras.layers.Conv2DTranspose(1, 4, strides=2, padding="same", name="logit")(x)
     outputs = keras.layers.Activation("sigmoid", dtype="float32", name="probability")(x)
     return keras.Model(inputs, outputs, name="mask_unet")
@@ -114,29 +102,3 @@ def encoder_maps(unet: keras.Model) -> list[Tensor]:
     """Return the maps of a U-Net's five levels on the way down, as the way up takes them."""
     skips = [unet.get_layer(f"up{level}_join").input[1] for level in range(1, 5)]
     return [*skips, unet.get_layer("up4_resize").input]
-
-
-def conv_block(
-    x: Tensor, width: int, name: str, *, kernel: int = 3, stride: int = 1, dilation: int = 1
-) -> Tensor:
-    x = keras.layers.Conv2D(
-        width, kernel, strides=stride, dilation_rate=dilation, padding="same", use_bias=False,
-        kernel_initializer="he_normal", name=f"{name}_conv",
-    )(x)  # fmt: skip
-    # A momentum of 0.99 would still remember the first steps after a short training.
-    x = keras.layers.BatchNormalization(momentum=0.97, name=f"{name}_bn")(x)
-    return keras.layers.ReLU(name=f"{name}_relu")(x)
-
-
-def residual_block(x: Tensor, width: int, name: str, dilation: int) -> Tensor:
-    y = conv_block(x, width, f"{name}_a", dilation=dilation)
-    y = keras.layers.Conv2D(
-        width, 3, dilation_rate=dilation, padding="same", use_bias=False,
-        kernel_initializer="he_normal", name=f"{name}_b_conv",
-    )(y)  # fmt: skip
-    # Starting from zero, a block is the identity at first: deep networks start calmly.
-    y = keras.layers.BatchNormalization(
-        momentum=0.97, gamma_initializer="zeros", name=f"{name}_b_bn"
-    )(y)
-    y = keras.layers.Add(name=f"{name}_add")([x, y])
-    return keras.layers.ReLU(name=f"{name}_relu")(y)

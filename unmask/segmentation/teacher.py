@@ -20,13 +20,14 @@ from keras import ops
 from numpy.typing import NDArray
 from PIL import Image
 
+from unmask.blocks import conv_block
 from unmask.errors import DataError, ImageError
 from unmask.image import Photo, load_photo, save_image
 from unmask.inception import build_inception, build_pyramid
 from unmask.io import atomic_path
 from unmask.segmentation import STRIDE
 from unmask.segmentation.finder import WORKING_SIDE, probability_map
-from unmask.segmentation.lite import conv_block, encoder_maps
+from unmask.segmentation.lite import encoder_maps
 from unmask.weights import load_weights
 
 Tensor = Any

@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.progress import track
 
 from unmask.data.faces import gather_faces
+from unmask.data.photometric import photometric
 from unmask.data.stream import Sampler
 from unmask.errors import DataError
 from unmask.face import CROP_SIZE, coverage, matrix_from_mask_box
@@ -27,7 +28,7 @@ from unmask.segmentation.data import FacePool, Pixels
 from unmask.segmentation.finder import find_masks, region_view
 from unmask.segmentation.lite import LITE, VERIFIER, build_unet, build_verifier
 from unmask.segmentation.regions import MaskRegion, find_regions
-from unmask.segmentation.scenes import SceneComposer, SceneRecipe, compose_scenes, photometric
+from unmask.segmentation.scenes import SceneComposer, SceneRecipe, compose_scenes
 from unmask.training.task import Task
 from unmask.weights import file_sha256, find, load_weights
 

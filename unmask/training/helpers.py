@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,10 @@ from numpy.typing import NDArray
 from unmask.data.record import FaceSet
 from unmask.errors import DataError
 from unmask.io import write_text_atomic
-from unmask.weights import find
+from unmask.weights import find, load_weights
+
+if TYPE_CHECKING:
+    import keras
 
 
 def name_genders(faces: FaceSet, cache: Path, weights: Path | None = None) -> FaceSet:
@@ -49,6 +53,23 @@ def _read_answers(cache: Path) -> dict[str, str | None]:
         return answers
     except (OSError, ValueError) as error:
         raise DataError(f"{cache}: not readable ({error}); remove it") from error
+
+
+def load_parser(weights: Path | None = None) -> keras.Model:
+    """Return the lite parser, frozen: from (B, H, W, 3) in [0, 1] to logits (B, H, W, 11).
+
+    Args:
+        weights: File of the network; the shipped one when None.
+
+    Raises:
+        WeightsError: The file is missing or does not fit.
+    """
+    from unmask.presets import build_stage
+
+    parser = build_stage("lite", "parsing")
+    load_weights(parser, weights or find("lite", "parsing").path)
+    parser.trainable = False
+    return parser
 
 
 @dataclass(frozen=True)
