@@ -11,9 +11,9 @@ import pytest
 from unmask.inpainting import losses
 from unmask.inpainting.data import InpaintingSampler, SampleSettings
 from unmask.inpainting.features import load_features
+from unmask.inpainting.lite_losses import parsing_loss
 from unmask.inpainting.objective import LossSettings, Objective, _as_floats
 from unmask.inpainting.predict import COLOUR_SHARE, STRENGTH, correct_coarse
-from unmask.inpainting.lite_losses import parsing_loss
 from unmask.inpainting.task import DiscriminatorSettings, GeneratorSettings
 from unmask.presets import build_stage
 from unmask.training.adversarial import AdversarialModel
@@ -191,7 +191,7 @@ def test_only_the_generator_learns_from_the_parser(batch, parser):
     model.compile(optimizer=keras.optimizers.SGD(100.0))
     assert len(model.trainable_variables) == len(generator.trainable_variables)
     before = [v.numpy() for v in parser.variables], [v.numpy() for v in generator.variables]
-    model.fit(iter([(batch,)]), steps_per_epoch=1, verbose=0)
+    model.fit((pair for pair in [(batch,)]), steps_per_epoch=1, verbose=0)
     for old, variable in zip(before[0], parser.variables, strict=True):
         np.testing.assert_array_equal(old, variable.numpy())
     moved = [np.any(a != v.numpy()) for a, v in zip(before[1], generator.variables, strict=True)]

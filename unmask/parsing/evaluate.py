@@ -81,13 +81,14 @@ def scores_of(confusion: NDArray[np.int64], faces: int) -> ParsingScores:
     """Return the figures of a `confusion_matrix` over so many faces."""
     right, there, found = np.diag(confusion), confusion.sum(1), confusion.sum(0)
     f_scores = _share(2 * right, there + found)
-    columns = zip(f_scores, _share(right, found), _share(right, there), strict=True)
-    figures = (tuple(map(float, column)) for column in columns)
-    classes = zip(CLASSES, figures, there, strict=True)
+    columns = zip(f_scores, _share(right, found), _share(right, there), there, strict=True)
     parts = [values[_COMPONENTS].sum() for values in (right, there, found)]
     return ParsingScores(
         faces=faces,
-        classes=tuple(ClassScore(name, *three, int(count)) for name, three, count in classes),
+        classes=tuple(
+            ClassScore(name, float(f), float(precision), float(recall), int(pixels))
+            for name, (f, precision, recall, pixels) in zip(CLASSES, columns, strict=True)
+        ),
         overall=float(_share(2 * parts[0], parts[1] + parts[2])),
         mean=float(f_scores.mean()),
         accuracy=float(_share(right.sum(), confusion.sum())),

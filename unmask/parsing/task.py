@@ -26,7 +26,7 @@ class ParsingRecipe(Recipe):
         blocks: Residual blocks.
         side: Side of the views in pixels, a multiple of 32.
         augmentation: How strongly training faces vary.
-        dice: Weight of the soft F-score's loss beside the cross-entropy.
+        dice: Weight of the soft F-score in the loss, see `ParsingLoss`.
         hold_out: Every so many training faces one is held back; these choose the weights.
     """
 
@@ -90,10 +90,11 @@ class ParsingTask(Task):
 
 
 class ParsingLoss(keras.losses.Loss):
-    """Cross-entropy, plus one minus the classes' mean soft F-score over the batch.
+    """Balanced cross-entropy, plus one minus the classes' mean soft F-score over the batch.
 
-    A brow has a hundredth of the pixels that hair has; in the F-score both count as much. What has
-    no label counts in neither.
+    A brow has a hundredth of the pixels that hair has. In the F-score both count as much, in the
+    cross-entropy a class counts by the root of its pixels: with all pixels alike, 150 steps found
+    skin, hair and background alone. What has no label counts in neither.
 
     Args:
         dice: Weight of the soft F-score.
@@ -114,8 +115,11 @@ class ParsingLoss(keras.losses.Loss):
         truth = ops.one_hot(ops.cast(y_true[..., 0], "int32"), len(CLASSES), dtype="float32")
         known = ops.sum(truth, axis=-1, keepdims=True)
         logs = ops.log_softmax(ops.cast(y_pred, "float32"), axis=-1)
-        entropy = -ops.sum(truth * logs) / (ops.sum(known) + 1e-6)
         found = ops.exp(logs) * known
-        common, there, claimed = (ops.sum(x, axis=(0, 1, 2)) for x in (truth * found, truth, found))
+        there, claimed, common, entropy = (
+            ops.sum(x, axis=(0, 1, 2)) for x in (truth, found, truth * found, -truth * logs)
+        )
+        weight = ops.rsqrt(there + 1.0)
+        balanced = ops.sum(entropy * weight) / (ops.sum(there * weight) + 1e-6)
         f_score = (2.0 * common + 1.0) / (there + claimed + 1.0)
-        return entropy + self.dice * (1.0 - ops.mean(f_score))
+        return balanced + self.dice * (1.0 - ops.mean(f_score))
