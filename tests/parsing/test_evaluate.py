@@ -75,6 +75,8 @@ def test_the_loss_wants_small_classes_and_ignores_what_has_no_label():
     # 1.6 % of the pixels, but a whole class of eleven.
     plain = float(ParsingLoss(dice=0.0)(labels, without_eye))
     assert float(loss(labels, without_eye)) - plain > 0.05
+    balanced = float(ParsingLoss(balance=0.5, dice=0.0)(labels, without_eye))
+    assert balanced > 3 * plain
     unknown = np.where(labels == 4, np.uint8(255), labels)
     assert float(loss(unknown, without_eye)) == pytest.approx(0, abs=1e-3)
 
