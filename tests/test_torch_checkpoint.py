@@ -5,11 +5,12 @@ from __future__ import annotations
 import zipfile
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 
 from unmask.errors import WeightsError
-from unmask.torch_checkpoint import read_state_dict
+from unmask.torch_checkpoint import assign_tensors, by_module, read_state_dict
 
 torch = pytest.importorskip("torch", reason="reading .pth files needs PyTorch")
 
@@ -94,3 +95,18 @@ def test_files_that_are_no_checkpoints(tmp_path: Path) -> None:
     assert "no such file" in refused(tmp_path / "none.pth")
     (tmp_path / "text.pth").write_text("no weights", encoding="utf-8")
     assert "not a readable PyTorch" in refused(tmp_path / "text.pth")
+
+
+def test_a_tensor_that_does_not_fit_leaves_the_network_as_it_was() -> None:
+    inputs = keras.Input((3,))
+    x = keras.layers.Dense(2, name="a")(inputs)
+    model = keras.Model(inputs, keras.layers.Dense(2, name="b")(x))
+    before = model.get_weights()
+    tensors = {
+        "a.weight": np.ones((2, 3)), "a.bias": np.ones(2),
+        "b.weight": np.ones((2, 3)), "b.bias": np.ones(2),
+    }  # fmt: skip
+    with pytest.raises(WeightsError, match=r"b\.weight has the shape \(2, 3\)"):
+        assign_tensors(model, tensors, by_module(tensors))
+    for old, new in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)

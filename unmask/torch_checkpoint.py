@@ -10,7 +10,7 @@ import os
 import zipfile
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,24 @@ from unmask.weights import LoadReport
 if TYPE_CHECKING:
     import keras
 
+Tensors: TypeAlias = Mapping[str, NDArray[np.generic]]
+"""Arrays by published name, in PyTorch's layout."""
+Loaded: TypeAlias = "tuple[keras.Model, LoadReport]"
+
+# Leaf of a variable's path -> of the tensor's name; the first one that the file has. Spectral
+# normalisation keeps the kernel that is trained under another name.
+_LEAVES = {
+    "kernel": ("weight_orig", "weight_bar", "weight"),
+    "bias": ("bias",),
+    "gamma": ("gamma", "weight"),
+    "beta": ("bias",),
+    "moving_mean": ("running_mean",),
+    "moving_variance": ("running_var",),
+    "alpha": ("weight", "alpha"),
+    "left": ("weight_u",),
+    "right": ("weight_v",),
+}
+_MAX_BLOCKS = 64
 # A tensor may have a second name, but a small file cannot stand for many numbers.
 _MAX_SHARING = 4
 _FREE_BYTES = 1 << 20
@@ -111,16 +129,15 @@ def _array(path: str | os.PathLike[str], name: str, value: Any) -> NDArray[np.ge
         raise WeightsError(f"{path}: {name}: cannot be read as numbers ({error})") from error
 
 
-def shape_of(
-    tensors: Mapping[str, NDArray[np.generic]], name: str, axes: int, source: str
-) -> tuple[int, ...]:
-    """Return the shape of a tensor that tells a network's size.
+def without_wrapper(tensors: Tensors) -> Tensors:
+    """Drop the `module.` that training on several GPUs puts before all names."""
+    if all(name.startswith("module.") for name in tensors):
+        return {name.removeprefix("module."): value for name, value in tensors.items()}
+    return tensors
 
-    Args:
-        tensors: Arrays by published name.
-        name: Which of them.
-        axes: The number of its axes.
-        source: What error messages call the tensors' origin.
+
+def shape_of(tensors: Tensors, name: str, axes: int, source: str) -> tuple[int, ...]:
+    """Return the shape of a tensor that tells a network's size.
 
     Raises:
         WeightsError: It has another number of axes, or one without length.
@@ -131,13 +148,8 @@ def shape_of(
     return shape
 
 
-def check_enough(tensors: Mapping[str, NDArray[np.generic]], needed: int, source: str) -> None:
-    """Compare what is there with what a network needs at least, before it is built.
-
-    Args:
-        tensors: Arrays by published name.
-        needed: A lower bound of the network's parameters.
-        source: What error messages call the tensors' origin.
+def check_enough(tensors: Tensors, needed: int, source: str) -> None:
+    """Compare what is there with a lower bound of a network's parameters, before it is built.
 
     Raises:
         WeightsError: The tensors are too few or too small; building would only fill the memory.
@@ -150,9 +162,59 @@ def check_enough(tensors: Mapping[str, NDArray[np.generic]], needed: int, source
         )
 
 
+def width_of(tensors: Tensors, name: str, weights: int, source: str, *, axes: int = 4) -> int:
+    """Return the length of a tensor's first axis, from which the network's size follows.
+
+    Args:
+        tensors: Arrays by published name.
+        name: The tensor.
+        weights: The network has more than this times the square of that length.
+        source: What error messages call the tensors' origin.
+        axes: The number of the tensor's axes.
+
+    Raises:
+        WeightsError: As `shape_of` and `check_enough`.
+    """
+    width = shape_of(tensors, name, axes, source)[0]
+    check_enough(tensors, weights * width**2, source)
+    return width
+
+
+def depth_of(tensors: Tensors, ends: str | tuple[str, ...], source: str) -> int:
+    """Return the number of blocks: of names that end like this.
+
+    Raises:
+        WeightsError: There are more than any network has.
+    """
+    depth = sum(name.endswith(ends) for name in tensors)
+    if depth > _MAX_BLOCKS:
+        raise WeightsError(f"{source}: more than {_MAX_BLOCKS} blocks. Received: {depth}")
+    return depth
+
+
+def by_module(
+    tensors: Tensors, module_of: Callable[[str], str] = str
+) -> Callable[[keras.Variable], str]:
+    """Return what names variables as PyTorch does: the module, a dot, and what it calls the tensor.
+
+    Args:
+        tensors: Arrays by published name.
+        module_of: From a layer's name to the module's; `str` where layers bear the modules' names.
+    """
+
+    def name_of(variable: keras.Variable) -> str:
+        layer, *inner, leaf = variable.path.split("/")
+        # A layer inside a layer is attention's own convolution.
+        module = ".".join([module_of(layer), *(f"{name}_conv" for name in inner)])
+        names = [f"{module}.{known}" for known in _LEAVES[leaf]]
+        return next((name for name in names if name in tensors), names[-1])
+
+    return name_of
+
+
 def assign_tensors(
     model: keras.Model,
-    tensors: Mapping[str, NDArray[np.generic]],
+    tensors: Tensors,
     published_name: Callable[[Any], str],
     *,
     source: str = "state dict",
@@ -162,11 +224,12 @@ def assign_tensors(
     Args:
         model: The network, built.
         tensors: Arrays by published name, in PyTorch's layout.
-        published_name: Gives the published name of a variable of `model`.
+        published_name: Gives the published name of a variable of `model`, see `by_module`.
         source: What error messages call the tensors' origin.
 
     Returns:
-        What was loaded, and the names that no variable asked for.
+        What was loaded, and the names that no variable asked for, but for second names of a loaded
+        tensor: the same values, and the same last part of the name.
 
     Raises:
         WeightsError: A tensor is missing, has another shape, or holds NaN or infinity. Nothing has
@@ -203,8 +266,20 @@ def assign_tensors(
             raise WeightsError(f"{source}: {name} has values that are not finite")
     for name, variable in wanted.items():
         variable.assign(values[name])
-    unused = tuple(sorted(tensors.keys() - wanted.keys()))
-    return LoadReport(loaded=tuple(sorted(wanted)), missing=(), unused=unused)
+    unused = sorted(tensors.keys() - wanted.keys())
+    return LoadReport(
+        loaded=tuple(sorted(wanted)),
+        missing=(),
+        unused=tuple(name for name in unused if not _is_second(name, wanted, tensors)),
+    )
+
+
+def _is_second(name: str, loaded: Collection[str], tensors: Tensors) -> bool:
+    leaf, value = name.rsplit(".", 1)[-1], tensors[name]
+    return any(
+        other.rsplit(".", 1)[-1] == leaf and np.array_equal(tensors[other], value)
+        for other in loaded
+    )
 
 
 def to_keras(value: NDArray[np.generic], shape: tuple[int, ...]) -> NDArray[np.float32]:

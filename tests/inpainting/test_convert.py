@@ -11,8 +11,7 @@ import pytest
 from keras import ops
 
 from unmask.errors import WeightsError
-from unmask.inpainting.convert import assign_published, convert_state_dict, load_published
-from unmask.inpainting.paper import build_generator
+from unmask.inpainting.convert import convert_state_dict, load_published
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -103,18 +102,14 @@ def test_a_tensor_too_many_is_reported():
     assert report.unused == ("extra.weight",)
 
 
-def test_missing_and_misshapen_tensors_are_named_and_nothing_is_assigned():
-    model = build_generator(width=8, depth=2)
-    before = [value.copy() for value in model.get_weights()]
+def test_missing_and_misshapen_tensors_are_named():
     state = generator_state()
     del state["decoder2.0.bias"]
     with pytest.raises(WeightsError, match=r"mine: .*decoder2\.0\.bias is missing"):
-        assign_published(model, state, source="mine")
+        convert_state_dict(state, source="mine")
     state = generator_state() | {"encoder2.0.weight": np.zeros((16, 8, 3, 3))}
     with pytest.raises(WeightsError, match=r"encoder2\.0\.weight has the shape \(16, 8, 3, 3\)"):
-        assign_published(model, state)
-    for old, new in zip(before, model.get_weights(), strict=True):
-        np.testing.assert_array_equal(old, new)
+        convert_state_dict(state)
     with pytest.raises(WeightsError, match="neither LaFIn's generator"):
         convert_state_dict({"features.weight": np.zeros((4, 3, 3, 3))})
 

@@ -6,7 +6,10 @@ import pytest
 from keras import ops
 
 from unmask.errors import WeightsError
-from unmask.inpainting.features import CompressedVgg, FullVgg, _torchvision_name, load_features
+from unmask.inpainting.features import CompressedVgg, FullVgg, _torchvision_module, load_features
+from unmask.torch_checkpoint import by_module
+
+_torchvision_name = by_module({}, _torchvision_module)
 
 
 def test_compressed_vgg_returns_ordered_features(vgg_file):

@@ -16,7 +16,7 @@ from unmask.hdf5 import assign_keras_weights
 from unmask.inpainting.layers import ReflectionPadding2D
 from unmask.inpainting.losses import FeatureNetwork
 from unmask.npz import read_npz
-from unmask.torch_checkpoint import assign_tensors, read_state_dict
+from unmask.torch_checkpoint import assign_tensors, by_module, read_state_dict
 
 _PERCEPTUAL = tuple(f"block{block}_conv1" for block in (1, 2, 3, 4, 5))
 _STYLE = ("block2_conv2", "block3_conv4", "block4_conv4", "block5_conv2")
@@ -118,18 +118,18 @@ def _load(weights: str | os.PathLike[str], *, torchvision: bool) -> keras.Model:
         include_top=False, weights="imagenet" if named else None, input_shape=(None, None, 3)
     )
     if torchvision:
-        assign_tensors(network, read_state_dict(weights), _torchvision_name, source=str(weights))
+        tensors = read_state_dict(weights)
+        names = by_module(tensors, _torchvision_module)
+        assign_tensors(network, tensors, names, source=str(weights))
     elif not named:
         assign_keras_weights(network, weights)
     return network
 
 
-def _torchvision_name(variable: Any) -> str:
-    """`block3_conv2/kernel` to `features.12.weight`: ReLUs and poolings are counted too."""
-    layer, leaf = variable.path.split("/")[-2:]
+def _torchvision_module(layer: str) -> str:
+    """`block3_conv2` to `features.12`: ReLUs and poolings are counted too."""
     block, convolution = (int(part[-1]) for part in layer.split("_"))
-    place = 2 * (sum(_CONVOLUTIONS[: block - 1]) + convolution - 1) + block - 1
-    return f"features.{place}.{'weight' if leaf == 'kernel' else 'bias'}"
+    return f"features.{2 * (sum(_CONVOLUTIONS[: block - 1]) + convolution - 1) + block - 1}"
 
 
 class CompressedVgg:

@@ -3,35 +3,29 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from typing import Any
-
-import keras
-import numpy as np
-from numpy.typing import NDArray
 
 from unmask.errors import WeightsError
 from unmask.landmarks.lafin import build_mobilenet
 from unmask.landmarks.paper import build_fan
-from unmask.torch_checkpoint import assign_tensors, check_enough, read_state_dict, shape_of
-from unmask.weights import LoadReport
+from unmask.torch_checkpoint import (
+    Loaded,
+    Tensors,
+    assign_tensors,
+    by_module,
+    check_enough,
+    read_state_dict,
+    shape_of,
+    without_wrapper,
+)
 
-_LEAVES = {
-    "kernel": "weight",
-    "bias": "bias",
-    "gamma": "weight",
-    "beta": "bias",
-    "moving_mean": "running_mean",
-    "moving_variance": "running_var",
-    "alpha": "weight",
-}
 _WRAPPERS = ("state_dict", "detector")
 _MAX_STACKS = 16
 _FAN_WEIGHTS = 64  # A FAN has more than this times the square of its width in each hourglass.
 _BOOKKEEPING = "num_batches_tracked"  # PyTorch's step counters, which no network needs
 
 
-def load_published(path: str | os.PathLike[str]) -> tuple[keras.Model, LoadReport]:
+def load_published(path: str | os.PathLike[str]) -> Loaded:
     """Build the network that a published checkpoint belongs to and load it.
 
     Args:
@@ -55,32 +49,17 @@ def load_published(path: str | os.PathLike[str]) -> tuple[keras.Model, LoadRepor
     return convert_state_dict(read_state_dict(path, _WRAPPERS), source=str(path))
 
 
-def convert_state_dict(
-    state: Mapping[str, NDArray[np.generic]], *, source: str = "state dict"
-) -> tuple[keras.Model, LoadReport]:
-    """Build a network from tensors under their published names.
-
-    The number of hourglasses, of points and the width are read from the tensors.
-
-    Args:
-        state: Arrays by PyTorch name and in PyTorch's layout, with or without ``module.``.
-        source: What error messages call the tensors' origin.
-
-    Returns:
-        The float32 network from `unmask.landmarks.paper.build_fan` or
-        `unmask.landmarks.lafin.build_mobilenet`, and what was loaded.
+def convert_state_dict(state: Tensors, *, source: str = "state dict") -> Loaded:
+    """Do the same with tensors, which error messages call `source`; their sizes tell the network's.
 
     Raises:
         WeightsError: The tensors are of another network, or one is missing or has another shape.
     """
-    tensors = {
-        name.removeprefix("module."): value
-        for name, value in state.items()
-        if not name.endswith(_BOOKKEEPING)
-    }
+    needed = {name: value for name, value in state.items() if not name.endswith(_BOOKKEEPING)}
+    tensors = without_wrapper(needed)
     if "l0.weight" in tensors:
         model = build_fan(**_fan_sizes(tensors, source))
-        return model, assign_tensors(model, tensors, _fan_name, source=source)
+        return model, assign_tensors(model, tensors, by_module(tensors, _fan_module), source=source)
     if "fc_landmark.weight" in tensors:
         outputs, _ = shape_of(tensors, "fc_landmark.weight", 2, source)
         if outputs % 2:
@@ -88,14 +67,15 @@ def convert_state_dict(
                 f"{source}: fc_landmark.weight must have two rows a point. Received: {outputs}"
             )
         model = build_mobilenet(points=outputs // 2)
-        return model, assign_tensors(model, tensors, _mobilenet_name, source=source)
+        names = by_module(tensors, _mobilenet_module)
+        return model, assign_tensors(model, tensors, names, source=source)
     raise WeightsError(
         f"{source}: neither AdaptiveWingLoss's FAN (l0.weight is missing) "
         "nor LaFIn's landmark predictor (fc_landmark.weight is missing)"
     )
 
 
-def _fan_sizes(tensors: Mapping[str, Any], source: str) -> dict[str, Any]:
+def _fan_sizes(tensors: Tensors, source: str) -> dict[str, Any]:
     """Arguments of the network, from the heads ``l0``, ``l1``, ..."""
     stacks = 1
     while f"l{stacks}.weight" in tensors:
@@ -110,23 +90,14 @@ def _fan_sizes(tensors: Mapping[str, Any], source: str) -> dict[str, Any]:
     return {"stacks": stacks, "points": outputs - 1, "width": width}
 
 
-def _fan_name(variable: Any) -> str:
-    """PyTorch's name of a variable: its layer's underscores that were dots become dots again."""
-    layer, leaf = variable.path.split("/")[-2:]
-    return f"{_with_dots(layer)}.{_LEAVES[leaf]}"
-
-
-def _mobilenet_name(variable: Any) -> str:
+def _mobilenet_module(layer: str) -> str:
     """``features_2_conv_0`` to ``features.2.conv.0``; only the trunk has numbered modules."""
-    layer, leaf = variable.path.split("/")[-2:]
     if layer.startswith("features_"):
-        layer = layer.replace("_", ".")
-    elif layer.startswith("last_block_"):
-        layer = layer.replace("last_block_", "last_block.")
-    return f"{layer}.{_LEAVES[leaf]}"
+        return layer.replace("_", ".")
+    return layer.replace("last_block_", "last_block.")
 
 
-def _with_dots(layer: str) -> str:
+def _fan_module(layer: str) -> str:
     """``m0_b1_4_bn1`` to ``m0.b1_4.bn1``: dots stand around modules, not inside their names."""
     owner, _, rest = layer.partition("_")
     if owner == "top":  # top_m_0_bn1

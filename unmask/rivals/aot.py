@@ -20,13 +20,15 @@ from unmask.inpainting.layers import convolve, initializer, shrink
 from unmask.inpainting.paper import patch_layer
 from unmask.rivals.completion import Complete, completer
 from unmask.rivals.layers import AlignedUpSampling2D
-from unmask.rivals.published import (
+from unmask.torch_checkpoint import (
     Loaded,
     Tensors,
-    assign_published,
+    assign_tensors,
+    by_module,
     depth_of,
-    read_published,
+    read_state_dict,
     width_of,
+    without_wrapper,
 )
 
 # Both networks have more than this times the square of their width, and in each block.
@@ -45,7 +47,6 @@ _BLOCK_PARTS = {
     "fuse": "fuse.1",
     "gate": "gate.1",
 }
-_LEAVES = {"kernel": "weight", "bias": "bias", "left": "weight_u", "right": "weight_v"}
 
 
 def build_aot_generator(width: int = 64, depth: int = 8) -> keras.Model:
@@ -123,9 +124,6 @@ def load_published(path: str | os.PathLike[str]) -> Loaded:
     Args:
         path: AOT-GAN's `G*.pt` or `D*.pt`.
 
-    Returns:
-        The float32 network, and what was loaded.
-
     Raises:
         MissingPackageError: PyTorch is not installed.
         WeightsError: The file is missing, unreadable or of another network, or it lacks a tensor
@@ -136,16 +134,12 @@ def load_published(path: str | os.PathLike[str]) -> Loaded:
         >>> str(report)  # doctest: +SKIP
         '108 loaded, 0 missing, 0 unused'
     """
-    tensors = read_published(Path(path), ("generator", "discriminator"))
-    return convert_tensors(tensors, source=str(path))
+    tensors = read_state_dict(path, ("generator", "discriminator"))
+    return convert_tensors(without_wrapper(tensors), source=str(path))
 
 
 def convert_tensors(tensors: Tensors, *, source: str = "state dict") -> Loaded:
-    """Build the network that published tensors belong to and load it.
-
-    Args:
-        tensors: Arrays by PyTorch name and in PyTorch's layout.
-        source: What error messages call the tensors' origin.
+    """Do the same with tensors, which error messages call `source`.
 
     Raises:
         WeightsError: As `load_published`.
@@ -165,7 +159,7 @@ def convert_tensors(tensors: Tensors, *, source: str = "state dict") -> Loaded:
             f"{source}: neither AOT-GAN's generator (encoder.1.weight and middle.*.fuse.1.weight)"
             " nor its discriminator (conv.0.weight_orig)"
         )
-    return model, assign_published(model, tensors, _published_name, source=source)
+    return model, assign_tensors(model, tensors, by_module(tensors, _module_of), source=source)
 
 
 def load(folder: Path) -> Complete:
@@ -175,15 +169,11 @@ def load(folder: Path) -> Complete:
     return completer(lambda image, mask, seed: forward(model, image, mask, np.zeros_like(mask)))
 
 
-def _published_name(variable: Any, tensors: Tensors) -> str:
-    layer, leaf = variable.path.split("/")
-    if layer.startswith("middle"):
-        block, part = layer.split("_")
-        module = f"middle.{block.removeprefix('middle')}.{_BLOCK_PARTS[part]}"
-    else:
-        module = _MODULES[layer]
-    name = f"{module}.{_LEAVES[leaf]}"
-    return f"{name}_orig" if leaf == "kernel" and f"{name}_orig" in tensors else name
+def _module_of(layer: str) -> str:
+    if not layer.startswith("middle"):
+        return _MODULES[layer]
+    block, part = layer.split("_")
+    return f"middle.{block.removeprefix('middle')}.{_BLOCK_PARTS[part]}"
 
 
 def _relu(x: Any, name: str) -> Any:

@@ -6,6 +6,7 @@ Read the table of layers from top to bottom; their names are those of the publis
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -21,7 +22,15 @@ from unmask.inference import forward
 from unmask.inpainting.layers import SpectralConv2D
 from unmask.rivals.completion import Complete, completer
 from unmask.rivals.contextual_attention import ContextualAttention
-from unmask.rivals.published import Loaded, Tensors, assign_published, read_published, width_of
+from unmask.torch_checkpoint import (
+    Loaded,
+    Tensors,
+    assign_tensors,
+    by_module,
+    read_state_dict,
+    width_of,
+    without_wrapper,
+)
 
 
 def build_generator(width: int = 24) -> keras.Model:
@@ -120,7 +129,7 @@ def load_published(path: str | os.PathLike[str], *, discriminator: bool = False)
         '84 loaded, 0 missing, 0 unused'
     """
     if Path(path).suffix in (".pth", ".pt"):
-        tensors = read_published(Path(path), ("D",) if discriminator else ("G",))
+        tensors = without_wrapper(read_state_dict(path, ("D",) if discriminator else ("G",)))
     else:
         tensors = _read_checkpoint(Path(path))
     return convert_tensors(tensors, discriminator=discriminator, source=str(path))
@@ -129,12 +138,7 @@ def load_published(path: str | os.PathLike[str], *, discriminator: bool = False)
 def convert_tensors(
     tensors: Tensors, *, discriminator: bool = False, source: str = "state dict"
 ) -> Loaded:
-    """Build the generator or the discriminator and load tensors of either published form.
-
-    Args:
-        tensors: Arrays by name: TensorFlow's variables, or the converted state dict.
-        discriminator: Whether the tensors of the discriminator are meant.
-        source: What error messages call the tensors' origin.
+    """Do the same with tensors of either published form, which error messages call `source`.
 
     Raises:
         WeightsError: As `load_published`.
@@ -152,15 +156,17 @@ def convert_tensors(
             for name, value in tensors.items()
             if name.startswith(prefix) and "/Adam" not in name
         }
-        name_of, first = partial(_tensorflow_name, prefix), f"{prefix}conv1/bias"
+        name_of: Callable[[keras.Variable], str] = partial(_tensorflow_name, prefix)
+        first = f"{prefix}conv1/bias"
     else:
         module = ".conv_sn" if discriminator else ".conv"
-        name_of, first = partial(_torch_name, module), f"conv1{module}.bias"
+        name_of = by_module(tensors, partial(_module_of, module))
+        first = f"conv1{module}.bias"
     if first not in tensors:
         raise WeightsError(f"{source}: not DeepFill v2's {build.__name__[6:]}; it has no {first}")
     width = width_of(tensors, first, _LEAST_WEIGHTS, source, axes=1)
     model = build(width if discriminator else max(width // 2, 2))
-    report = assign_published(model, _with_right(tensors, source), name_of, source=source)
+    report = assign_tensors(model, _with_right(tensors, source), name_of, source=source)
     loaded = tuple(name for name in report.loaded if name in tensors)
     return model, replace(report, loaded=loaded)
 
@@ -223,18 +229,15 @@ def _enlarge(x: Any, prefix: str, width: int) -> Any:
 # === Names ===
 
 
-def _tensorflow_name(prefix: str, variable: Any, tensors: Tensors) -> str:
+def _tensorflow_name(prefix: str, variable: keras.Variable) -> str:
     layer, leaf = variable.path.split("/")
     leaf = {"left": "kernel_sn/u", "right": "kernel_sn/v"}.get(leaf, leaf)
     inner = f"{layer}_conv/" if layer.endswith("_upsample") else ""
     return f"{prefix}{layer}/{inner}{leaf}"
 
 
-def _torch_name(module: str, variable: Any, tensors: Tensors) -> str:
-    layer, leaf = variable.path.split("/")
-    leaf = {"kernel": "weight", "left": "weight_u", "right": "weight_v"}.get(leaf, leaf)
-    inner = ".conv" if layer.endswith("_upsample") else ""
-    return f"{layer}{module}{inner}.{leaf}"
+def _module_of(module: str, layer: str) -> str:
+    return f"{layer}{module}{'.conv' if layer.endswith('_upsample') else ''}"
 
 
 def _with_right(tensors: Tensors, source: str) -> dict[str, NDArray[np.generic]]:

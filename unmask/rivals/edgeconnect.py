@@ -22,13 +22,15 @@ from unmask.inpainting.layers import (
 from unmask.inpainting.paper import patch_layer
 from unmask.rivals.completion import Complete, completer
 from unmask.rivals.layers import SpectralConv2DTranspose
-from unmask.rivals.published import (
+from unmask.torch_checkpoint import (
     Loaded,
     Tensors,
-    assign_published,
+    assign_tensors,
+    by_module,
     depth_of,
-    read_published,
+    read_state_dict,
     width_of,
+    without_wrapper,
 )
 
 EDGE_FILE, INPAINT_FILE = "EdgeModel_gen.pth", "InpaintingModel_gen.pth"
@@ -126,9 +128,6 @@ def load_published(path: str | os.PathLike[str]) -> Loaded:
     Args:
         path: `EdgeModel_gen.pth`, `InpaintingModel_gen.pth` or one of the two `*_dis.pth`.
 
-    Returns:
-        The float32 network, and what was loaded.
-
     Raises:
         MissingPackageError: PyTorch is not installed.
         WeightsError: The file is missing, unreadable or of another network, or it lacks a tensor
@@ -139,16 +138,12 @@ def load_published(path: str | os.PathLike[str]) -> Loaded:
         >>> str(report)  # doctest: +SKIP
         '70 loaded, 0 missing, 0 unused'
     """
-    tensors = read_published(Path(path), ("generator", "discriminator"))
-    return convert_tensors(tensors, source=str(path))
+    tensors = read_state_dict(path, ("generator", "discriminator"))
+    return convert_tensors(without_wrapper(tensors), source=str(path))
 
 
 def convert_tensors(tensors: Tensors, *, source: str = "state dict") -> Loaded:
-    """Build the network that published tensors belong to and load it.
-
-    Args:
-        tensors: Arrays by PyTorch name and in PyTorch's layout.
-        source: What error messages call the tensors' origin.
+    """Do the same with tensors, which error messages call `source`.
 
     Raises:
         WeightsError: As `load_published`.
@@ -170,7 +165,7 @@ def convert_tensors(tensors: Tensors, *, source: str = "state dict") -> Loaded:
             f"{source}: none of EdgeConnect's networks; files of LaFIn and of AOT-GAN have the same"
             " names, but other tensors"
         )
-    return model, assign_published(model, tensors, source=source)
+    return model, assign_tensors(model, tensors, by_module(tensors), source=source)
 
 
 def load(folder: Path) -> Complete:

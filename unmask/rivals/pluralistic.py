@@ -21,7 +21,15 @@ from unmask.inpainting.layers import (
 from unmask.inpainting.paper import LongShortAttention
 from unmask.rivals.completion import SIDE, Complete, completer
 from unmask.rivals.layers import SpectralConv2DTranspose
-from unmask.rivals.published import Loaded, Tensors, assign_published, read_published, width_of
+from unmask.torch_checkpoint import (
+    Loaded,
+    Tensors,
+    assign_tensors,
+    by_module,
+    read_state_dict,
+    width_of,
+    without_wrapper,
+)
 
 ENCODER_FILE, GENERATOR_FILE = "latest_net_E.pth", "latest_net_G.pth"
 # Instance normalisation's, as in PyTorch.
@@ -137,9 +145,6 @@ def load_published(path: str | os.PathLike[str]) -> Loaded:
     Args:
         path: `latest_net_E.pth`, `latest_net_G.pth`, `latest_net_D.pth` or `latest_net_D_rec.pth`.
 
-    Returns:
-        The float32 network, and what was loaded.
-
     Raises:
         MissingPackageError: PyTorch is not installed.
         WeightsError: The file is missing, unreadable or of another network, or it lacks a tensor
@@ -150,15 +155,11 @@ def load_published(path: str | os.PathLike[str]) -> Loaded:
         >>> str(report)  # doctest: +SKIP
         '140 loaded, 0 missing, 0 unused'
     """
-    return convert_tensors(read_published(Path(path)), source=str(path))
+    return convert_tensors(without_wrapper(read_state_dict(path, ())), source=str(path))
 
 
 def convert_tensors(tensors: Tensors, *, source: str = "state dict") -> Loaded:
-    """Build the network that published tensors belong to and load it.
-
-    Args:
-        tensors: Arrays by PyTorch name and in PyTorch's layout.
-        source: What error messages call the tensors' origin.
+    """Do the same with tensors, which error messages call `source`.
 
     Raises:
         WeightsError: As `load_published`.
@@ -171,7 +172,7 @@ def convert_tensors(tensors: Tensors, *, source: str = "state dict") -> Loaded:
     ):
         if name in tensors:
             model = build(max(width_of(tensors, name, weights, source) // times, 1))
-            return model, assign_published(model, tensors, source=source)
+            return model, assign_tensors(model, tensors, by_module(tensors), source=source)
     raise WeightsError(f"{source}: none of Pluralistic's networks (no prior, generator or attn2)")
 
 
