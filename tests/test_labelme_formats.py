@@ -28,7 +28,7 @@ from unmask.labelme import (
     read_annotation,
     read_image,
 )
-from unmask.labelme.outline import outlines
+from unmask.labelme.drawing import outlines
 from unmask.labelme.split import draw_split
 from unmask.metrics import iou
 

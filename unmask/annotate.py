@@ -11,9 +11,9 @@ from unmask._version import __version__
 from unmask.errors import UnmaskError
 from unmask.image import load_photo
 from unmask.io import prepare_folder, write_bytes_atomic, write_text_atomic
-from unmask.labelme.document import document_text, polygon_shape
+from unmask.labelme.annotation import document_text, polygon_shapes
+from unmask.labelme.drawing import outlines
 from unmask.labelme.files import MAX_PHOTO_BYTES, read_file
-from unmask.labelme.outline import outlines
 
 if TYPE_CHECKING:
     from unmask.pipeline import Unmasker
@@ -119,5 +119,4 @@ def _shapes(region: MaskRegion, label: str, group: int) -> list[dict[str, Any]]:
         "description": f"predicted by unmask {__version__}, score {region.score:.2f}",
         "flags": {PREDICTED: True},
     }
-    number = group if len(pieces) > 1 else None
-    return [polygon_shape(label, piece + region.box[:2], number, **about) for piece in pieces]
+    return polygon_shapes(label, [piece + region.box[:2] for piece in pieces], group, **about)

@@ -22,7 +22,7 @@ from unmask.encode import FORMATS
 from unmask.engines import work_through
 from unmask.errors import DataError, ImageError, PhotoWarning, UnmaskError, WeightsError
 from unmask.image import DEFAULT_MAX_PIXELS, Photo, find_images, load_photo, save_mask
-from unmask.io import atomic_path, prepare_folder, short_stem, sweep, write_text_atomic
+from unmask.io import atomic_path, prepare_folder, short_stem, sweep, write_json_atomic
 from unmask.origin import COMPOSITE
 from unmask.paths import check_outputs
 from unmask.presets import get_preset
@@ -206,7 +206,7 @@ def begin(
             since = record.stat().st_mtime
         left = [job for job in jobs if not _finished(job, settings, since)]
     if not named and not (resume and remembered):
-        write_text_atomic(record, json.dumps(made_with, indent=2) + "\n")
+        write_json_atomic(record, made_with)
         if resume:  # nothing is known of what was there before, so it counts
             os.utime(record, (0, 0))
     return left
@@ -371,7 +371,7 @@ def write_result(
         content = result.to_dict() | {"unmask": __version__, **record}
         if result.faces:
             content["digital_source_type"] = COMPOSITE
-        write_text_atomic(_json(target), json.dumps(content, indent=2) + "\n")
+        write_json_atomic(_json(target), content)
     if settings.panel:
         with atomic_path(_panel(target)) as temporary:
             result.panel().savefig(temporary, dpi=110)

@@ -81,6 +81,11 @@ def write_text_atomic(path: PathLike, content: str) -> None:
     write_bytes_atomic(path, content.encode("utf-8"))
 
 
+def write_json_atomic(path: PathLike, content: object) -> None:
+    """Write what JSON can hold to `path`, to be read by people too, whole or not at all."""
+    write_text_atomic(path, json.dumps(content, indent=2) + "\n")
+
+
 def append_line(path: PathLike, entry: Mapping[str, Any]) -> None:
     """Add a JSON object as one line to a file; it and its folder appear with the first.
 

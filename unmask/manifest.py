@@ -11,6 +11,7 @@ import numpy as np
 from unmask.errors import WeightsError
 from unmask.io import write_text_atomic
 from unmask.presets import PRESETS
+from unmask.tables import markdown_table
 from unmask.weights import code, file_sha256, load_arrays, load_metadata, save_arrays
 
 # The recipes of files from before the runner noted them in the metadata.
@@ -103,10 +104,10 @@ def _block(folder: Path, path: Path) -> str:
 
 def _begun_card(name: str, metadata: dict[str, str]) -> str:
     recipe, overrides = metadata.get("recipe", "not noted"), metadata.get("overrides", "{}")
-    figures = [f"| {k} | {v} |" for k, v in metadata.items() if k not in _NOT_FIGURES]
-    table = ["| figure | value |", "|---|---|", *figures] if figures else []
+    figures = [(k, v) for k, v in metadata.items() if k not in _NOT_FIGURES]
+    table = [markdown_table(("figure", "value"), figures)] if figures else [""]
     lines = [
-        f"# {name}", "", f"Recipe `{recipe}`, with `{overrides}`.", "", *table, "",
+        f"# {name}", "", f"Recipe `{recipe}`, with `{overrides}`.", "", *table,
         f"**Licence.** {metadata.get('licence', _LICENCE)}", "",
     ]  # fmt: skip
     return "\n".join(lines)

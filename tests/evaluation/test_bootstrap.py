@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from unmask.evaluation.bootstrap import estimate
+from unmask.evaluation.summary import estimate
 
 
 def test_the_interval_is_that_of_a_normal_mean():

@@ -1,8 +1,8 @@
 """The command line: `unmask COMMAND ...`, which cyclopts makes from one typed function a command.
 
-A command's module has a function of the same name: its parameters are the arguments, their types
-say what is accepted, and its docstring is the help. The functions import what they need when they
-are called, so that help and refusals are there at once.
+A command's module has a function of the same name, or one for each of its parts: its parameters are
+the arguments, their types say what is accepted, and its docstring is the help. The functions import
+what they need when they are called, so that help and refusals are there at once.
 """
 
 from __future__ import annotations
@@ -78,17 +78,17 @@ def build_app() -> App:
     )
     app.register_install_completion_command()
     for name in _COMMANDS:
-        app.command(_function(name), name=name)
+        app.command(_function(name, name), name=name)
     for group, (text, names) in _GROUPS.items():
         parts = App(name=group, help=text)
         for name in names:
-            parts.command(_function(f"{group}_{name}"), name=name)
+            parts.command(_function(group, name), name=name)
         app.command(parts)
     return app
 
 
-def _function(name: str) -> Callable[..., Any]:
-    function: Callable[..., Any] = getattr(importlib.import_module(f"unmask.cli.{name}"), name)
+def _function(module: str, name: str) -> Callable[..., Any]:
+    function: Callable[..., Any] = getattr(importlib.import_module(f"unmask.cli.{module}"), name)
     return function
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from unmask.data.record import FaceRecord, FaceSet
 from unmask.errors import DataError
 from unmask.npz import read_npz
 from unmask.paths import path_inside
+from unmask.tables import read_csv
 
 MAX_SPREAD = 0.006
 """Landmarks of a larger spread are unreliable, see `read_face_folder`."""
@@ -176,15 +176,7 @@ def _read_archive(
 def _read_labels(path: Path) -> dict[str, dict[str, str]]:
     if not path.is_file():
         return {}
-    try:
-        with path.open(newline="", encoding="utf-8") as handle:
-            reader = csv.DictReader(handle)
-            rows = list(reader)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path}: cannot be read ({error})") from error
-    if "file" not in (reader.fieldnames or ()):
-        raise DataError(f"{path}: has no column 'file'")
-    return {row["file"]: row for row in rows}
+    return {row["file"]: row for row in read_csv(path, ["file"])}
 
 
 def _record(

@@ -24,6 +24,7 @@ from unmask.image import load_image
 from unmask.io import atomic_path
 from unmask.npz import read_npz
 from unmask.paths import check_outputs, path_inside
+from unmask.tables import csv_text
 
 PART_BYTES = 48_000_000
 _COLUMNS = ("file", "collection", "split", "gender", "age", "race", "source")
@@ -127,9 +128,7 @@ def _write_part(records: Sequence[FaceRecord], path: Path, limit: int) -> int:
             missing = 98 - len(face.landmarks)
             points.append(np.pad(face.landmarks, ((0, missing), (0, 0)), constant_values=np.nan))
             corners.append(_corners(record))
-        text = io.StringIO()
-        csv.writer(text).writerows([_COLUMNS, *rows])
-        archive.writestr("labels.csv", text.getvalue())
+        archive.writestr("labels.csv", csv_text([_COLUMNS, *rows]))
         buffer = io.BytesIO()
         np.savez_compressed(
             buffer, landmarks=np.stack(points), corners=np.stack(corners), allow_pickle=False

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -16,11 +15,13 @@ from unmask.errors import DataError, UnmaskError
 from unmask.evaluation.figures import draw_columns
 from unmask.evaluation.scenes import Scene
 from unmask.face import transform_points
-from unmask.inpainting.losses import FeatureNetwork, perceptual_loss
-from unmask.io import atomic_path, write_text_atomic
+from unmask.inpainting.evaluate import perceptual_distance
+from unmask.inpainting.losses import FeatureNetwork
+from unmask.io import atomic_path, write_json_atomic, write_text_atomic
 from unmask.metrics import image_quality
 from unmask.rivals import SYSTEMS, System, get_system, load_system
 from unmask.rivals.completion import Complete
+from unmask.tables import markdown_table
 
 # More rows than this are not read in a figure.
 _SHEET_ROWS = 8
@@ -93,18 +94,20 @@ class Comparison:
 
     def table(self) -> str:
         """Return the figures as Markdown."""
-        lines = [
-            "| system | faces | PSNR hole | SSIM | perceptual | seconds a face |",
-            "|---|---|---|---|---|---|",
-        ]
-        for s in self.scores.values():
-            perceptual = "" if s.perceptual is None else f"{s.perceptual:.4f}"
-            lines.append(
-                f"| {s.title} | {s.count} | {s.psnr_hole:.2f} | {s.ssim:.4f} | {perceptual} "
-                f"| {s.seconds:.2f} |"
+        header = ("system", "faces", "PSNR hole", "SSIM", "perceptual", "seconds a face")
+        rows = [
+            (
+                s.title,
+                s.count,
+                f"{s.psnr_hole:.2f}",
+                f"{s.ssim:.4f}",
+                "" if s.perceptual is None else f"{s.perceptual:.4f}",
+                f"{s.seconds:.2f}",
             )
-        lines += [f"\nNot compared: {reason}." for reason in self.missing.values()]
-        return "\n".join(lines) + "\n"
+            for s in self.scores.values()
+        ]
+        missing = "".join(f"\nNot compared: {reason}.\n" for reason in self.missing.values())
+        return markdown_table(header, rows) + missing
 
     def figure(self, rows: int = _SHEET_ROWS) -> Figure:
         """Draw the first faces: masked, each system's results with their hole PSNR, the truth."""
@@ -127,7 +130,7 @@ class Comparison:
             "scores": {name: asdict(scores) for name, scores in self.scores.items()},
             "missing": dict(self.missing),
         }
-        write_text_atomic(out / "comparison.json", json.dumps(content, indent=2) + "\n")
+        write_json_atomic(out / "comparison.json", content)
         write_text_atomic(out / "comparison.md", self.table())
         with atomic_path(out / "comparison.png") as temporary:
             self.figure().savefig(temporary, dpi=130)
@@ -209,7 +212,10 @@ def _score(
 ) -> SystemScores:
     pairs = list(zip(faces, results, strict=True))
     quality = [image_quality(face.truth, result, face.hole) for face, result in pairs]
-    distances = None if features is None else [*_distances(features, pairs)]
+    distances = None
+    if features is not None:
+        truths, holes = (np.stack([getattr(f, name) for f in faces]) for name in ("truth", "hole"))
+        distances = perceptual_distance(features, truths, np.stack(results), holes)
     return SystemScores(
         title,
         len(pairs),
@@ -218,14 +224,3 @@ def _score(
         None if distances is None else float(np.mean(distances)),
         seconds,
     )
-
-
-def _distances(
-    features: FeatureNetwork, pairs: Iterable[tuple[MaskedFace, NDArray[np.uint8]]]
-) -> Iterator[float]:
-    for face, result in pairs:
-        composite = np.where(face.hole[..., None], result, face.truth)
-        ours, theirs = (
-            features(image[None] / np.float32(255))[0] for image in (composite, face.truth)
-        )
-        yield float(perceptual_loss(ours, theirs))

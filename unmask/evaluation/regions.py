@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from unmask.image import LUMA
 from unmask.landmark_layout import LAYOUTS
+from unmask.tables import markdown_table
 
 REGIONS = ("mouth", "nose", "face", "ring")
 """`face` is what is neither mouth nor nose inside the outline; `ring` is what is outside it."""
@@ -157,21 +158,20 @@ def border_step(
 
 def region_table(scores: list[RegionScores]) -> str:
     """Return the scores as a Markdown table, with the step of colour at the hole's border."""
-    methods = list(dict.fromkeys(s.method for s in scores))
-    found = {(s.method, s.region): s for s in scores}
-    lines = [
-        "| method | region | n | PSNR | sharpness | perceptual | border step |",
-        "|---|---|---|---|---|---|---|",
+    header = ("method", "region", "n", "PSNR", "sharpness", "perceptual", "border step")
+    rows = [
+        (
+            s.method,
+            s.region,
+            s.count,
+            f"{s.psnr:.2f}",
+            f"{s.sharpness:.2f}",
+            "" if s.perceptual is None else f"{s.perceptual:.3f}",
+            f"{s.border:.1f}",
+        )
+        for s in scores
     ]
-    for method in methods:
-        for region in REGIONS:
-            if (s := found.get((method, region))) is not None:
-                perceptual = "" if s.perceptual is None else f"{s.perceptual:.3f}"
-                lines.append(
-                    f"| {method} | {region} | {s.count} | {s.psnr:.2f} | {s.sharpness:.2f} "
-                    f"| {perceptual} | {s.border:.1f} |"
-                )
-    return "\n".join(lines) + "\n"
+    return markdown_table(header, rows)
 
 
 def _hull(shape: tuple[int, ...], points: NDArray[np.floating], around: int) -> NDArray[np.bool_]:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterator, Sequence
 
-from unmask.evaluation.bootstrap import Estimate
 from unmask.evaluation.conditions import BASELINES, CONDITIONS, MEASURES, FaceMeasures
 from unmask.evaluation.paper import CITATION, QUOTES
-from unmask.evaluation.summary import Summary
+from unmask.evaluation.summary import Estimate, Summary
+from unmask.tables import csv_text, markdown_table
 
 _TITLES = {
     "psnr_hole": "PSNR, hole only",
@@ -46,7 +44,7 @@ def markdown_report(summary: Summary, heading: str) -> str:
         "## The stages",
         stage_table(summary),
     ]
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join(part.rstrip("\n") for part in parts) + "\n"
 
 
 def paper_table(summary: Summary) -> str:
@@ -55,13 +53,13 @@ def paper_table(summary: Summary) -> str:
     return (
         "Quoted rows are printed in the paper, which states no protocol, no split by identity and"
         " no number of test images: they do not compare with the measured rows.\n\n"
-        f"{_markdown(header, _paper_rows(summary))}\n\nQuoted: {CITATION}."
+        f"{markdown_table(header, _paper_rows(summary))}\nQuoted: {CITATION}."
     )
 
 
 def condition_table(summary: Summary) -> str:
     """Return every measure of every baseline and condition, by group, as Markdown."""
-    return _markdown(("inputs", "faces", "n", *_TITLES.values()), _condition_rows(summary))
+    return markdown_table(("inputs", "faces", "n", *_TITLES.values()), _condition_rows(summary))
 
 
 def loss_table(summary: Summary) -> str:
@@ -69,7 +67,7 @@ def loss_table(summary: Summary) -> str:
     return (
         "`replaced`: what the truth instead of this stage's prediction gains while the others are"
         " predicted. `alone`: what this stage's prediction costs while the others are true.\n\n"
-        + _markdown(("stage", "measure", "replaced", "alone"), _loss_rows(summary))
+        + markdown_table(("stage", "measure", "replaced", "alone"), _loss_rows(summary))
     )
 
 
@@ -78,7 +76,7 @@ def stage_table(summary: Summary) -> str:
     header = ("faces", "n", "found", "gender right", "landmark NME", "hole IoU")
     return (
         "Shares and means; gender, landmarks and hole over the faces that were found.\n\n"
-        + _markdown(header, _stage_rows(summary))
+        + markdown_table(header, _stage_rows(summary))
     )
 
 
@@ -104,15 +102,17 @@ def latex_table(summary: Summary, data: str) -> str:
 
 def faces_csv(faces: Sequence[FaceMeasures]) -> str:
     """Return one row a face and method: who, what was found, and every measure."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("face", "gender", "found", "gender_right", "nme", "iou", "method", *MEASURES))
+    rows: list[tuple[object, ...]] = [
+        ("face", "gender", "found", "gender_right", "nme", "iou", "method", *MEASURES)
+    ]
     for face in faces:
         known = ("" if v is None else v for v in (face.gender_right, face.nme, face.iou))
         first = (face.name, face.gender, face.found, *known)
-        for method, scores in face.scores.items():
-            writer.writerow((*first, method, *(f"{scores[m]:.4f}" for m in MEASURES)))
-    return text.getvalue()
+        rows += [
+            (*first, method, *(f"{scores[m]:.4f}" for m in MEASURES))
+            for method, scores in face.scores.items()
+        ]
+    return csv_text(rows)
 
 
 # === Rows ===
@@ -164,11 +164,6 @@ def _stage_rows(summary: Summary) -> Iterator[tuple[str, ...]]:
 def _cell(value: Estimate, measure: str, sign: str = "") -> str:
     form = f"{sign}.2f" if measure.startswith("psnr") else f"{sign}.3f"
     return f"{value.mean:{form}} [{value.low:{form}}, {value.high:{form}}]"
-
-
-def _markdown(header: Sequence[str], rows: Iterator[tuple[str, ...]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def _latex(text: str) -> str:

@@ -6,7 +6,6 @@ once and kept in a file; what varies them is new every time.
 
 from __future__ import annotations
 
-import csv
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -32,6 +31,7 @@ from unmask.image import find_images, load_image
 from unmask.paths import path_inside
 from unmask.presets import GENDERS
 from unmask.synthesis import MaskSynthesizer
+from unmask.tables import read_csv
 
 _CALIBRATION_STEP = 16
 _AGE_LIMITS = (4, 13, 20, 30, 45, 60)
@@ -323,16 +323,8 @@ def _read_class_folders(folder: Path, split: str) -> list[FaceRecord]:
 
 def _read_table(path: Path, split: str) -> list[FaceRecord]:
     """Read a table; without the column `split`, all faces are "train"."""
-    try:
-        with path.open(newline="", encoding="utf-8") as handle:
-            reader = csv.DictReader(handle)
-            missing = {"file", "gender"} - set(reader.fieldnames or ())
-            rows = list(reader)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path}: cannot be read ({error})") from error
-    if missing:
-        raise DataError(f"{path}: has no column {sorted(missing)[0]!r}")
     files = []
+    rows = read_csv(path, ["file", "gender"])
     for number, row in enumerate(rows, start=2):
         files.append(path_inside(path.parent, row["file"], f"{path}: line {number}: file"))
         if row["gender"] not in (*GENDERS, "", None):

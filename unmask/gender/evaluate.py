@@ -16,6 +16,7 @@ from unmask.data.record import FaceRecord
 from unmask.gender.data import Views, age_group, labels_of
 from unmask.inference import forward, mean_probability
 from unmask.metrics import accuracy, expected_calibration_error, roc_auc
+from unmask.tables import markdown_table
 
 ETHNICITIES = ("White", "Black", "Asian", "Indian", "Other")
 """UTKFace's own labels, by their codes."""
@@ -118,16 +119,18 @@ def score(predicted: NDArray[np.floating], labels: NDArray[np.floating]) -> Gend
 
 
 def _table(figures: GenderReport) -> str:
-    lines = [
-        "| | images | accuracy | recall female | recall male | ROC AUC | ECE |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for name, scores in _sets(figures):
-        lines.append(
-            f"| {name} | {scores.count:,} | {scores.accuracy:.1%} | {scores.recall_female:.1%} "
-            f"| {scores.recall_male:.1%} | {scores.auc:.3f} | {scores.ece:.3f} |"
+    header = ("", "images", "accuracy", "recall female", "recall male", "ROC AUC", "ECE")
+    rows = [
+        (
+            name,
+            f"{scores.count:,}",
+            *(f"{v:.1%}" for v in (scores.accuracy, scores.recall_female, scores.recall_male)),
+            f"{scores.auc:.3f}",
+            f"{scores.ece:.3f}",
         )
-    return "\n".join(lines)
+        for name, scores in _sets(figures)
+    ]
+    return markdown_table(header, rows)
 
 
 def _sets(figures: GenderReport) -> list[tuple[str, GenderScores]]:
@@ -221,17 +224,22 @@ def markdown(evaluation: Evaluation) -> str:
     ):
         if groups:
             rows = [
-                f"| {g.name} | {g.count} | {g.unmasked:.1%} | {_percent(g.masked)} "
-                f"| {g.uncertainty * 100:.0f} points |"
+                (
+                    g.name,
+                    g.count,
+                    f"{g.unmasked:.1%}",
+                    _percent(g.masked),
+                    f"{g.uncertainty * 100:.0f} points",
+                )
                 for g in groups
             ]
-            head = f"| {title} | faces | bare | masked | standard error |\n|---|---|---|---|---|\n"
-            parts.append(head + "\n".join(rows))
+            header = (title, "faces", "bare", "masked", "standard error")
+            parts.append(markdown_table(header, rows))
     kind = "masked" if evaluation.report.masked else "bare"
     share = f"{evaluation.uncertain_share:.1%} of the {kind} answers are uncertain"
     if evaluation.uncertain_accuracy is not None:
         share += f"; {evaluation.uncertain_accuracy:.1%} of these are right"
-    return "\n\n".join([*parts, share + "."]) + "\n"
+    return "\n".join([*parts, share + ".\n"])
 
 
 def reliability_figure(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -37,7 +36,7 @@ from unmask.gender.features import Copies, Features, FeatureSampler, cached_feat
 from unmask.gender.lite import FRAMINGS, Framing, Scaling, View, build_lite, look_through
 from unmask.gender.paper import build_classifier, build_head
 from unmask.inception import train_after
-from unmask.io import write_text_atomic
+from unmask.io import write_json_atomic
 from unmask.training.precision import precision
 from unmask.training.recipe import Recipe, read_recipe
 from unmask.training.task import Places, Task, on_bytes
@@ -250,8 +249,7 @@ class FacesTask(Task):
             arrays[variable.path] = np.asarray(variable).astype(arrays[variable.path].dtype)
         metadata |= {key: f"{value:.4f}" for key, value in asdict(calibration).items()}
         save_arrays(path, arrays, {**metadata, **quality(figures)})
-        text = json.dumps(asdict(figures), indent=2)
-        write_text_atomic(self.places.out / "report.json", text + "\n")
+        write_json_atomic(self.places.out / "report.json", asdict(figures))
 
     def _views(self, name: str, faces: FaceSet) -> Views:
         masked = self.recipe.masked_views if has_landmarks(faces.records) else 0

@@ -6,7 +6,6 @@ them once turns a search of days into one of minutes.
 
 from __future__ import annotations
 
-import csv
 import json
 import math
 from collections.abc import Sequence
@@ -21,7 +20,8 @@ from unmask.data.cache import check_origin, digest
 from unmask.errors import DataError, MissingPackageError
 from unmask.gender.features import Features
 from unmask.gender.paper import build_head
-from unmask.io import atomic_path, write_text_atomic
+from unmask.io import write_json_atomic, write_text_atomic
+from unmask.tables import csv_text
 from unmask.training.precision import precision
 
 try:
@@ -231,21 +231,17 @@ class Leaderboard:
         if not results:
             return []
         best = {**asdict(results[0].parameters), "val_accuracy": results[0].val_accuracy}
-        write_text_atomic(self.folder / "best.json", json.dumps(best, indent=2) + "\n")
-        with (
-            atomic_path(self.folder / "leaderboard.csv") as temporary,
-            temporary.open("w", newline="", encoding="utf-8") as handle,
-        ):
-            writer = csv.writer(handle)
-            writer.writerow(
-                ["rank", "val_accuracy", "units", "activation", "dropout", "parameters"]
+        write_json_atomic(self.folder / "best.json", best)
+        header = ("rank", "val_accuracy", "units", "activation", "dropout", "parameters")
+        rows = [
+            (
+                rank, f"{result.val_accuracy:.4f}", setting.units, setting.activation,
+                f"{setting.dropout:.2f}", self._trainable(setting),
             )
-            for rank, result in enumerate(results, start=1):
-                setting = result.parameters
-                writer.writerow(
-                    [rank, f"{result.val_accuracy:.4f}", setting.units, setting.activation,
-                     f"{setting.dropout:.2f}", self._trainable(setting)]
-                )  # fmt: skip
+            for rank, result in enumerate(results, start=1)
+            for setting in [result.parameters]
+        ]  # fmt: skip
+        write_text_atomic(self.folder / "leaderboard.csv", csv_text([header, *rows]))
         # Last, and in the order of the search, which goes on from it.
         memory = [asdict(_result(trial)) for trial in finished]
         write_text_atomic(self.folder / _MEMORY, json.dumps(memory) + "\n")

@@ -22,18 +22,20 @@ from numpy.typing import NDArray
 
 from unmask.data.record import FaceRecord, load_canonical
 from unmask.errors import DataError
+from unmask.evaluation.figures import draw_columns
 from unmask.face import grow
-from unmask.image import save_image
 from unmask.inpainting import aot, convert, lite, paper
 from unmask.inpainting.coarse import CoarseCompletion
 from unmask.inpainting.data import LandmarkPredictor
 from unmask.inpainting.losses import FeatureNetwork
 from unmask.inpainting.predict import complete_windows
 from unmask.inpainting.window import HOLE_GROWTH, WINDOW_LEFT, WINDOW_TOP, window
+from unmask.io import atomic_path
 from unmask.metrics import image_quality, psnr_hole
 from unmask.presets import GENDERS
 from unmask.rivals import aot as plain_aot
 from unmask.synthesis import MaskSynthesizer
+from unmask.tables import markdown_table as table
 from unmask.weights import load_weights
 
 EVALUATION_SEED = 1234
@@ -379,7 +381,9 @@ def evaluate(
     scores = []
     for method, completed in results.items():
         figures = _measure(cases, completed)
-        distances = perceptual_distance(features, cases, completed) if features else None
+        distances = None
+        if features is not None:
+            distances = perceptual_distance(features, cases.truth, completed, cases.scored)
         for group, rows in groups.items():
             means = {name: float(values[rows].mean()) for name, values in figures.items()}
             perceptual = None if distances is None else float(distances[rows].mean())
@@ -388,22 +392,28 @@ def evaluate(
 
 
 def perceptual_distance(
-    features: FeatureNetwork, cases: Cases, completed: NDArray[np.uint8], *, batch_size: int = 16
+    features: FeatureNetwork,
+    truth: NDArray[np.uint8],
+    completed: NDArray[np.uint8],
+    scored: NDArray[np.bool_],
+    *,
+    batch_size: int = 16,
 ) -> NDArray[np.float64]:
-    """Return each face's distance to the truth in deep features, (N,).
+    """Return each picture's distance to the truth in deep features, (N,).
 
     Args:
         features: The network; its features for the perceptual loss are compared.
-        cases: The faces.
-        completed: (N, 192, 192, 3) uint8; outside the scored hole the truth is put back.
-        batch_size: Faces that go through the network at once.
+        truth: (N, H, W, 3) uint8.
+        completed: The same shape; outside the scored hole the truth is put back.
+        scored: (N, H, W) bool.
+        batch_size: Pictures that go through the network at once.
     """
-    composites = np.where(cases.scored[..., None], completed, cases.truth)
+    composites = np.where(scored[..., None], completed, truth)
     distances = []
-    for start in range(0, len(cases), batch_size):
+    for start in range(0, len(truth), batch_size):
         rows = slice(start, start + batch_size)
         ours, _ = features(composites[rows].astype(np.float32) / 255.0)
-        wanted, _ = features(cases.truth[rows].astype(np.float32) / 255.0)
+        wanted, _ = features(truth[rows].astype(np.float32) / 255.0)
         layers = zip(ours, wanted, strict=True)
         per_layer = [np.abs(np.asarray(a) - np.asarray(b)).mean((1, 2, 3)) for a, b in layers]
         distances.append(np.sum(per_layer, axis=0))
@@ -413,32 +423,29 @@ def perceptual_distance(
 def markdown_table(evaluation: Evaluation) -> str:
     """Return the figures as Markdown: all measures by gender, then hole PSNR by kind of mask."""
     by_kind = [s for s in evaluation.scores if s.group.startswith("mask: ")]
-    lines = [
-        f"{evaluation.count} faces; the hole is {100 * evaluation.hole_share:.1f} % of the window.",
-        "",
-        "| method | faces | n | PSNR hole | PSNR LaFIn | SSIM LaFIn | PSNR RGB | SSIM RGB "
-        "| perceptual |",
-        "|---|---|---|---|---|---|---|---|---|",
-        *(_markdown_row(s) for s in evaluation.scores if s not in by_kind),
-        "",
-        "Hole PSNR by kind of mask:",
-        "",
-    ]
+    header = (
+        "method", "faces", "n", "PSNR hole", "PSNR LaFIn", "SSIM LaFIn", "PSNR RGB", "SSIM RGB",
+        "perceptual",
+    )  # fmt: skip
+    rows = [
+        (
+            s.method, s.group, s.count, f"{s.psnr_hole:.2f}", f"{s.psnr_lafin:.2f}",
+            f"{s.ssim_lafin:.4f}", f"{s.psnr_rgb:.2f}", f"{s.ssim_rgb:.4f}",
+            "" if s.perceptual is None else f"{s.perceptual:.4f}",
+        )
+        for s in evaluation.scores
+        if s not in by_kind
+    ]  # fmt: skip
     kinds = {s.group.removeprefix("mask: "): s.count for s in by_kind}
-    lines.append("| method | " + " | ".join(f"{k} ({n})" for k, n in kinds.items()) + " |")
-    lines.append("|---" * (1 + len(kinds)) + "|")
-    for method in dict.fromkeys(s.method for s in by_kind):
-        cells = (f"{evaluation.of(method, f'mask: {kind}').psnr_hole:.2f}" for kind in kinds)
-        lines.append(f"| {method} | " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
-
-
-def _markdown_row(scores: Scores) -> str:
-    perceptual = "" if scores.perceptual is None else f"{scores.perceptual:.4f}"
+    kind_rows = [
+        (method, *(f"{evaluation.of(method, f'mask: {kind}').psnr_hole:.2f}" for kind in kinds))
+        for method in dict.fromkeys(s.method for s in by_kind)
+    ]
+    share = f"the hole is {100 * evaluation.hole_share:.1f} % of the window."
     return (
-        f"| {scores.method} | {scores.group} | {scores.count} | {scores.psnr_hole:.2f} "
-        f"| {scores.psnr_lafin:.2f} | {scores.ssim_lafin:.4f} | {scores.psnr_rgb:.2f} "
-        f"| {scores.ssim_rgb:.4f} | {perceptual} |"
+        f"{evaluation.count} faces; {share}\n\n{table(header, rows)}\n"
+        "Hole PSNR by kind of mask:\n\n"
+        + table(("method", *(f"{k} ({n})" for k, n in kinds.items())), kind_rows)
     )
 
 
@@ -482,11 +489,12 @@ def contact_sheet(
     chosen = _spread(np.argsort(-quality, kind="stable"), each)
     known = np.where(cases.holes[..., None], np.uint8(255), cases.images)
     columns = {"masked": cases.images, "known": known, **results, "truth": cases.truth}
-    rows = [_titles(list(columns), cases.truth.shape[2])]
-    for place in chosen:
-        row = np.concatenate([images[place] for images in columns.values()], axis=1)
-        rows.append(_write(row, f"{quality[place]:.1f} dB", (4, row.shape[0] - 6)))
-    save_image(path, np.concatenate(rows))
+    figure = draw_columns(
+        {title: images[chosen] for title, images in columns.items()},
+        {rank_by: [f"{quality[place]:.1f} dB" for place in chosen]},
+    )
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, dpi=100, format="png")
     return chosen
 
 
@@ -495,19 +503,3 @@ def _spread(order: NDArray[np.intp], each: int) -> list[int]:
     middle = max((len(order) - each) // 2, 0)
     places = [*order[:each], *order[middle : middle + each], *order[-each:]]
     return [int(place) for place in dict.fromkeys(places)]
-
-
-def _titles(names: Sequence[str], width: int) -> NDArray[np.uint8]:
-    strip = np.zeros((20, width * len(names), 3), np.uint8)
-    for i, name in enumerate(names):
-        strip = _write(strip, name, (i * width + 4, 14))
-    return strip
-
-
-def _write(image: NDArray[np.uint8], text: str, corner: tuple[int, int]) -> NDArray[np.uint8]:
-    canvas = np.ascontiguousarray(image)
-    font, scale = cv2.FONT_HERSHEY_SIMPLEX, 0.42
-    # A dark outline keeps the letters legible on any picture.
-    for color, thickness in (((0, 0, 0), 3), ((255, 255, 255), 1)):
-        cv2.putText(canvas, text, corner, font, scale, color, thickness, cv2.LINE_AA)
-    return canvas

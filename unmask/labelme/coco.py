@@ -12,13 +12,22 @@ from typing import Any
 import numpy as np
 
 from unmask.errors import LabelmeError, MissingPackageError
-from unmask.labelme.annotation import read_document
-from unmask.labelme.document import mask_shape, rectangle_shape
-from unmask.labelme.drawing import Instance
-from unmask.labelme.fields import fail, integer, items, label_name, mapping, numbers, polygon, text
+from unmask.labelme.annotation import mask_shape, polygon_shapes, read_document, rectangle_shape
+from unmask.labelme.drawing import Instance, polygons_of
+from unmask.labelme.fields import (
+    Foreign,
+    Size,
+    check_size,
+    fail,
+    integer,
+    items,
+    label_name,
+    mapping,
+    numbers,
+    polygon,
+    text,
+)
 from unmask.labelme.files import COCO_DESCRIPTION
-from unmask.labelme.foreign import Foreign, Size, check_size, mask_of_runs, shapes_of_polygons
-from unmask.labelme.outline import polygons_of
 
 
 def coco_text(
@@ -130,7 +139,7 @@ def _instance(
         return [_box(label, annotation.get("bbox"), f"{where}.bbox")]
     if isinstance(drawn, list):
         polygons = [polygon(points, f"{field}[{i}]") for i, points in enumerate(drawn)]
-        return shapes_of_polygons(label, polygons, group)
+        return polygon_shapes(label, polygons, group)
     runs = mapping(drawn, field)
     if runs.get("size") != list(size):
         fail(f"{field}.size", f"must be the photo's, {list(size)}", runs.get("size"))
@@ -140,7 +149,22 @@ def _instance(
     whole = [
         integer(n, f"{field}.counts[{i}]") for i, n in enumerate(items(counts, f"{field}.counts"))
     ]
-    return [mask_of_runs(label, whole, size, f"{field}.counts")]
+    return [_mask(label, whole, size, f"{field}.counts")]
+
+
+def _mask(label: str, counts: Sequence[int], size: Size, where: str) -> dict[str, Any]:
+    """Return the shape of run lengths down the columns, zeros first.
+
+    Raises:
+        LabelmeError: They do not fill the photo.
+    """
+    total = size[0] * size[1]
+    if min(counts, default=0) < 0 or sum(counts) != total:
+        raise LabelmeError(
+            f"{where}: must be run lengths of {total} pixels in all. Received: {sum(counts)}"
+        )
+    flat = np.repeat(np.arange(len(counts)) % 2 > 0, counts)
+    return mask_shape(label, flat.reshape(size, order="F"))
 
 
 def _box(label: str, value: Any, where: str) -> dict[str, Any]:

@@ -1,10 +1,11 @@
-"""Checks of what a file from elsewhere says; their errors name file, field and value."""
+"""What a file from elsewhere says, and checks of it; their errors name file, field and value."""
 
 from __future__ import annotations
 
 import base64
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import numpy as np
@@ -13,6 +14,24 @@ from numpy.typing import NDArray
 from unmask.errors import LabelmeError
 
 LARGEST_COORDINATE = 1_000_000
+
+Size = tuple[int, int]
+"""Height and width."""
+
+
+@dataclass(frozen=True, eq=False)
+class Foreign:
+    """One photo's annotations in another program's words.
+
+    Attributes:
+        photos: What the photo's file may be called, the likeliest first.
+        where: The field that says so, for messages.
+        shapes: From the photo's height and width to Labelme's shapes.
+    """
+
+    photos: Sequence[str]
+    where: str
+    shapes: Callable[[Size], Iterable[dict[str, Any]]]
 
 
 def numbers(value: Any) -> NDArray[np.float64] | None:
@@ -80,6 +99,16 @@ def side(value: Any, where: str) -> int:
     if pixels < 1:
         fail(where, "must be positive", value)
     return pixels
+
+
+def check_size(said: object, real: int, where: str) -> None:
+    """Compare a side with the photo's.
+
+    Raises:
+        LabelmeError: It is another.
+    """
+    if said != real:
+        raise LabelmeError(f"{where}: is {said!r}, but the photo has {real}")
 
 
 def base64_bytes(value: Any, where: str) -> bytes:

@@ -11,11 +11,10 @@ from typing import Literal
 from unmask.errors import LabelmeError, UnmaskError
 from unmask.image import PathLike, load_image
 from unmask.io import write_bytes_atomic, write_text_atomic
-from unmask.labelme.annotation import label_tuple
+from unmask.labelme.annotation import document_text, label_tuple
 from unmask.labelme.coco import read_coco
-from unmask.labelme.document import document_text
+from unmask.labelme.fields import Foreign
 from unmask.labelme.files import MAX_PHOTO_BYTES, locate_photo, read_file
-from unmask.labelme.foreign import Foreign
 from unmask.labelme.label_studio import read_label_studio
 from unmask.labelme.voc import PHOTO_FOLDERS, read_voc
 from unmask.labelme.yolo import read_yolo

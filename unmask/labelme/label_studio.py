@@ -13,10 +13,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unmask.errors import LabelmeError
-from unmask.labelme.annotation import read_json
-from unmask.labelme.document import mask_shape, polygon_shape
-from unmask.labelme.fields import fail, items, label_name, mapping, numbers, text
-from unmask.labelme.foreign import Foreign, Size, check_size
+from unmask.labelme.annotation import mask_shape, polygon_shape, read_json
+from unmask.labelme.fields import (
+    Foreign,
+    Size,
+    check_size,
+    fail,
+    items,
+    label_name,
+    mapping,
+    numbers,
+    text,
+)
 
 _WITH_AREA = ("polygonlabels", "rectanglelabels", "ellipselabels", "brushlabels")
 _ELLIPSE_CORNERS = 64

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePath
@@ -12,6 +11,7 @@ import numpy as np
 
 from unmask.errors import DataError
 from unmask.paths import PathLike
+from unmask.tables import csv_text
 
 SPLIT_FILE = "split.csv"
 """Beside labelled photos: what each is for."""
@@ -79,9 +79,7 @@ def groups_of(names: Iterable[str], persons: PathLike | None = None) -> dict[str
 
 def split_text(parts: Mapping[str, str]) -> str:
     """Return a `split.csv`, which trainings read."""
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([("file", "split"), *parts.items()])
-    return text.getvalue()
+    return csv_text([("file", "split"), *parts.items()])
 
 
 def read_table(path: Path, column: str) -> dict[str, str]:

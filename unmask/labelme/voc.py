@@ -15,11 +15,10 @@ from PIL import Image
 
 from unmask.errors import ImageError, LabelmeError
 from unmask.io import write_bytes_atomic
-from unmask.labelme.document import mask_shape, rectangle_shape
+from unmask.labelme.annotation import mask_shape, rectangle_shape
 from unmask.labelme.drawing import Instance
-from unmask.labelme.fields import fail, label_name, numbers, side, text
+from unmask.labelme.fields import Foreign, Size, check_size, fail, label_name, numbers, side, text
 from unmask.labelme.files import MAX_JSON_BYTES, MAX_PHOTO_BYTES, read_file
-from unmask.labelme.foreign import Foreign, Size, check_size
 from unmask.paths import walk_files
 
 ANNOTATIONS, CLASSES, OBJECTS = "Annotations", "SegmentationClass", "SegmentationObject"

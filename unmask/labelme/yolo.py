@@ -13,12 +13,10 @@ from numpy.typing import NDArray
 
 from unmask.errors import LabelmeError, MissingPackageError
 from unmask.image import find_images
-from unmask.labelme.document import polygon_shape, rectangle_shape
-from unmask.labelme.drawing import Instance
-from unmask.labelme.fields import fail, integer, label_name
+from unmask.labelme.annotation import polygon_shape, rectangle_shape
+from unmask.labelme.drawing import Instance, polygons_of, single_polygon
+from unmask.labelme.fields import Foreign, Size, fail, integer, label_name
 from unmask.labelme.files import MAX_JSON_BYTES, read_file
-from unmask.labelme.foreign import Foreign, Size
-from unmask.labelme.outline import polygons_of, single_polygon
 
 YAML = "data.yaml"
 """The file that names the photos and the classes."""

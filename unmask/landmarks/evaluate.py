@@ -23,6 +23,7 @@ from unmask.landmarks.data import WFLW_ATTRIBUTES, WflwFace
 from unmask.landmarks.predict import locate_landmarks
 from unmask.metrics import area_under_curve, failure_rate, nme
 from unmask.synthesis import MaskSynthesizer
+from unmask.tables import markdown_table as table
 
 _FRAME = 256  # side of the canonical crop that layouts are compared in
 # PFLD expects a face box that is made square and grown. In the canonical crop of 256 pixels this
@@ -370,15 +371,18 @@ def markdown_table(scores: Mapping[str, LandmarkScores]) -> str:
         | truth | 3 | 0.00 | 0.0 | 1.000 | 0.0 | 0.0 | 0.0 | 0.0 | 0.0 |
     """
     regions = list(REGIONS_98)
-    rows = ["| | faces | NME | FR | AUC | " + " | ".join(regions) + " |"]
-    rows.append("|" + "---|" * (5 + len(regions)))
-    for name, score in scores.items():
-        parts = " | ".join(f"{100 * score.regions[region]:.1f}" for region in regions)
-        rows.append(
-            f"| {name} | {score.count} | {100 * score.nme:.2f} | {100 * score.failure_rate:.1f} "
-            f"| {score.auc:.3f} | {parts} |"
+    rows = [
+        (
+            name,
+            score.count,
+            f"{100 * score.nme:.2f}",
+            f"{100 * score.failure_rate:.1f}",
+            f"{score.auc:.3f}",
+            *(f"{100 * score.regions[region]:.1f}" for region in regions),
         )
-    return "\n".join(rows)
+        for name, score in scores.items()
+    ]
+    return table(("", "faces", "NME", "FR", "AUC", *regions), rows).rstrip("\n")
 
 
 def _wflw_guess(face: WflwFace) -> NDArray[np.float64]:

@@ -24,6 +24,7 @@ from unmask.segmentation import detector
 from unmask.segmentation.data import Example, FacePool, gather_photos
 from unmask.segmentation.finder import UNetFinder, load_finder
 from unmask.segmentation.regions import MaskRegion
+from unmask.tables import markdown_table as table
 
 Finder = Callable[[NDArray[np.uint8]], Sequence[MaskRegion]]
 """From a photo, (H, W, 3) uint8 RGB, to the masks found in it. A segmenter of any kind is measured
@@ -301,9 +302,7 @@ def markdown_table(scores: Sequence[SegmenterScores], cores: int) -> str:
         "false alarms", "pasted masks, IoU", "drawn masks, IoU", "alarm on bare faces",
         "ms a photo (processor)",
     )  # fmt: skip
-    lines = [f"| {' | '.join(header)} |", "|---" * len(header) + "|"]
-    lines += [f"| {' | '.join(_cells(row))} |" for row in scores]
-    return "\n".join(lines) + "\n\n" + _protocol(scores[0], cores) + "\n"
+    return f"{table(header, map(_cells, scores))}\n{_protocol(scores[0], cores)}\n"
 
 
 def _cells(row: SegmenterScores) -> Iterator[str]:

@@ -6,7 +6,6 @@ trained it learns to see what InceptionV3 sees. At run time nothing of this is u
 
 from __future__ import annotations
 
-import csv
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -24,10 +23,11 @@ from unmask.blocks import conv_block
 from unmask.errors import DataError, ImageError
 from unmask.image import Photo, load_photo, save_image
 from unmask.inception import build_inception, build_pyramid
-from unmask.io import atomic_path
+from unmask.io import atomic_path, write_text_atomic
 from unmask.segmentation import STRIDE
 from unmask.segmentation.finder import WORKING_SIDE, probability_map
 from unmask.segmentation.lite import encoder_maps
+from unmask.tables import csv_text
 from unmask.weights import load_weights
 
 Tensor = Any
@@ -349,13 +349,7 @@ def _new_name(source: Path, taken: set[str]) -> str:
 
 
 def _write_table(path: Path, photos: Iterable[LabelledPhoto]) -> None:
-    with (
-        atomic_path(path) as temporary,
-        temporary.open("w", newline="", encoding="utf-8") as handle,
-    ):
-        writer = csv.writer(handle)
-        writer.writerow(_COLUMNS)
-        writer.writerows(_row(photo) for photo in photos)
+    write_text_atomic(path, csv_text([_COLUMNS, *map(_row, photos)]))
 
 
 def _row(photo: LabelledPhoto) -> tuple[str, ...]:

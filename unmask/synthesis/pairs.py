@@ -8,7 +8,6 @@ the trainers read it, and it can be a source itself.
 from __future__ import annotations
 
 import csv
-import io
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -34,6 +33,7 @@ from unmask.synthesis.locate import FaceLocator
 from unmask.synthesis.masktheface import load_masktheface
 from unmask.synthesis.sources import PICTURE_FOLDERS, SETTINGS_FILE, SourceFace, number_of
 from unmask.synthesis.synthesizer import MaskSynthesizer
+from unmask.tables import csv_text
 from unmask.weights import find
 
 COLUMNS = (
@@ -359,21 +359,14 @@ def _write_tables(destination: Path, results: Iterable[PairResult], errors: dict
     ordered = sorted(results, key=lambda result: result.file)
     if ordered:
         rows = ([r.row[c] for c in COLUMNS] for r in ordered)
-        _write_csv(destination / _MANIFEST_FILE, COLUMNS, rows)
+        write_text_atomic(destination / _MANIFEST_FILE, csv_text([COLUMNS, *rows]))
         points: NDArray[np.float32] = np.stack([np.asarray(r.landmarks) for r in ordered])
         name = f"landmarks{points.shape[1]}"
         arrays: dict[str, Any] = {"files": np.array([r.row["file"] for r in ordered]), name: points}
         with atomic_path(destination / f"{name}.npz") as temporary:
             np.savez(temporary, **arrays)
     if errors:
-        _write_csv(destination / _ERRORS_FILE, ("file", "error"), sorted(errors.items()))
+        text = csv_text([("file", "error"), *sorted(errors.items())])
+        write_text_atomic(destination / _ERRORS_FILE, text)
     else:
         (destination / _ERRORS_FILE).unlink(missing_ok=True)
-
-
-def _write_csv(path: Path, header: Iterable[str], rows: Iterable[Iterable[str]]) -> None:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
-    write_text_atomic(path, text.getvalue())

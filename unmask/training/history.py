@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,19 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unmask.errors import MissingPackageError
-from unmask.io import atomic_path
+from unmask.io import write_text_atomic
+from unmask.tables import csv_text
 
 
 def write_history(path: Path, rows: Sequence[dict[str, float]]) -> None:
     """Write the rows, atomically; a column for every name that occurs in one."""
     columns = list(dict.fromkeys(key for row in rows for key in row))
-    with (
-        atomic_path(path) as temporary,
-        temporary.open("w", newline="", encoding="utf-8") as handle,
-    ):
-        writer = csv.DictWriter(handle, columns)
-        writer.writeheader()
-        writer.writerows({key: f"{value:.6g}" for key, value in row.items()} for row in rows)
+    cells = [[f"{row[key]:.6g}" if key in row else "" for key in columns] for row in rows]
+    write_text_atomic(path, csv_text([columns, *cells]))
 
 
 class Board:

@@ -10,7 +10,7 @@ from cyclopts import Parameter
 from unmask.cli.arguments import ExistingPath, OutFolder, PositiveInt, Seed
 
 
-def tune_gender(
+def gender(
     data: ExistingPath,
     /,
     *,
