@@ -66,7 +66,6 @@ def test_defaults_are_the_papers():
         ({"losses.as_pasted": True}, "as_pasted"),
         ({"losses.matching": 0.1}, "detail"),
         ({"losses.parsing": 0.1, "samples.side": 72}, "multiple of 32"),
-        ({"samples.strokes": 0.7, "samples.blocks": 0.6}, r"strokes=0\.7, blocks=0\.6"),
         ({"samples.predicted": 2.0}, r"predicted=2"),
         ({"samples.side": 100}, "side=100"),
         ({"samples.hole_growth": [3, 1]}, "hole_growth"),

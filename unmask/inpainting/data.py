@@ -75,13 +75,11 @@ class SampleSettings:
             least and at most.
         worn: Share of the samples in which shadow and ear loops remain beside the hole, as in
             photos.
-        strokes: Share of the samples whose hole is irregular strokes.
-        blocks: Share of the samples whose hole is rectangles.
-        predicted: Share of the samples with a drawn mask whose landmarks are predicted on the
-            masked face, as in `unmask.run`.
-        loose: Share of the samples with a drawn mask whose hole reaches past the jaw over the
-            background, as real masks stand off from the face. Without them a generator paints
-            skin up to the hole's edge.
+        predicted: Share of the samples whose landmarks are predicted on the masked face, as in
+            `unmask.run`.
+        loose: Share of the samples whose hole reaches past the jaw over the background, as real
+            masks stand off from the face. Without them a generator paints skin up to the hole's
+            edge.
         profile_oversampling: How often a turned head is shown for each time a frontal one is.
             Collections of faces are mostly frontal, photos that people take are not.
         augmentation: How a face differs from showing to showing.
@@ -94,8 +92,6 @@ class SampleSettings:
     side: int = CROP_SIZE
     hole_growth: tuple[int, int] = (0, 0)
     worn: float = 0.0
-    strokes: float = 0.0
-    blocks: float = 0.0
     predicted: float = 0.0
     loose: float = 0.0
     profile_oversampling: float = 1.0
@@ -103,14 +99,9 @@ class SampleSettings:
 
     def __post_init__(self) -> None:
         """Check the values."""
-        for name in ("worn", "strokes", "blocks", "predicted", "loose"):
+        for name in ("worn", "predicted", "loose"):
             if not 0 <= (share := getattr(self, name)) <= 1:
                 raise ValueError(f"{name} must be in [0, 1]. Received: {name}={share}")
-        if self.strokes + self.blocks > 1:
-            raise ValueError(
-                "shares of holes must together be at most 1. "
-                f"Received: strokes={self.strokes}, blocks={self.blocks}"
-            )
         if self.side < 8 or self.side % 8:
             raise ValueError(f"side must be a multiple of 8. Received: side={self.side}")
         if not 0 <= self.hole_growth[0] <= self.hole_growth[1]:
@@ -217,10 +208,10 @@ class InpaintingSampler:
         truth, valid, points = self._face(self.record(number), rng)
         # Chance of its own, so that the other samples are the same with any shares.
         other = np.random.default_rng([self._seed, number, 1])
-        image, hole = self._open(truth, points, number, rng, other)
+        image, hole = self._open(truth, points, number, rng)
         bare = rng.random() >= settings.worn
         guided = _imprecise(points, rng, settings.augmentation.landmark_noise)
-        if image is not truth and other.random() < settings.predicted:
+        if other.random() < settings.predicted:
             guided = self._predict(image)
         if bare:
             image = truth
@@ -250,14 +241,9 @@ class InpaintingSampler:
         points: NDArray[np.float32],
         number: int,
         rng: np.random.Generator,
-        other: np.random.Generator,
     ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-        """Return the face as it is seen, and its hole; the face itself if nothing covers it."""
-        settings, kind = self._settings, other.random()
-        if kind < settings.strokes:
-            return truth, stroke_hole(len(truth), other)
-        if kind < settings.strokes + settings.blocks:
-            return truth, block_hole(len(truth), other)
+        """Return the face with a mask, and its hole."""
+        settings = self._settings
         masked = self._synthesizer(truth, points, number)
         least, most = settings.hole_growth
         pixels = int(rng.integers(least, most + 1))
@@ -346,63 +332,3 @@ def _assemble(
         points = (points + 0.5) * (side / now) - 0.5
     arrays |= {name: arrays[name][..., None] for name in masks}
     return {**arrays, "landmark_map": draw_landmark_map(points, side).astype(np.uint8)}
-
-
-# === Holes that are no masks, so that a generator does not only know masks ===
-
-
-def stroke_hole(side: int, rng: np.random.Generator) -> NDArray[np.bool_]:
-    """Draw thick wandering strokes until 10 to 35 % of a square are covered.
-
-    Args:
-        side: Side of the square in pixels.
-        rng: Where chance comes from.
-
-    Returns:
-        (side, side) bool, True in the hole.
-
-    Example:
-        >>> hole = stroke_hole(96, np.random.default_rng(0))
-        >>> bool(0.1 <= hole.mean() <= 0.5)
-        True
-
-    Reference:
-        The irregular masks of partial convolutions (Liu et al., 2018), as strokes.
-    """
-    hole = np.zeros((side, side), np.uint8)
-    wanted = rng.uniform(0.10, 0.35)
-    while hole.mean() < wanted:
-        place = rng.uniform(0, side, 2)
-        direction = rng.uniform(0, 2 * np.pi)
-        thickness = int(rng.integers(max(side // 24, 2), max(side // 8, 3)))
-        for _ in range(int(rng.integers(3, 8))):
-            direction += rng.normal(0, 0.8)
-            step = rng.uniform(0.08, 0.2) * side * np.array([np.cos(direction), np.sin(direction)])
-            start, end = (tuple(int(v) for v in p) for p in (place, place + step))
-            cv2.line(hole, start, end, 1, thickness)
-            place = place + step
-            if hole.mean() >= wanted:
-                break
-    return hole.astype(bool)
-
-
-def block_hole(side: int, rng: np.random.Generator) -> NDArray[np.bool_]:
-    """Draw one to three upright rectangles with sides of 15 to 45 % of a square.
-
-    Args:
-        side: Side of the square in pixels.
-        rng: Where chance comes from.
-
-    Returns:
-        (side, side) bool, True in the hole.
-
-    Example:
-        >>> block_hole(96, np.random.default_rng(0)).shape
-        (96, 96)
-    """
-    hole = np.zeros((side, side), bool)
-    for _ in range(int(rng.integers(1, 4))):
-        height, width = (int(v) for v in rng.uniform(0.15, 0.45, 2) * side)
-        top, left = rng.integers(0, side - height + 1), rng.integers(0, side - width + 1)
-        hole[top : top + height, left : left + width] = True
-    return hole
