@@ -17,7 +17,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageCms, features
 
-from unmask.encode import write_image
+from unmask.encode import encode_image
 from unmask.errors import ImageError, ImageFormatError, ImageSizeError
 from unmask.image import (
     Photo,
@@ -607,8 +607,7 @@ def test_notes_are_kept_and_the_picture_is_upright(
     exif.get_ifd(0x8825)[1] = "N"
     notes = {"exif": exif, "dpi": (300, 150), "icc_profile": srgb_profile()}
     if source == "TIFF":  # of which Pillow writes no details
-        write_image(tmp_path / "s.tif", photo_pixels(30, 40), **notes | {"exif": exif.tobytes()})
-        stored = (tmp_path / "s.tif").read_bytes()
+        stored = encode_image(photo_pixels(30, 40), "TIFF", **notes | {"exif": exif.tobytes()})
     else:
         picture = Image.fromarray(photo_pixels(30, 40))
         stored = encode(picture, source.replace("PIL", "PNG"), **notes)
@@ -632,9 +631,7 @@ def test_notes_are_kept_and_the_picture_is_upright(
 def test_a_changed_photo_says_what_it_is(tmp_path: Path, suffix: str, deep: bool) -> None:
     source = photo_pixels(30, 40)
     if deep:
-        content = tmp_path / "deep.png"
-        write_image(content, source.astype(np.uint16) * 256 + 7)
-        photo = load_photo(content)
+        photo = load_photo(encode_image(source.astype(np.uint16) * 256 + 7, "PNG"))
     else:
         photo = load_photo(source)
     target = tmp_path / f"a{suffix}"
@@ -677,12 +674,8 @@ def test_16_bits_are_kept(
     if source == ".png":
         content = content[:33] + chunk(b"eXIf", exif.tobytes()[6:]) + content[33:]
     elif turn != 1:
-        write_image(
-            tmp_path / "s.tif",
-            stored if channels == 1 else stored[..., [2, 1, 0, 3][:channels]],
-            exif=exif.tobytes(),
-        )
-        content = (tmp_path / "s.tif").read_bytes()
+        picture = stored if channels == 1 else stored[..., [2, 1, 0, 3][:channels]]
+        content = encode_image(picture, "TIFF", exif=exif.tobytes())
     upright = np.rot90(stored, -1) if turn == 6 else stored
     photo = load_photo(content)
     colour = (200, 200, 200) if channels == 1 else (200, 30, 60)

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from unmask.face import invert, scale_of, transform_points, warp
+from unmask.face import fill_hull, invert, scale_of, tight_box, transform_points, warp
 from unmask.landmark_layout import LAYOUTS
 
 
@@ -283,12 +283,12 @@ def match_grain(
 
 
 def _box(filled: NDArray[np.bool_], margin: int) -> tuple[slice, slice]:
-    """Return the rows and columns of the filled part and of what lies around it."""
-    spans = []
-    for axis in (1, 0):
-        places = np.flatnonzero(filled.any(axis))
-        spans.append(slice(max(int(places[0]) - margin, 0), int(places[-1]) + margin + 1))
-    return spans[0], spans[1]
+    """Return the rows and columns of the filled part, which is not empty, and around it."""
+    box = tight_box(filled)
+    assert box is not None
+    left, top, right, bottom = box
+    rows = slice(max(top - margin, 0), bottom + margin)
+    return rows, slice(max(left - margin, 0), right + margin)
 
 
 def _skin(
@@ -315,12 +315,8 @@ def _face(
 ) -> NDArray[np.bool_]:
     """Fill the hull of a face's landmarks but for eyes and brows."""
     layout = LAYOUTS[len(landmarks)]
-    face, apart = np.zeros(shape, np.uint8), np.zeros(shape, np.uint8)
-    points = np.rint(landmarks).astype(np.int32)
-    cv2.fillConvexPoly(face, cv2.convexHull(points), 1)
-    for part in layout.brows + layout.eyes:
-        cv2.fillConvexPoly(apart, cv2.convexHull(points[part]), 1)
-    return (face > 0) & (_distance(apart == 0) > margin)
+    apart = np.any([fill_hull(landmarks[p], shape) for p in layout.brows + layout.eyes], axis=0)
+    return fill_hull(landmarks, shape) & (_distance(~apart) > margin)
 
 
 def _distance(inside: NDArray[np.bool_]) -> NDArray[np.float32]:

@@ -6,7 +6,6 @@ case than a real one.
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 
 import cv2
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 
 from unmask.face import square_matrix
 from unmask.image import load_image
-from unmask.io import atomic_path
+from unmask.io import PathLike, atomic_path
 from unmask.landmarks.predict import locate_landmarks
 from unmask.panel import fill_row
 from unmask.pipeline import Unmasker
@@ -82,7 +81,7 @@ def wear_mask(
     return synthesizer(portrait.image, found.points[0], index).image
 
 
-def run_demo(path: str | os.PathLike[str], *, seed: int = 0) -> list[DemoScore]:
+def run_demo(path: PathLike, *, seed: int = 0) -> list[DemoScore]:
     """Mask and unmask the portraits, measure, and draw the panel.
 
     Args:
@@ -132,7 +131,7 @@ def _score(
     )
 
 
-def _draw(path: str | os.PathLike[str], shown: list[tuple[Result, NDArray[np.uint8]]]) -> None:
+def _draw(path: PathLike, shown: list[tuple[Result, NDArray[np.uint8]]]) -> None:
     rows = [(face, truth) for result, truth in shown for face in result.faces]
     figure = Figure(figsize=(13, 2.8 * max(len(rows), 1)), layout="constrained")
     if rows:

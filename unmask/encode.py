@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import struct
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -62,30 +63,19 @@ def format_of(path: PathLike) -> str:
     return FORMATS[suffix.lower()]
 
 
-def write_image(
-    path: PathLike,
-    pixels: NDArray[np.uint8] | NDArray[np.uint16],
-    *,
-    icc_profile: bytes | None = None,
-    exif: bytes | None = None,
-    dpi: tuple[float, float] | None = None,
-) -> None:
-    """Write pixels in the format of the path's suffix; arguments as for `encode_image`.
+def write_encoded(path: PathLike, encode: Callable[[str], bytes]) -> None:
+    """Write a picture in the format of the path's suffix, whole or not at all.
 
     Args:
         path: The file; missing folders are created.
-        pixels: What to write.
-        icc_profile: The profile that `pixels` are in.
-        exif: EXIF data.
-        dpi: Resolution.
+        encode: From the format to the file's bytes.
 
     Raises:
-        ImageError: Unknown suffix, or a file that cannot be written.
+        ImageError: Unknown suffix, or a file that cannot be written; the message names it.
     """
     form = format_of(path)
     try:
-        content = encode_image(pixels, form, icc_profile=icc_profile, exif=exif, dpi=dpi)
-        write_bytes_atomic(path, content)
+        write_bytes_atomic(path, encode(form))
     except ImageError as error:
         raise ImageError(f"{path}: {error}") from error
     except OSError as error:

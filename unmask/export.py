@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from unmask.errors import UnmaskError
-from unmask.io import atomic_path
+from unmask.io import PathLike, atomic_path
 from unmask.manifest import write_manifest
 from unmask.presets import build_stage, get_preset
 from unmask.weights import find, load_weights
@@ -31,10 +30,10 @@ _LARGEST_INT16 = 32_767
 
 def export_preset(
     form: Format,
-    out: str | os.PathLike[str],
+    out: PathLike,
     *,
     preset: str = "lite",
-    weights_dir: str | os.PathLike[str] | None = None,
+    weights_dir: PathLike | None = None,
 ) -> Iterator[Path]:
     """Write the networks of a preset for other programs.
 

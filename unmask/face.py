@@ -7,7 +7,7 @@ All coordinates are (x, y) pixels with pixel centres at integers.
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
@@ -284,3 +284,18 @@ def grow(mask: NDArray[np.bool_], pixels: int) -> NDArray[np.bool_]:
         return mask.copy()
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * pixels + 1, 2 * pixels + 1))
     return cv2.dilate(mask.astype(np.uint8), kernel) > 0
+
+
+def fill_hull(points: NDArray[np.floating], shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Return a mask of height and width `shape[:2]`, True in the convex hull of points (N, 2)."""
+    mask = np.zeros(shape[:2], np.uint8)
+    cv2.fillConvexPoly(mask, cv2.convexHull(np.rint(points).astype(np.int32)), (1,))
+    return mask > 0
+
+
+def tight_box(mask: NDArray[Any]) -> tuple[int, int, int, int] | None:
+    """Return x0, y0, x1, y1 around what is not 0 in a mask (H, W), or None."""
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    if not len(rows):
+        return None
+    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1

@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 import math
-import os
 import re
 import subprocess
 import sys
@@ -27,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unmask.errors import WeightsError
+from unmask.io import PathLike
 
 if TYPE_CHECKING:
     import keras
@@ -78,7 +78,7 @@ class KerasWeights:
 
 
 @contextmanager
-def open_keras_weights(path: str | os.PathLike[str]) -> Iterator[KerasWeights]:
+def open_keras_weights(path: PathLike) -> Iterator[KerasWeights]:
     """Open a weight file of Keras.
 
     Keras 1 and 2 write `model.save("x.hdf5")` and `save_weights("x.h5")`, Keras 3
@@ -106,7 +106,7 @@ def open_keras_weights(path: str | os.PathLike[str]) -> Iterator[KerasWeights]:
         yield weights
 
 
-def assign_keras_weights(model: keras.Model, path: str | os.PathLike[str]) -> None:
+def assign_keras_weights(model: keras.Model, path: PathLike) -> None:
     """Assign a weight file of the same network, as `model.load_weights` does.
 
     Args:

@@ -14,8 +14,9 @@ What a file holds besides is kept beside the pixels, so that `save_photo` can pu
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias
@@ -25,9 +26,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from unmask.decode import decode, to_rgb, turn_of
-from unmask.encode import FORMATS, encode_image, format_of, write_image
+from unmask.encode import FORMATS, encode_image, write_encoded
 from unmask.errors import ImageError, ImageSizeError
-from unmask.io import write_bytes_atomic
+from unmask.io import PathLike
 from unmask.origin import COMPOSITE_XMP, Origin, deep_pixels, read_origin, restore
 from unmask.paths import walk_files
 
@@ -47,7 +48,6 @@ _LOSSLESS_MASK_SUFFIXES = (".png", ".bmp", ".tif", ".tiff")
 _LOSSY = ("JPEG", "MPO", "AVIF", "HEIF")
 # An uncompressed file has at most so many bytes a pixel; notes and previews come on top.
 _BYTES_A_PIXEL, _BYTES_BESIDE = 8, 64_000_000
-PathLike: TypeAlias = "str | os.PathLike[str]"
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,12 +114,8 @@ def load_photo(
         limits.check(source.shape[1], source.shape[0], "<array>")
         return Photo(np.array(source, order="C"))
     image, content, name = _open(source, limits)
-    try:
+    with _naming(name):
         return _photo(image, content, name)
-    except ImageError as error:
-        raise ImageError(f"{name}: {error}") from error
-    except Exception as error:  # Pillow passes on whatever broken bytes lead its decoders to
-        raise ImageError(f"{name}: truncated or damaged image ({error})") from error
 
 
 def load_image(
@@ -185,12 +181,8 @@ def load_mask(
         mask, name = _nonzero(source, "<mask>"), "<mask>"
     else:
         image, content, name = _open(source, _Limits(max_pixels, 1))
-        try:
+        with _naming(name):
             mask = _mask_of(image, content)
-        except ImageError as error:
-            raise ImageError(f"{name}: {error}") from error
-        except Exception as error:  # as for photos
-            raise ImageError(f"{name}: truncated or damaged image ({error})") from error
     if shape is not None and mask.shape != tuple(shape[:2]):
         raise ImageError(
             f"{name}: a mask must have its photo's size, {shape[1]} x {shape[0]} pixels. "
@@ -303,7 +295,7 @@ def save_image(
         >>> save_image("out/black.png", np.zeros((64, 64, 3), np.uint8))
     """
     _check_array(pixels, str(path))
-    write_image(path, pixels, icc_profile=icc_profile)
+    write_encoded(path, lambda form: encode_image(pixels, form, icc_profile=icc_profile))
 
 
 def save_photo(path: PathLike, pixels: NDArray[np.uint8], photo: Photo) -> None:
@@ -321,14 +313,8 @@ def save_photo(path: PathLike, pixels: NDArray[np.uint8], photo: Photo) -> None:
         >>> photo = load_photo("portrait.png")                  # doctest: +SKIP
         >>> save_photo("out/portrait.png", photo.pixels, photo)  # doctest: +SKIP
     """
-    file_format = format_of(path)
     _check_array(pixels, str(path))
-    try:
-        write_bytes_atomic(path, encode_photo(pixels, photo, file_format))
-    except ImageError as error:
-        raise ImageError(f"{path}: {error}") from error
-    except OSError as error:
-        raise ImageError(f"{path}: cannot be written ({error.strerror or error})") from error
+    write_encoded(path, lambda form: encode_photo(pixels, photo, form))
 
 
 def encode_photo(pixels: NDArray[np.uint8], photo: Photo, file_format: str) -> bytes:
@@ -382,7 +368,7 @@ def save_mask(path: PathLike, mask: NDArray[np.bool_]) -> None:
         raise ImageError(
             f"{path}: a mask is written to one of {', '.join(_LOSSLESS_MASK_SUFFIXES)}"
         )
-    write_image(path, mask.astype(np.uint8) * 255)
+    write_encoded(path, lambda form: encode_image(mask.astype(np.uint8) * 255, form))
 
 
 def encode_mask(mask: NDArray[np.bool_]) -> bytes:
@@ -421,10 +407,8 @@ def _open(source: Any, limits: _Limits) -> tuple[Image.Image, bytes | None, str]
     if isinstance(source, Image.Image):
         name = str(getattr(source, "filename", "") or "<PIL image>")
         limits.check(source.width, source.height, name)
-        try:
+        with _naming(name):
             source.load()
-        except Exception as error:  # Pillow passes on whatever broken bytes lead its decoders to
-            raise ImageError(f"{name}: truncated or damaged image ({error})") from error
         return source, None, name
     content, name = _read(source, limits.max_bytes)
     if len(content) > limits.max_bytes:
@@ -438,6 +422,17 @@ def _open(source: Any, limits: _Limits) -> tuple[Image.Image, bytes | None, str]
         text = text if text.startswith(f"{name}: ") else f"{name}: {text}"
         raise type(error)(text) from error
     return image, content, name
+
+
+@contextlib.contextmanager
+def _naming(name: str) -> Iterator[None]:
+    """Say in errors which picture they are about."""
+    try:
+        yield
+    except ImageError as error:
+        raise ImageError(f"{name}: {error}") from error
+    except Exception as error:  # Pillow passes on whatever broken bytes lead its decoders to
+        raise ImageError(f"{name}: truncated or damaged image ({error})") from error
 
 
 def _read(source: Any, most: int) -> tuple[bytes, str]:

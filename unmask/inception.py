@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,13 +13,14 @@ from numpy.typing import NDArray
 
 from unmask.errors import WeightsError
 from unmask.hdf5 import assign_keras_weights
-from unmask.npz import read_npz
+from unmask.io import PathLike
+from unmask.npz import read_numbers
 
 # The last layers at strides 2, 4, 8 and 16. The stem is a chain, so that its ReLUs are in order.
 _PYRAMID = ("activation_02", "activation_04", "mixed2", "mixed7")
 
 
-def build_inception(size: int, weights: str | os.PathLike[str] | None = None) -> keras.Model:
+def build_inception(size: int, weights: PathLike | None = None) -> keras.Model:
     """Builds InceptionV3 without its classifier, with average pooling.
 
     Args:
@@ -53,7 +53,7 @@ def build_inception(size: int, weights: str | os.PathLike[str] | None = None) ->
     return _with_stable_names(source)
 
 
-def assign_folded(model: keras.Model, path: str | os.PathLike[str]) -> None:
+def assign_folded(model: keras.Model, path: PathLike) -> None:
     """Assign an archive in which batch normalisation is folded into 8-bit convolutions.
 
     The archive has `NN_kernel_int8` (height, width, in, out), `NN_kernel_scale` (out,) and
@@ -146,10 +146,7 @@ def _read_folded(
     path: Path, shapes: list[tuple[int, ...]]
 ) -> list[tuple[NDArray[np.float32], NDArray[np.float32]]]:
     """Return kernel and bias of every convolution."""
-    try:
-        archive = read_npz(path)
-    except (OSError, ValueError) as error:
-        raise WeightsError(f"{path}: cannot be read ({error})") from error
+    archive = read_numbers(path)
     return [_read_convolution(archive, path, index, shape) for index, shape in enumerate(shapes)]
 
 
@@ -165,8 +162,6 @@ def _read_convolution(
         key = f"{name}_{part}"
         if key not in archive:
             raise WeightsError(f"{path}: {key} is missing")
-        if archive[key].dtype.kind not in "fiu" or not np.isfinite(archive[key]).all():
-            raise WeightsError(f"{path}: {key} must be finite numbers")
         parts[part] = archive[key].astype(np.float32)
         if parts[part].shape != wanted:
             raise WeightsError(

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import numpy as np
 
 from unmask.errors import WeightsError
-from unmask.io import write_text_atomic
+from unmask.io import PathLike, write_text_atomic
 from unmask.presets import PRESETS
 from unmask.tables import markdown_table
 from unmask.weights import code, file_sha256, load_arrays, load_metadata, save_arrays
@@ -24,9 +23,9 @@ _NOT_FIGURES = ("stage", "recipe", "overrides", "settings", "licence")
 
 
 def add_weights(
-    source: str | os.PathLike[str],
+    source: PathLike,
     name: str,
-    folder: str | os.PathLike[str],
+    folder: PathLike,
     *,
     eight_bit: bool = False,
 ) -> Path:
@@ -69,7 +68,7 @@ def add_weights(
     return target
 
 
-def write_manifest(folder: str | os.PathLike[str]) -> int:
+def write_manifest(folder: PathLike) -> int:
     """Write `manifest.toml` for the weight files of a folder, and return their number.
 
     Raises:

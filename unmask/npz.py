@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import io
 import math
-import os
 import zipfile
+from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
+
+from unmask.errors import WeightsError
+from unmask.io import PathLike
 
 # Masks of zeros shrink to a thousandth, landmarks to a third; what unpacks to more is a trap.
 _MAX_EXPANSION = 100
@@ -24,7 +27,7 @@ _HEADERS = {
 }
 
 
-def read_npz(source: str | os.PathLike[str] | BinaryIO) -> dict[str, NDArray[Any]]:
+def read_npz(source: PathLike | BinaryIO) -> dict[str, NDArray[Any]]:
     """Read all arrays of an archive that `np.savez` or `np.savez_compressed` wrote.
 
     Args:
@@ -60,6 +63,24 @@ def read_npz(source: str | os.PathLike[str] | BinaryIO) -> dict[str, NDArray[Any
         raise ValueError(
             f"not a readable .npz archive ({type(error).__name__}: {error})"
         ) from error
+
+
+def read_numbers(path: PathLike) -> dict[str, NDArray[Any]]:
+    """Read an archive of weights.
+
+    Raises:
+        WeightsError: The file is missing or unreadable, or an array is not of finite numbers.
+    """
+    if not Path(path).is_file():
+        raise WeightsError(f"{path}: no such file")
+    try:
+        arrays = read_npz(path)
+    except (OSError, ValueError) as error:
+        raise WeightsError(f"{path}: cannot be read ({error})") from error
+    for name, values in arrays.items():
+        if values.dtype.kind not in "fiu" or not np.isfinite(values).all():
+            raise WeightsError(f"{path}: {name} must be finite numbers")
+    return arrays
 
 
 def _array(content: bytes) -> NDArray[Any]:

@@ -10,11 +10,9 @@ import os
 import unicodedata
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path, PureWindowsPath
-from typing import TypeAlias
 
 from unmask.errors import DataError
-
-PathLike: TypeAlias = "str | os.PathLike[str]"
+from unmask.io import PathLike
 
 
 def check_outputs(outputs: Iterable[PathLike], inputs: Iterable[PathLike]) -> None:

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from unmask.face import grow
+from unmask.face import fill_hull, grow
 from unmask.landmark_layout import LAYOUTS
 
 # How the two looks at a mask are joined: a bit of cheek too much is painted anew and not seen, a
@@ -68,17 +68,12 @@ def free_eyes(mask: NDArray[np.bool_], landmarks: NDArray[np.floating]) -> NDArr
     Returns:
         (256, 256) bool.
     """
-    eyes = np.zeros(mask.shape, np.uint8)
-    for eye in LAYOUTS[len(landmarks)].eyes:
-        outline = cv2.convexHull(np.rint(landmarks[eye]).astype(np.int32))
-        cv2.fillConvexPoly(eyes, outline, 1)
-    return mask & ~grow(eyes > 0, _EYE_MARGIN)
+    left, right = (fill_hull(landmarks[eye], mask.shape) for eye in LAYOUTS[len(landmarks)].eyes)
+    return mask & ~grow(left | right, _EYE_MARGIN)
 
 
 def _face_outline(landmarks: NDArray[np.floating], shape: tuple[int, ...]) -> NDArray[np.bool_]:
     """Fill the hull of the jaw and the bridge of the nose, with a margin for the mask itself."""
     layout = LAYOUTS[len(landmarks)]
     points = np.concatenate([landmarks[layout.jaw], landmarks[layout.bridge, None]])
-    filled = np.zeros(shape, np.uint8)
-    cv2.fillConvexPoly(filled, cv2.convexHull(np.rint(points).astype(np.int32)), 1)
-    return grow(filled > 0, _OUTLINE_MARGIN)
+    return grow(fill_hull(points, shape), _OUTLINE_MARGIN)

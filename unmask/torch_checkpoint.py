@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unmask.errors import MissingPackageError, WeightsError
+from unmask.io import PathLike
 from unmask.weights import LoadReport
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ _FREE_BYTES = 1 << 20
 
 
 def read_state_dict(
-    path: str | os.PathLike[str], wrappers: Collection[str] = ("state_dict",)
+    path: PathLike, wrappers: Collection[str] = ("state_dict",)
 ) -> dict[str, NDArray[np.generic]]:
     """Read the tensors of a `.pth` or `.pt` file. Nothing in the file is executed.
 
@@ -93,7 +94,7 @@ def read_state_dict(
     return {name: _array(path, name, value) for name, value in held.items()}
 
 
-def _load(path: str | os.PathLike[str]) -> Any:
+def _load(path: PathLike) -> Any:
     import torch
 
     if not Path(path).is_file():
@@ -111,7 +112,7 @@ def _load(path: str | os.PathLike[str]) -> Any:
         raise WeightsError(f"{path}: not a readable PyTorch weight file ({error})") from error
 
 
-def _check_stored(path: str | os.PathLike[str]) -> None:
+def _check_stored(path: PathLike) -> None:
     """Refuse a packed archive: PyTorch writes none, and a small one could unpack to much."""
     with zipfile.ZipFile(path) as archive:
         for part in archive.infolist():
@@ -119,7 +120,7 @@ def _check_stored(path: str | os.PathLike[str]) -> None:
                 raise WeightsError(f"{path}: {part.filename} is compressed, as PyTorch writes none")
 
 
-def _array(path: str | os.PathLike[str], name: str, value: Any) -> NDArray[np.generic]:
+def _array(path: PathLike, name: str, value: Any) -> NDArray[np.generic]:
     # NumPy has no bfloat16, and no numbers that are still tracked for gradients.
     value = value.detach()
     value = value.float() if value.is_floating_point() else value

@@ -9,10 +9,11 @@ is built.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unmask.errors import DataError, WeightsError
-from unmask.io import write_bytes_atomic
+from unmask.io import PathLike, write_bytes_atomic
 from unmask.paths import path_inside
 from unmask.runtime.onnx import is_onnx
 
@@ -88,7 +89,7 @@ class WeightFile:
 
 
 def save_arrays(
-    path: str | os.PathLike[str],
+    path: PathLike,
     arrays: Mapping[str, NDArray[np.generic]],
     metadata: Mapping[str, str] | None = None,
 ) -> None:
@@ -106,37 +107,40 @@ def save_arrays(
 
 
 def load_arrays(
-    path: str | os.PathLike[str],
+    path: PathLike,
 ) -> tuple[dict[str, NDArray[np.generic]], dict[str, str]]:
     """Read all arrays and the metadata of a safetensors file; 8-bit ones become float32.
 
     Raises:
         WeightsError: The file is missing or is not a safetensors archive.
     """
-    from safetensors import SafetensorError, safe_open
-
-    _require_file(Path(path))
-    try:
-        with safe_open(str(path), framework="numpy") as archive:
-            names = sorted(archive.keys())
-            arrays = {name: _tensor(archive, name, names) for name in _without_scales(names)}
-            return arrays, dict(archive.metadata() or {})
-    except (SafetensorError, OSError, ValueError) as error:
-        raise WeightsError(f"{path}: not a readable safetensors file ({error})") from error
+    with _opened(path) as archive:
+        names = sorted(archive.keys())
+        arrays = {name: _tensor(archive, name, names) for name in _without_scales(names)}
+        return arrays, dict(archive.metadata() or {})
 
 
-def load_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
+def load_metadata(path: PathLike) -> dict[str, str]:
     """Read the metadata of a safetensors file, and none of its arrays.
 
     Raises:
         WeightsError: The file is missing or is not a safetensors archive.
     """
+    with _opened(path) as archive:
+        return dict(archive.metadata() or {})
+
+
+@contextlib.contextmanager
+def _opened(path: PathLike) -> Iterator[Any]:
+    """Open a safetensors file."""
     from safetensors import SafetensorError, safe_open
 
     _require_file(Path(path))
     try:
         with safe_open(str(path), framework="numpy") as archive:
-            return dict(archive.metadata() or {})
+            yield archive
+    except WeightsError:
+        raise
     except (SafetensorError, OSError, ValueError) as error:
         raise WeightsError(f"{path}: not a readable safetensors file ({error})") from error
 
@@ -168,7 +172,7 @@ def code(name: str, value: NDArray[np.float32]) -> dict[str, NDArray[np.generic]
 
 def save_weights(
     model: keras.Model,
-    path: str | os.PathLike[str],
+    path: PathLike,
     metadata: Mapping[str, str] | None = None,
     *,
     dtype: str = "float16",
@@ -210,7 +214,7 @@ def save_weights(
     save_arrays(path, arrays, metadata)
 
 
-def load_weights(model: keras.Model, path: str | os.PathLike[str]) -> dict[str, str]:
+def load_weights(model: keras.Model, path: PathLike) -> dict[str, str]:
     """Assign a safetensors file to a network, after checking all names and shapes.
 
     Args:
@@ -224,27 +228,19 @@ def load_weights(model: keras.Model, path: str | os.PathLike[str]) -> dict[str, 
         WeightsError: The file is missing or unreadable, its names or shapes are not the network's,
             or it has values that are not finite. Nothing has been assigned then.
     """
-    from safetensors import SafetensorError, safe_open
-
-    _require_file(Path(path))
     variables = {variable.path: variable for variable in _stored_variables(model)}
-    try:
-        with safe_open(str(path), framework="numpy") as archive:
-            names = sorted(archive.keys())
-            _check_names(path, set(variables), set(_without_scales(names)))
-            for name, variable in variables.items():
-                shape = tuple(archive.get_slice(name).get_shape())
-                if shape != tuple(variable.shape):
-                    raise WeightsError(
-                        f"{path}: tensor {name} has shape {shape}, "
-                        f"the network needs {tuple(variable.shape)}"
-                    )
-            values = {name: _tensor(archive, name, names) for name in variables}
-            metadata = dict(archive.metadata() or {})
-    except WeightsError:
-        raise
-    except (SafetensorError, OSError, ValueError) as error:
-        raise WeightsError(f"{path}: not a readable safetensors file ({error})") from error
+    with _opened(path) as archive:
+        names = sorted(archive.keys())
+        _check_names(path, set(variables), set(_without_scales(names)))
+        for name, variable in variables.items():
+            shape = tuple(archive.get_slice(name).get_shape())
+            if shape != tuple(variable.shape):
+                raise WeightsError(
+                    f"{path}: tensor {name} has shape {shape}, "
+                    f"the network needs {tuple(variable.shape)}"
+                )
+        values = {name: _tensor(archive, name, names) for name in variables}
+        metadata = dict(archive.metadata() or {})
     for name, value in values.items():
         if not np.isfinite(value).all():
             raise WeightsError(f"{path}: tensor {name} has values that are not finite")
@@ -253,7 +249,7 @@ def load_weights(model: keras.Model, path: str | os.PathLike[str]) -> dict[str, 
     return metadata
 
 
-def file_sha256(path: str | os.PathLike[str]) -> str:
+def file_sha256(path: PathLike) -> str:
     """Return the hexadecimal SHA-256 sum of a file."""
     with Path(path).open("rb") as handle:
         digest = hashlib.sha256()
@@ -270,7 +266,7 @@ def default_weights_dir() -> Path:
     return inside if inside.is_dir() else Path(__file__).parent.parent / "weights"
 
 
-def read_manifest(weights_dir: str | os.PathLike[str] | None = None) -> list[WeightFile]:
+def read_manifest(weights_dir: PathLike | None = None) -> list[WeightFile]:
     """Read `manifest.toml`.
 
     Args:
@@ -314,7 +310,7 @@ def verify(entry: WeightFile) -> None:
 def find(
     preset: str,
     stage: str,
-    weights_dir: str | os.PathLike[str] | None = None,
+    weights_dir: PathLike | None = None,
     *,
     onnx: bool = False,
 ) -> WeightFile:
@@ -373,7 +369,7 @@ def _require_file(path: Path) -> None:
         raise WeightsError(f"{path}: no such file")
 
 
-def _check_names(path: str | os.PathLike[str], wanted: set[str], present: set[str]) -> None:
+def _check_names(path: PathLike, wanted: set[str], present: set[str]) -> None:
     missing, unused = sorted(wanted - present), sorted(present - wanted)
     if missing or unused:
         raise WeightsError(

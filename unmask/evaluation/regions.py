@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from unmask.face import fill_hull, grow
 from unmask.image import LUMA
 from unmask.landmark_layout import LAYOUTS
 from unmask.tables import markdown_table
@@ -73,9 +74,10 @@ def divide_hole(
         raise ValueError(f"landmarks must be (98, 2). Received: shape={landmarks.shape}")
     layout = LAYOUTS[98]
     outline = np.concatenate([landmarks[part] for part in (layout.jaw, *layout.brows)])
-    inside = _hull(hole.shape, outline, 0)
-    mouth = hole & _hull(hole.shape, landmarks[layout.lips], _AROUND_MOUTH)
-    nose = hole & ~mouth & _hull(hole.shape, landmarks[layout.nose], _AROUND_NOSE)
+    inside = fill_hull(outline, hole.shape)
+    mouth = hole & grow(fill_hull(landmarks[layout.lips], hole.shape), _AROUND_MOUTH)
+    around_nose = grow(fill_hull(landmarks[layout.nose], hole.shape), _AROUND_NOSE)
+    nose = hole & ~mouth & around_nose
     face = hole & inside & ~mouth & ~nose
     return {"mouth": mouth, "nose": nose, "face": face, "ring": hole & ~mouth & ~nose & ~face}
 
@@ -172,15 +174,6 @@ def region_table(scores: list[RegionScores]) -> str:
         for s in scores
     ]
     return markdown_table(header, rows)
-
-
-def _hull(shape: tuple[int, ...], points: NDArray[np.floating], around: int) -> NDArray[np.bool_]:
-    mask = np.zeros(shape[:2], np.uint8)
-    cv2.fillConvexPoly(mask, cv2.convexHull(np.rint(points).astype(np.int32)), (1,))
-    if around:
-        disk = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * around + 1,) * 2)
-        mask = cv2.dilate(mask, disk)
-    return mask > 0
 
 
 def _detail(image: NDArray[np.uint8], mask: NDArray[np.bool_]) -> float:

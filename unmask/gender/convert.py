@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
@@ -15,6 +14,7 @@ from unmask.face import CROP_SIZE
 from unmask.gender.paper import build_classifier, build_head
 from unmask.hdf5 import KerasWeights, open_keras_weights
 from unmask.inception import in_order_of_creation
+from unmask.io import PathLike
 from unmask.weights import LoadReport
 
 # Our layers of the head, in the order of the published Sequential, and the tensors of each.
@@ -30,7 +30,7 @@ _Pairs = list[tuple[keras.Variable, _Name]]
 
 
 def load_published(
-    path: str | os.PathLike[str],
+    path: PathLike,
     *,
     activation: str = "relu",
     size: int = CROP_SIZE,

@@ -6,7 +6,6 @@ once and kept in a file; what varies them is new every time.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -28,6 +27,7 @@ from unmask.gender.lite import FRAMINGS, Framing
 from unmask.gender.load import load_gender
 from unmask.gender.predict import predict_gender
 from unmask.image import find_images, load_image
+from unmask.io import PathLike
 from unmask.paths import path_inside
 from unmask.presets import GENDERS
 from unmask.synthesis import MaskSynthesizer
@@ -192,7 +192,7 @@ def age_group(age: int | None) -> str:
 
 def stored_views(
     records: Sequence[FaceRecord],
-    path: str | os.PathLike[str],
+    path: PathLike,
     framing: Framing = FRAMINGS["window"],
     *,
     masked: int = 3,
@@ -339,7 +339,7 @@ def _read_table(path: Path, split: str) -> list[FaceRecord]:
     ]
 
 
-def _named(records: Sequence[FaceRecord], weights: str | os.PathLike[str]) -> list[FaceRecord]:
+def _named(records: Sequence[FaceRecord], weights: PathLike) -> list[FaceRecord]:
     alignable = [record for record in records if len(record.landmarks)]
     named = iter(name_genders(alignable, load_gender(weights), least=_SURE))
     return [next(named) if len(record.landmarks) else record for record in records]

@@ -7,7 +7,6 @@ is cached several times, each time augmented differently.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from unmask.data.cache import ByName, cached_rows, digest
 from unmask.gender.augment import Augmentation, vary
 from unmask.gender.data import Views
 from unmask.gender.lite import Scaling
+from unmask.io import PathLike
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ def cached_features(
     network: keras.Model,
     views: Views,
     copies: Copies,
-    path: str | os.PathLike[str],
+    path: PathLike,
     *,
     scaling: Scaling = "paper",
     faces_at_once: int = 16,

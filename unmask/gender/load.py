@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import cast
 
@@ -12,12 +11,13 @@ from unmask.errors import WeightsError
 from unmask.face import CROP_SIZE
 from unmask.gender.lite import FRAMINGS, Framing, Scaling, View, build_lite, look_through
 from unmask.gender.paper import build_classifier
+from unmask.io import PathLike
 from unmask.weights import load_arrays, load_weights
 
 _WIDTHS = "dense_1/kernel"
 
 
-def load_gender(path: str | os.PathLike[str], *, cropped: bool = False) -> keras.Model:
+def load_gender(path: PathLike, *, cropped: bool = False) -> keras.Model:
     """Build the network that a file holds, and load it.
 
     Args:

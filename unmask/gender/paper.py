@@ -6,12 +6,11 @@ that gives the trainable parameters of section IV.D.4. Our own network is in `un
 
 from __future__ import annotations
 
-import os
-
 import keras
 
 from unmask.face import CROP_SIZE
 from unmask.inception import build_inception
+from unmask.io import PathLike
 
 
 def build_head(
@@ -68,7 +67,7 @@ def build_head(
 
 def build_classifier(
     *,
-    weights: str | os.PathLike[str] | None = None,
+    weights: PathLike | None = None,
     units: int = 1536,
     hidden: int = 2048,
     activation: str = "relu",

@@ -8,7 +8,6 @@ which one the generator behind it belongs to. The generator adds the details.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +20,7 @@ from unmask import presets
 from unmask.inference import Network, forward
 from unmask.inpainting.prior import PRIOR_SIDE, LinearPrior
 from unmask.inpainting.window import WINDOW_SIDE, draw_landmark_map
+from unmask.io import PathLike
 from unmask.runtime.onnx import OnnxNetwork, is_onnx
 
 GENDERS = presets.GENDERS[::-1]
@@ -92,9 +92,7 @@ class CoarseCompletion:
         return filled, coarse
 
 
-def load_coarse(
-    linear: str | os.PathLike[str], network: str | os.PathLike[str] | None = None
-) -> CoarseCompletion:
+def load_coarse(linear: PathLike, network: PathLike | None = None) -> CoarseCompletion:
     """Read what makes the coarse completion.
 
     Args:

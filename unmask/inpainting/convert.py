@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
-
 from unmask.errors import WeightsError
 from unmask.inpainting.paper import build_discriminator, build_generator
+from unmask.io import PathLike
 from unmask.torch_checkpoint import (
     Loaded,
     Tensors,
@@ -38,7 +37,7 @@ _OUTER_WEIGHTS = 200
 _BLOCK_WEIGHTS = 256
 
 
-def load_published(path: str | os.PathLike[str]) -> Loaded:
+def load_published(path: PathLike) -> Loaded:
     """Build the network that a published inpainting checkpoint belongs to and load it.
 
     Args:

@@ -8,7 +8,6 @@ training and in `unmask.run`, and is not scored. All figures are means over face
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,7 +29,7 @@ from unmask.inpainting.data import LandmarkPredictor
 from unmask.inpainting.losses import FeatureNetwork
 from unmask.inpainting.predict import complete_windows
 from unmask.inpainting.window import HOLE_GROWTH, WINDOW_LEFT, WINDOW_TOP, window
-from unmask.io import atomic_path
+from unmask.io import PathLike, atomic_path
 from unmask.metrics import image_quality, psnr_hole
 from unmask.presets import GENDERS
 from unmask.rivals import aot as plain_aot
@@ -460,7 +459,7 @@ def _measure(cases: Cases, completed: NDArray[np.uint8]) -> dict[str, NDArray[np
 
 
 def contact_sheet(
-    path: str | os.PathLike[str],
+    path: PathLike,
     cases: Cases,
     results: Mapping[str, NDArray[np.uint8]],
     *,
@@ -490,7 +489,7 @@ def contact_sheet(
     known = np.where(cases.holes[..., None], np.uint8(255), cases.images)
     columns = {"masked": cases.images, "known": known, **results, "truth": cases.truth}
     figure = draw_columns(
-        {title: images[chosen] for title, images in columns.items()},
+        {title: list(images[chosen]) for title, images in columns.items()},
         {rank_by: [f"{quality[place]:.1f} dB" for place in chosen]},
     )
     with atomic_path(path) as temporary:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,8 @@ from unmask.errors import WeightsError
 from unmask.hdf5 import assign_keras_weights
 from unmask.inpainting.layers import ReflectionPadding2D
 from unmask.inpainting.losses import FeatureNetwork
-from unmask.npz import read_npz
+from unmask.io import PathLike
+from unmask.npz import read_numbers
 from unmask.torch_checkpoint import assign_tensors, by_module, read_state_dict
 
 _PERCEPTUAL = tuple(f"block{block}_conv1" for block in (1, 2, 3, 4, 5))
@@ -40,7 +40,7 @@ _SMALL_BLOCKS = (
 _SMALL_STYLE = ("22", "34", "44")
 
 
-def load_features(source: str | os.PathLike[str], *, normalise: bool = True) -> FeatureNetwork:
+def load_features(source: PathLike, *, normalise: bool = True) -> FeatureNetwork:
     """Return the feature network that a file or a name stands for.
 
     Args:
@@ -83,7 +83,7 @@ class FullVgg:
         Simonyan and Zisserman, 2015; LaFIn's and AOT-GAN's published losses.
     """
 
-    def __init__(self, weights: str | os.PathLike[str], *, normalise: bool = True) -> None:
+    def __init__(self, weights: PathLike, *, normalise: bool = True) -> None:
         self._torchvision = Path(weights).suffix in (".pth", ".pt")
         self._normalise = normalise
         network = _load(weights, torchvision=self._torchvision)
@@ -110,7 +110,7 @@ class FullVgg:
         return blue_first * ops.array(_CAFFE_DEVIATION)
 
 
-def _load(weights: str | os.PathLike[str], *, torchvision: bool) -> keras.Model:
+def _load(weights: PathLike, *, torchvision: bool) -> keras.Model:
     named = str(weights) == "imagenet"
     if not named and not Path(weights).is_file():
         raise WeightsError(f"{weights}: no such file")
@@ -150,8 +150,8 @@ class CompressedVgg:
         WeightsError: The file is missing or unreadable, or a tensor is missing or does not fit.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        arrays = _read_arrays(path)
+    def __init__(self, path: PathLike) -> None:
+        arrays = read_numbers(path)
         try:
             self.model = _build_small(arrays)
         except KeyError as error:
@@ -164,19 +164,6 @@ class CompressedVgg:
         """Return perceptual and style features of (B, H, W, 3) images in [0, 1]."""
         outputs = self.model(images, training=False)
         return outputs[: len(_SMALL_BLOCKS)], outputs[len(_SMALL_BLOCKS) :]
-
-
-def _read_arrays(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
-    if not Path(path).is_file():
-        raise WeightsError(f"{path}: no such file")
-    try:
-        arrays = read_npz(path)
-    except (OSError, ValueError) as error:
-        raise WeightsError(f"{path}: not a readable .npz archive ({error})") from error
-    for name, values in arrays.items():
-        if values.dtype.kind not in "fiu" or not np.isfinite(values).all():
-            raise WeightsError(f"{path}: {name} must be finite numbers")
-    return arrays
 
 
 def _build_small(arrays: dict[str, np.ndarray]) -> keras.Model:

@@ -8,7 +8,6 @@ blurred, but with the skin tone, the light and the place of the mouth.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -17,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unmask.errors import MissingPackageError, WeightsError
+from unmask.io import PathLike
 from unmask.weights import load_arrays, save_arrays
 
 PRIOR_SIDE = 64
@@ -70,14 +70,14 @@ class LinearPrior:
             image = np.where(valid[..., None], image, outside)
         return image, self._fill(image, hole, landmarks)
 
-    def save(self, path: str | os.PathLike[str], metadata: Mapping[str, str] | None = None) -> None:
+    def save(self, path: PathLike, metadata: Mapping[str, str] | None = None) -> None:
         """Write the model to a safetensors file."""
         arrays = {name: getattr(self, name) for name in ("mean", "variance", "noise")}
         stored = {"basis": self.basis.astype(np.float16), **arrays}
         save_arrays(path, stored, {"side": str(self.side), **(metadata or {})})
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> LinearPrior:
+    def load(cls, path: PathLike) -> LinearPrior:
         """Read a model that `save` wrote.
 
         Raises:

@@ -16,7 +16,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from unmask.errors import ImageError, LabelmeError, SettingError
-from unmask.image import PathLike, load_mask
+from unmask.face import tight_box
+from unmask.image import load_mask
+from unmask.io import PathLike
 from unmask.labelme.fields import (
     LARGEST_COORDINATE,
     base64_bytes,
@@ -275,14 +277,11 @@ def rectangle_shape(
 
 def mask_shape(label: str, mask: NDArray[np.bool_], group: int | None = None) -> dict[str, Any]:
     """Return a mask (H, W) as Labelme writes it, cut to the pixels that it covers."""
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    top, left, bottom, right = (0, 0, 0, 0)
-    if len(rows):
-        top, bottom, left, right = rows[0], rows[-1], columns[0], columns[-1]
+    left, top, right, bottom = tight_box(mask) or (0, 0, 1, 1)
     stream = io.BytesIO()
-    patch = mask[top : bottom + 1, left : right + 1]
+    patch = mask[top:bottom, left:right]
     Image.fromarray(patch.astype(np.uint8) * np.uint8(255)).save(stream, format="PNG")
-    corners = np.array([[left, top], [right, bottom]], float)
+    corners = np.array([[left, top], [right - 1, bottom - 1]], float)
     encoded = base64.b64encode(stream.getvalue()).decode()
     return _written(label, "mask", corners, group) | {"mask": encoded}
 

@@ -55,8 +55,7 @@ def coco_text(
 
 def coco_object(instance: Instance, *, rle: bool) -> dict[str, Any]:
     """Return what COCO says of an instance, but for its numbers."""
-    rows, columns = (np.flatnonzero(instance.mask.any(axis)) for axis in (1, 0))
-    top, left = int(rows[0]), int(columns[0])
+    left, top, right, bottom = instance.box
     segmentation: Any
     if rle:
         found = pycocotools().encode(np.asfortranarray(instance.mask, np.uint8))
@@ -66,7 +65,7 @@ def coco_object(instance: Instance, *, rle: bool) -> dict[str, Any]:
     return {
         "segmentation": segmentation,
         "area": int(instance.mask.sum()),
-        "bbox": [left, top, int(columns[-1]) - left + 1, int(rows[-1]) - top + 1],
+        "bbox": [left, top, right - left, bottom - top],
         "iscrowd": 0,
     }
 

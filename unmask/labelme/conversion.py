@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unmask.errors import LabelmeError, UnmaskError
-from unmask.image import PathLike, copyable_suffix, save_image, save_mask
-from unmask.io import prepare_folder, write_bytes_atomic, write_text_atomic
+from unmask.image import copyable_suffix, save_image, save_mask
+from unmask.io import PathLike, prepare_folder, write_bytes_atomic, write_text_atomic
 from unmask.labelme.annotation import label_tuple, labels_of, read_annotation, read_document
 from unmask.labelme.coco import coco_object, coco_text, pycocotools
 from unmask.labelme.drawing import DEFAULT_LINE_WIDTH, Instance, draw_instances, draw_mask

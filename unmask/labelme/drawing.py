@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unmask.errors import LabelmeError
+from unmask.face import tight_box
 from unmask.labelme.annotation import WITHOUT_AREA, Annotation, Shape, label_tuple
 
 DEFAULT_LINE_WIDTH = 10.0
@@ -38,6 +39,13 @@ class Instance:
     mask: NDArray[np.bool_] = field(repr=False)
     group_id: int | None = None
     shapes: tuple[Shape, ...] = field(default=(), repr=False)
+
+    @property
+    def box(self) -> tuple[int, int, int, int]:
+        """x0, y0, x1, y1 in pixels, tight; x1 and y1 are exclusive."""
+        box = tight_box(self.mask)
+        assert box is not None  # never empty
+        return box
 
 
 def draw_instances(

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unmask.errors import DataError, ImageError, LabelmeError
-from unmask.image import PathLike, load_image
+from unmask.image import load_image
+from unmask.io import PathLike
 from unmask.paths import path_inside, walk_files
 
 if TYPE_CHECKING:

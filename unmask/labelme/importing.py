@@ -9,8 +9,8 @@ from types import MappingProxyType
 from typing import Literal
 
 from unmask.errors import LabelmeError, UnmaskError
-from unmask.image import PathLike, load_image
-from unmask.io import write_bytes_atomic, write_text_atomic
+from unmask.image import load_image
+from unmask.io import PathLike, write_bytes_atomic, write_text_atomic
 from unmask.labelme.annotation import document_text, label_tuple
 from unmask.labelme.coco import read_coco
 from unmask.labelme.fields import Foreign

@@ -10,7 +10,7 @@ from pathlib import Path, PurePath
 import numpy as np
 
 from unmask.errors import DataError
-from unmask.paths import PathLike
+from unmask.io import PathLike
 from unmask.tables import csv_text
 
 SPLIT_FILE = "split.csv"

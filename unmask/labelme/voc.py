@@ -58,11 +58,10 @@ def write_voc(
     for number, instance in enumerate(instances, 1):
         objects[instance.mask] = number
         classes[instance.mask] = categories.index(instance.label) + 1
-        rows, columns = (np.flatnonzero(instance.mask.any(axis)) for axis in (1, 0))
         item = ElementTree.SubElement(root, "object")
         _add(item, name=instance.label, pose="Unspecified", truncated=0, difficult=0)
-        # VOC counts pixels from 1.
-        box = (columns[0] + 1, rows[0] + 1, columns[-1] + 1, rows[-1] + 1)
+        left, top, right, bottom = instance.box
+        box = (left + 1, top + 1, right, bottom)  # VOC counts pixels from 1
         _add(ElementTree.SubElement(item, "bndbox"), **dict(zip(_CORNERS, box, strict=True)))
     ElementTree.indent(root)
     xml = ElementTree.tostring(root, encoding="utf-8")

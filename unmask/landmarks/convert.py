@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 from unmask.errors import WeightsError
+from unmask.io import PathLike
 from unmask.landmarks.lafin import build_mobilenet
 from unmask.landmarks.paper import build_fan
 from unmask.torch_checkpoint import (
@@ -25,7 +25,7 @@ _FAN_WEIGHTS = 64  # A FAN has more than this times the square of its width in e
 _BOOKKEEPING = "num_batches_tracked"  # PyTorch's step counters, which no network needs
 
 
-def load_published(path: str | os.PathLike[str]) -> Loaded:
+def load_published(path: PathLike) -> Loaded:
     """Build the network that a published checkpoint belongs to and load it.
 
     Args:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +15,7 @@ from unmask.data.pose import is_turned
 from unmask.data.record import FaceRecord, FaceSet
 from unmask.errors import DataError
 from unmask.face import CROP_SIZE, canonical_matrix, compose, transform_points, warp
+from unmask.io import PathLike
 from unmask.landmark_layout import POINTS_98_TO_68, flip_landmarks
 from unmask.landmarks.augment import Augmentation, jitter_matrix, mirror_matrix, vary_pixels
 from unmask.landmarks.heatmaps import IGNORED, STRIDE, draw_boundary, draw_heatmaps, to_heatmap
@@ -197,9 +197,7 @@ class WflwFace:
     attributes: frozenset[str]
 
 
-def read_wflw(
-    path: str | os.PathLike[str], images: str | os.PathLike[str], *, split: str = "test"
-) -> list[WflwFace]:
+def read_wflw(path: PathLike, images: PathLike, *, split: str = "test") -> list[WflwFace]:
     """Read a list of WFLW, ``list_98pt_rect_attr_train.txt`` or ``..._test.txt``.
 
     Every line has 196 coordinates, the box, six flags and the name of the image.
@@ -233,7 +231,7 @@ def read_wflw(
     ]
 
 
-def read_pts(path: str | os.PathLike[str]) -> NDArray[np.float32]:
+def read_pts(path: PathLike) -> NDArray[np.float32]:
     r"""Read a ``.pts`` file of 300-W.
 
     Args:
@@ -269,7 +267,7 @@ def read_pts(path: str | os.PathLike[str]) -> NDArray[np.float32]:
     return values - np.float32(1)
 
 
-def read_300w(folder: str | os.PathLike[str], *, split: str | None = None) -> list[FaceRecord]:
+def read_300w(folder: PathLike, *, split: str | None = None) -> list[FaceRecord]:
     """Read the images of 300-W, or of another collection with a ``.pts`` file beside each.
 
     Args:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from unmask.data.record import FaceRecord
 from unmask.errors import WeightsError
 from unmask.face import canonical_matrix, compose, invert, square_matrix, transform_points, warp
 from unmask.image import load_image
+from unmask.io import PathLike
 from unmask.landmark_layout import LAYOUTS, POINTS_98_TO_68, REGIONS_98, flip_landmarks
 from unmask.landmarks.augment import Augmentation, jitter_matrix
 from unmask.landmarks.data import WFLW_ATTRIBUTES, WflwFace
@@ -170,7 +170,7 @@ class PfldLocator:
         >>> locator = PfldLocator("pfld_ghostone_wflw98.onnx")  # doctest: +SKIP
     """
 
-    def __init__(self, path: str | os.PathLike[str], *, passes: int = 2) -> None:
+    def __init__(self, path: PathLike, *, passes: int = 2) -> None:
         if not Path(path).is_file():
             raise WeightsError(f"{path}: no such file")
         try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -20,6 +19,7 @@ from unmask.face import (
     warp,
 )
 from unmask.inference import Network, forward
+from unmask.io import PathLike
 from unmask.landmark_layout import MIRROR_98
 from unmask.landmarks.heatmaps import decode_mean, to_image
 
@@ -158,7 +158,7 @@ def locate_landmarks(
 
 
 def landmark_predictor(
-    path: str | os.PathLike[str],
+    path: PathLike,
 ) -> Callable[[NDArray[np.uint8]], NDArray[np.float32]]:
     """Return the lite network with the weights of a file, for whoever wants points alone.
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import datetime
 import logging
-import os
 import re
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
@@ -19,13 +18,11 @@ from numpy.typing import NDArray
 
 from unmask.errors import WeightsError
 from unmask.hdf5 import open_keras_weights
-from unmask.io import atomic_path
+from unmask.io import PathLike, atomic_path
 from unmask.mrcnn.backbone import BLOCKS
 from unmask.weights import LoadReport
 
 _logger = logging.getLogger(__name__)
-
-AnyPath = str | os.PathLike[str]
 
 _BACKBONE_LAYER = re.compile(r"(res|bn)\d.*|conv1|bn_conv1")
 
@@ -34,7 +31,7 @@ CLASS_LAYERS = ("mrcnn_class_logits", "mrcnn_bbox_fc", "mrcnn_bbox", "mrcnn_mask
 
 
 def load_h5(
-    model: keras.Model, path: AnyPath, exclude: Collection[str] = (), *, complete: bool = False
+    model: keras.Model, path: PathLike, exclude: Collection[str] = (), *, complete: bool = False
 ) -> LoadReport:
     """Assign a weight file to a network, layer by layer, by name.
 
@@ -85,7 +82,7 @@ def load_h5(
     return report
 
 
-def save_h5(model: keras.Model, path: AnyPath) -> None:
+def save_h5(model: keras.Model, path: PathLike) -> None:
     """Write a network's weights in the layout that matterport's programs read, atomically."""
     import h5py
 
@@ -103,7 +100,7 @@ def save_h5(model: keras.Model, path: AnyPath) -> None:
                 group.create_dataset(name, data=np.asarray(weight.numpy(), np.float32))
 
 
-def stored_backbone(path: AnyPath) -> str:
+def stored_backbone(path: PathLike) -> str:
     """Return which ResNet a file was written for, "resnet50" or "resnet101".
 
     Raises:
@@ -130,7 +127,7 @@ def weight_name(layer: keras.layers.Layer, weight: keras.Variable) -> str:
 
 
 def _pairs(
-    path: AnyPath, held: Mapping[str, tuple[int, ...]], layer: keras.layers.Layer
+    path: PathLike, held: Mapping[str, tuple[int, ...]], layer: keras.layers.Layer
 ) -> list[tuple[keras.Variable, str, str]]:
     """Find each weight's layer and tensor in the file: by its name, or else by its place."""
     names = list(held)
@@ -161,7 +158,7 @@ def _hint(layer: str) -> str:
     return f"A layer that is to be trained anew is left out with exclude=[{layer!r}]"
 
 
-def _check_exclude(exclude: Collection[str], path: AnyPath, layers: Collection[str]) -> None:
+def _check_exclude(exclude: Collection[str], path: PathLike, layers: Collection[str]) -> None:
     if isinstance(exclude, str):
         raise ValueError(f"exclude must be a list of layer names. Received: exclude={exclude!r}")
     # matterport's programs pass "mrcnn_bbox", which is a layer without weights.
@@ -173,7 +170,7 @@ def _check_exclude(exclude: Collection[str], path: AnyPath, layers: Collection[s
         )
 
 
-def _check_backbone(path: AnyPath, network: Collection[str], file: Collection[str]) -> None:
+def _check_backbone(path: PathLike, network: Collection[str], file: Collection[str]) -> None:
     ours = {name for name in network if _BACKBONE_LAYER.fullmatch(name)}
     theirs = {name for name in file if _BACKBONE_LAYER.fullmatch(name)}
     if ours & theirs and ours != theirs:
@@ -207,7 +204,7 @@ _FILE = re.compile(r"mask_rcnn_(.+)_(\d{4,})\.h5")
 Checkpoint = tuple[str, datetime.datetime, int]
 
 
-def read_checkpoint_path(path: AnyPath) -> Checkpoint | None:
+def read_checkpoint_path(path: PathLike) -> Checkpoint | None:
     """Return whose checkpoint a path is, of which run and epoch; None for any other file."""
     path = Path(path).absolute()
     run, file = _RUN.fullmatch(path.parent.name), _FILE.fullmatch(path.name)
@@ -220,7 +217,7 @@ def read_checkpoint_path(path: AnyPath) -> Checkpoint | None:
     return file[1], time, int(file[2])
 
 
-def run_folder(model_dir: AnyPath, name: str, time: datetime.datetime) -> Path:
+def run_folder(model_dir: PathLike, name: str, time: datetime.datetime) -> Path:
     """Return the folder of a run."""
     return Path(model_dir) / f"{name}{time:{_TIME}}"
 
@@ -231,7 +228,7 @@ def checkpoint_pattern(folder: Path, name: str) -> str:
     return path.replace("{", "{{").replace("}", "}}") + "{epoch:04d}.h5"
 
 
-def last_checkpoint(model_dir: AnyPath, name: str) -> Path:
+def last_checkpoint(model_dir: PathLike, name: str) -> Path:
     """Return the checkpoint with the highest epoch of the newest run that has any.
 
     Raises:

@@ -15,6 +15,7 @@ from keras import ops
 from numpy.typing import NDArray
 
 from unmask.errors import ImageError
+from unmask.io import PathLike
 from unmask.mrcnn.backbone import (
     BatchNorm,
     compute_backbone_shapes,
@@ -160,9 +161,7 @@ class MaskRCNN:
         dict_keys(['rois', 'class_ids', 'scores', 'masks'])
     """
 
-    def __init__(
-        self, mode: str, config: Config, model_dir: str | os.PathLike[str], seed: int = 0
-    ) -> None:
+    def __init__(self, mode: str, config: Config, model_dir: PathLike, seed: int = 0) -> None:
         if mode not in ("training", "inference"):
             raise ValueError(f"mode must be 'training' or 'inference'. Received: mode={mode!r}")
         check_config(config)
@@ -185,7 +184,7 @@ class MaskRCNN:
 
     def load_weights(
         self,
-        filepath: str | os.PathLike[str],
+        filepath: PathLike,
         by_name: bool = False,
         exclude: Collection[str] | None = None,
     ) -> LoadReport:
@@ -204,7 +203,7 @@ class MaskRCNN:
         self.set_log_dir(filepath)
         return report
 
-    def save_weights(self, filepath: str | os.PathLike[str]) -> None:
+    def save_weights(self, filepath: PathLike) -> None:
         """Write the weights as a `.h5` file that matterport's programs read too."""
         save_h5(self.keras_model, filepath)
 
@@ -231,7 +230,7 @@ class MaskRCNN:
         """
         return str(last_checkpoint(self.model_dir, self._name))
 
-    def set_log_dir(self, model_path: str | os.PathLike[str] | None = None) -> None:
+    def set_log_dir(self, model_path: PathLike | None = None) -> None:
         """Choose the folder for logs: that of a checkpoint, or a new one named after the time."""
         known = read_checkpoint_path(model_path) if model_path else None
         _, time, self.epoch = known or ("", datetime.datetime.now(), 0)

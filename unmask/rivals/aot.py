@@ -5,7 +5,6 @@ It can be trained here, too, so that its layers' names are ours and the converte
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from unmask.inference import forward
 from unmask.inpainting.aot import AOT_RATES, aot_block
 from unmask.inpainting.layers import convolve, initializer, shrink
 from unmask.inpainting.paper import patch_layer
+from unmask.io import PathLike
 from unmask.rivals.completion import Complete, completer
 from unmask.rivals.layers import AlignedUpSampling2D
 from unmask.torch_checkpoint import (
@@ -118,7 +118,7 @@ def build_aot_discriminator(width: int = 64) -> keras.Model:
     return keras.Model([image, landmark_map], x, name="aot_discriminator")
 
 
-def load_published(path: str | os.PathLike[str]) -> Loaded:
+def load_published(path: PathLike) -> Loaded:
     """Build the network that a published checkpoint belongs to and load it.
 
     Args:

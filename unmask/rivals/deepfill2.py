@@ -5,7 +5,6 @@ Read the table of layers from top to bottom; their names are those of the publis
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 from unmask.errors import WeightsError
 from unmask.inference import forward
 from unmask.inpainting.layers import SpectralConv2D
+from unmask.io import PathLike
 from unmask.rivals.completion import Complete, completer
 from unmask.rivals.contextual_attention import ContextualAttention
 from unmask.torch_checkpoint import (
@@ -106,7 +106,7 @@ _LEAST_WEIGHTS = 1400
 _PREFIXES = {build_generator: "inpaint_net/", build_discriminator: "discriminator/sn_patch_gan/"}
 
 
-def load_published(path: str | os.PathLike[str], *, discriminator: bool = False) -> Loaded:
+def load_published(path: PathLike, *, discriminator: bool = False) -> Loaded:
     """Build the generator, or the discriminator, of a published checkpoint and load it.
 
     Args:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from unmask.inpainting.layers import (
     normalise,
 )
 from unmask.inpainting.paper import patch_layer
+from unmask.io import PathLike
 from unmask.rivals.completion import Complete, completer
 from unmask.rivals.layers import SpectralConv2DTranspose
 from unmask.torch_checkpoint import (
@@ -122,7 +122,7 @@ def build_discriminator(channels: int, width: int = 64) -> keras.Model:
     return keras.Model(image, [scores, *features], name="edgeconnect_discriminator")
 
 
-def load_published(path: str | os.PathLike[str]) -> Loaded:
+def load_published(path: PathLike) -> Loaded:
     """Build the network that a published checkpoint belongs to and load it.
 
     Args:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from unmask.inpainting.layers import (
     SpectralConv2D,
 )
 from unmask.inpainting.paper import LongShortAttention
+from unmask.io import PathLike
 from unmask.rivals.completion import SIDE, Complete, completer
 from unmask.rivals.layers import SpectralConv2DTranspose
 from unmask.torch_checkpoint import (
@@ -139,7 +139,7 @@ def build_discriminator(width: int = 32) -> keras.Model:
     return model
 
 
-def load_published(path: str | os.PathLike[str]) -> Loaded:
+def load_published(path: PathLike) -> Loaded:
     """Build the network that a published checkpoint belongs to and load it.
 
     Args:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unmask.errors import WeightsError
+from unmask.io import PathLike
 
 
 class OnnxNetwork:
@@ -34,7 +35,7 @@ class OnnxNetwork:
         (1, 1)
     """
 
-    def __init__(self, path: str | os.PathLike[str], *, threads: int | None = None) -> None:
+    def __init__(self, path: PathLike, *, threads: int | None = None) -> None:
         if not has_onnxruntime():
             raise WeightsError(f"{path}: needs ONNX Runtime; pip install 'unmask[onnx]'")
         if not Path(path).is_file():
@@ -66,7 +67,7 @@ class OnnxNetwork:
         return np.asarray(self._session.run(None, feed)[0], np.float32)
 
 
-def is_onnx(path: str | os.PathLike[str]) -> bool:
+def is_onnx(path: PathLike) -> bool:
     """Return whether a file of weights is for ONNX Runtime, by its name."""
     return Path(path).suffix.lower() == ".onnx"
 

@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 
 from unmask.data.record import FaceSet
 from unmask.errors import DataError
+from unmask.face import tight_box
 from unmask.image import find_images, load_image, load_mask
 from unmask.io import write_text_atomic
 from unmask.labelme import draw_mask, find_annotations, read_annotation, read_image
 from unmask.labelme.split import SPLIT_FILE, read_table, split_text
 from unmask.paths import path_inside, walk_files
-from unmask.segmentation.regions import tight_box
 from unmask.synthesis import MaskSynthesizer
 from unmask.synthesis.sources import PICTURE_FOLDERS, number_of
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -17,6 +16,7 @@ from unmask.data.faces import gather_faces
 from unmask.data.record import FaceSet
 from unmask.decide import LIMITS
 from unmask.inference import Network
+from unmask.io import PathLike
 from unmask.metrics import iou
 from unmask.mrcnn.utils import average_precision
 from unmask.runtime.onnx import OnnxNetwork
@@ -213,7 +213,7 @@ class SegmenterScores:
 
 
 def load_segmenter(
-    path: str | os.PathLike[str], verifier: str | os.PathLike[str] | None = None, *,
+    path: PathLike, verifier: PathLike | None = None, *,
     thorough: bool = True,
 ) -> Segmenter:  # fmt: skip
     """Load the network of a file for `finder.load_finder`; a U-Net looks once if not `thorough`.

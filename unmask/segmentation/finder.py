@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from unmask.decide import LIMITS
 from unmask.errors import WeightsError
 from unmask.face import compose, matrix_from_mask_box, warp
 from unmask.inference import Network, forward, mean_probability
+from unmask.io import PathLike
 from unmask.runtime.onnx import OnnxNetwork, is_onnx
 from unmask.segmentation import STRIDE, VIEW_SIDE
 from unmask.segmentation.regions import MaskRegion, find_regions, overlap
@@ -159,9 +159,7 @@ class MaskRCNNFinder:
         return maps
 
 
-def load_finder(
-    path: str | os.PathLike[str], verifier: str | os.PathLike[str] | None = None
-) -> UNetFinder | MaskRCNNFinder:
+def load_finder(path: PathLike, verifier: PathLike | None = None) -> UNetFinder | MaskRCNNFinder:
     """Load what finds masks; the file says which network it is.
 
     Args:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 from skimage.segmentation import watershed
+
+from unmask.face import tight_box
 
 Box = tuple[float, float, float, float]
 
@@ -130,14 +131,6 @@ def regions_of_mask(mask: NDArray[np.bool_]) -> list[MaskRegion]:
         )
         for region in regions[:_MOST_FACES]
     ]
-
-
-def tight_box(mask: NDArray[Any]) -> tuple[int, int, int, int] | None:
-    """Return x0, y0, x1, y1 around what is not 0 in a mask (H, W), or None."""
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    if not len(rows):
-        return None
-    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
 
 
 def region_of(

@@ -6,7 +6,6 @@ trained it learns to see what InceptionV3 sees. At run time nothing of this is u
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +22,7 @@ from unmask.blocks import conv_block
 from unmask.errors import DataError, ImageError
 from unmask.image import Photo, load_photo, save_image
 from unmask.inception import build_inception, build_pyramid
-from unmask.io import atomic_path, write_text_atomic
+from unmask.io import PathLike, atomic_path, write_text_atomic
 from unmask.segmentation import STRIDE
 from unmask.segmentation.finder import WORKING_SIDE, probability_map
 from unmask.segmentation.lite import encoder_maps
@@ -53,7 +52,7 @@ _MASK = 2
 _COLUMNS = ("file", "label", "kept", "reason", "share", "certainty", "unsure", "piece")
 
 
-def build_teacher(weights: str | os.PathLike[str] | None, side: int = WORKING_SIDE) -> keras.Model:
+def build_teacher(weights: PathLike | None, side: int = WORKING_SIDE) -> keras.Model:
     """Builds a U-Net whose encoder is a frozen InceptionV3; only its layer "decoder" is stored.
 
     Few labelled photos suffice for that, and no file of ours contains somebody else's weights.
@@ -86,9 +85,7 @@ def build_teacher(weights: str | os.PathLike[str] | None, side: int = WORKING_SI
     return keras.Model(inputs, outputs, name="mask_teacher")
 
 
-def load_teacher(
-    decoder: str | os.PathLike[str], backbone: str | os.PathLike[str], side: int = WORKING_SIDE
-) -> keras.Model:
+def load_teacher(decoder: PathLike, backbone: PathLike, side: int = WORKING_SIDE) -> keras.Model:
     """Build a teacher with the decoder that a training has left, on the encoder that it had.
 
     Raises:
@@ -100,7 +97,7 @@ def load_teacher(
 
 
 def build_distillation(
-    student: keras.Model, weights: str | os.PathLike[str] | None, side: int, weight: float
+    student: keras.Model, weights: PathLike | None, side: int, weight: float
 ) -> keras.Model:
     """Builds a training network: a U-Net that learns InceptionV3's features beside its own task.
 
@@ -281,8 +278,8 @@ def judge(probability: NDArray[np.float32]) -> Judgement:
 
 
 def label_photos(
-    model: keras.Model, photos: Iterable[str | os.PathLike[str]],
-    destination: str | os.PathLike[str], *, side: int = WORKING_SIDE,
+    model: keras.Model, photos: Iterable[PathLike],
+    destination: PathLike, *, side: int = WORKING_SIDE,
 ) -> Iterator[LabelledPhoto]:  # fmt: skip
     """Label photos, and write those that a network is sure of.
 
