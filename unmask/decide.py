@@ -100,14 +100,7 @@ class Decision:
 
 
 def decide(seen: Evidence, limits: Limits = LIMITS) -> Decision:
-    """Say whether a mask is worn by a face, and whether that face can be completed.
-
-    Args:
-        seen: What is known of the mask.
-        limits: What it has to reach.
-
-    Returns:
-        The outcome with its reason.
+    """Say whether a mask is worn by a face, and whether that face can be completed, or why not.
 
     Example:
         >>> decide(Evidence(certainty=0.9, confidence=0.3, mouth=0.1, eyes=0.0, hole=0.2))

@@ -82,14 +82,10 @@ def wear_mask(
 
 
 def run_demo(path: PathLike, *, seed: int = 0) -> list[DemoScore]:
-    """Mask and unmask the portraits, measure, and draw the panel.
+    """Mask and unmask the portraits, measure, and draw the panel, a PNG.
 
-    Args:
-        path: The PNG to write.
-        seed: Seed of the masks.
-
-    Returns:
-        Two scores a portrait: ours, and OpenCV's Telea inpainting of the same hole.
+    There are two scores a portrait: ours, and OpenCV's Telea inpainting of the same hole. `seed` is
+    that of the masks.
     """
     unmasker = Unmasker().load()
     scores: list[DemoScore] = []

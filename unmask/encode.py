@@ -66,9 +66,7 @@ def format_of(path: PathLike) -> str:
 def write_encoded(path: PathLike, encode: Callable[[str], bytes]) -> None:
     """Write a picture in the format of the path's suffix, whole or not at all.
 
-    Args:
-        path: The file; missing folders are created.
-        encode: From the format to the file's bytes.
+    `encode` makes the file's bytes in that format; missing folders are created.
 
     Raises:
         ImageError: Unknown suffix, or a file that cannot be written; the message names it.

@@ -222,15 +222,10 @@ def _part_seen(
 def coverage(
     image_shape: tuple[int, ...], matrix: NDArray[np.floating], size: int | tuple[int, int]
 ) -> NDArray[np.bool_]:
-    """Tell which pixels of a crop really come from the photo rather than from its border.
+    """Tell which pixels of a crop come from the photo rather than from its border: bool, its size.
 
-    Args:
-        image_shape: Shape of the photo, (H, W, ...).
-        matrix: (2, 3), from photo pixels to crop pixels.
-        size: Side of the crop, or (height, width).
-
-    Returns:
-        Boolean array of the crop's height and width.
+    The photo has the shape (H, W, ...); the (2, 3) matrix leads from its pixels to the crop's,
+    whose side, or height and width, is `size`.
     """
     height, width = (size, size) if isinstance(size, int) else size
     inverse = invert(matrix)
@@ -271,15 +266,7 @@ def matrix_from_mask_box(
 
 
 def grow(mask: NDArray[np.bool_], pixels: int) -> NDArray[np.bool_]:
-    """Grow a mask by some pixels on all sides.
-
-    Args:
-        mask: (h, w) bool.
-        pixels: By how much; the mask is copied when not positive.
-
-    Returns:
-        (h, w) bool.
-    """
+    """Return a mask (h, w) grown by some pixels on all sides; a copy if by none."""
     if pixels <= 0:
         return mask.copy()
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * pixels + 1, 2 * pixels + 1))

@@ -356,13 +356,7 @@ class PhotoCompleter:
 def write_result(
     result: Result, target: Path, settings: FolderSettings, record: Mapping[str, Any]
 ) -> None:
-    """Write what is asked for of a result, the picture last.
-
-    Args:
-        result: What to write.
-        target: Where the picture goes.
-        settings: What is asked for.
-        record: What it was made with, see `record_of`.
+    """Write what is asked for of a result, the picture last; `record` is what it was made with.
 
     Raises:
         UnmaskError: Something cannot be written.

@@ -107,11 +107,9 @@ def open_keras_weights(path: PathLike) -> Iterator[KerasWeights]:
 
 
 def assign_keras_weights(model: keras.Model, path: PathLike) -> None:
-    """Assign a weight file of the same network, as `model.load_weights` does.
+    """Assign a weight file to the same network, as `model.load_weights` does.
 
-    Args:
-        model: The network, built, no network of networks.
-        path: See `open_keras_weights`.
+    The network is built, and no network of networks.
 
     Raises:
         WeightsError: The file cannot be read, belongs to another network, or has values that are

@@ -80,13 +80,9 @@ def assign_folded(model: keras.Model, path: PathLike) -> None:
 
 
 def train_after(trunk: keras.Model, name: str) -> None:
-    """Make the convolutions after a layer trainable, and nothing else.
+    """Make the convolutions after a layer trainable, in place, and nothing else.
 
-    Batch statistics stay as they are: call the trunk with `training=False`.
-
-    Args:
-        trunk: What `build_inception` returned; changed in place.
-        name: The last layer that stays frozen, e.g. "mixed2".
+    Batch statistics stay as they are: call the trunk, of `build_inception`, with `training=False`.
 
     Raises:
         ValueError: The trunk has no such layer.
@@ -104,15 +100,11 @@ def train_after(trunk: keras.Model, name: str) -> None:
 
 
 def build_pyramid(trunk: keras.Model) -> keras.Model:
-    """Cut the feature network down to the maps that a decoder needs.
+    """Cut what `build_inception` returned down to the maps that a decoder needs.
 
-    Args:
-        trunk: What `build_inception` returned.
-
-    Returns:
-        A model that shares the trunk's variables, from images to four maps at about 1/2, 1/4, 1/8
-        and 1/16 of their resolution, each the last one before the next reduction: the third and
-        the fifth ReLU, `mixed2` and `mixed7`, with 64, 192, 288 and 768 channels.
+    They are four, at about 1/2, 1/4, 1/8 and 1/16 of the resolution, each the last one before the
+    next reduction: the third and the fifth ReLU, `mixed2` and `mixed7`, with 64, 192, 288 and 768
+    channels.
     """
     maps = [trunk.get_layer(name).output for name in _PYRAMID]
     return keras.Model(trunk.input, maps, name="inception_pyramid")

@@ -60,13 +60,7 @@ def forward(model: Network, *inputs: NDArray[np.float32]) -> NDArray[np.float32]
 
 
 def mean_probability(views: NDArray[np.floating]) -> NDArray[np.float32]:
-    """Join what a network said of several views of the same things, by the means of the logits.
-
-    Args:
-        views: (V, ...) probabilities, the views first.
-
-    Returns:
-        (...) float32 probabilities.
+    """Join probabilities of several views of the same things, (V, ...) to (...), by mean logits.
 
     Example:
         >>> mean_probability(np.array([[0.2], [0.8]]))

@@ -126,13 +126,10 @@ def read_lines(path: PathLike) -> Iterator[dict[str, Any]]:
 
 
 def sweep(folder: PathLike) -> None:
-    """Remove the temporary files that killed processes have left in a folder.
+    """Remove the temporary files that killed processes have left in a folder, which need not exist.
 
     Those of living processes, of this machine or of another, are locked and stay. What cannot be
     removed, or be told, stays as well.
-
-    Args:
-        folder: The folder that is going to be written to; it need not exist.
 
     Example:
         >>> sweep("out")
@@ -160,9 +157,6 @@ def prepare_folder(folder: PathLike) -> None:
 
     It is created when missing, tried, and swept.
 
-    Args:
-        folder: The folder.
-
     Raises:
         UnmaskError: It cannot be created, or no file in it; the error names the folder.
 
@@ -183,12 +177,8 @@ def prepare_folder(folder: PathLike) -> None:
 def short_stem(stem: str, room: int) -> str:
     """Shorten a file's stem so that whole names stay within the 255 bytes of file systems.
 
-    Args:
-        stem: The stem.
-        room: The bytes of what follows it, at most 200.
-
-    Returns:
-        The stem, or its beginning and eight digits that differ from stem to stem.
+    `room` are the bytes of what follows it, at most 200. Of a long stem the beginning stays, with
+    eight digits that differ from stem to stem.
 
     Example:
         >>> short_stem("portrait", len("-panel.png"))

@@ -57,11 +57,8 @@ def read_origin(
 ) -> Origin:
     """Read what a file holds besides its RGB pixels.
 
-    Args:
-        image: The decoded picture.
-        upright: The same, turned.
-        content: The file's bytes, if it was one.
-        rgb: (H, W, 3) the upright picture as it is used.
+    `image` is the decoded picture, `upright` the same turned, `rgb` (H, W, 3) the latter as it is
+    used, and `content` the file's bytes, if it was one.
     """
     deep = deep_pixels(image, upright, content)
     return Origin(
@@ -77,15 +74,9 @@ def read_origin(
 def deep_pixels(
     image: Image.Image, upright: Image.Image, content: bytes | None
 ) -> NDArray[np.uint16] | None:
-    """Decode colours of 16 bits, of which Pillow keeps the high byte alone.
+    """Return colours of 16 bits, upright (H, W, 3 or 4), of which Pillow keeps the high byte alone.
 
-    Args:
-        image: The picture as Pillow decodes it.
-        upright: The same, turned.
-        content: The file's bytes, if it was one.
-
-    Returns:
-        (H, W, 3 or 4) uint16 RGB or RGBA, upright; None where the file has no such colours.
+    Arguments are as for `read_origin`; None where the file has no such colours.
     """
     import cv2
 

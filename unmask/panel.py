@@ -21,15 +21,7 @@ _TITLES = ("input", "mask", "landmarks", "result", "truth")
 
 
 def draw_panel(result: Result, truth: NDArray[np.uint8] | None = None) -> Figure:
-    """Draw input, mask, landmarks, result and, where known, the truth; one row a face.
-
-    Args:
-        result: What `unmask.run` returned.
-        truth: (H, W, 3) uint8 RGB, the photo without masks.
-
-    Returns:
-        The figure.
-    """
+    """Draw input, mask, landmarks, result and, where known, the truth (H, W, 3); one row a face."""
     if not result.faces:
         figure = Figure(figsize=(4, 4), layout="constrained")
         title = "left as it is: turned or hidden too far" if result.skipped else "no masked face"
@@ -47,13 +39,7 @@ def draw_panel(result: Result, truth: NDArray[np.uint8] | None = None) -> Figure
 def fill_row(
     axes: Sequence[Axes] | NDArray[np.object_], face: Face, truth: NDArray[np.uint8] | None = None
 ) -> None:
-    """Draw the steps of one face.
-
-    Args:
-        axes: Four axes, or five when the truth is given.
-        face: A face of a result.
-        truth: (H, W, 3) uint8 RGB, the photo without masks.
-    """
+    """Draw the steps of one face on four axes, or on five when the truth (H, W, 3) is given."""
     matrix = steady_matrix(canonical_matrix(face.landmarks))
     changed = warp(face.mask.astype(np.float32), matrix, CROP_SIZE, border=cv2.BORDER_CONSTANT)
     mask = changed[..., None]

@@ -59,14 +59,9 @@ def refine_mask(
 
 
 def free_eyes(mask: NDArray[np.bool_], landmarks: NDArray[np.floating]) -> NDArray[np.bool_]:
-    """Take the eyes out of a mask: no face mask covers them, and nothing can paint them as well.
+    """Take the eyes, by (98, 2) or (68, 2) points, out of a mask (256, 256) in the crop.
 
-    Args:
-        mask: (256, 256) bool, a mask in the crop.
-        landmarks: (98, 2) or (68, 2) points in crop pixels.
-
-    Returns:
-        (256, 256) bool.
+    No face mask covers them, and nothing can paint them as well.
     """
     left, right = (fill_hull(landmarks[eye], mask.shape) for eye in LAYOUTS[len(landmarks)].eyes)
     return mask & ~grow(left | right, _EYE_MARGIN)

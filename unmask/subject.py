@@ -114,16 +114,9 @@ def cut_subject(
     spread: float = 0.0,
     given: bool = False,
 ) -> Subject:
-    """Cut the canonical crop around a mask.
+    """Cut the canonical crop around a mask, by the landmarks, in photo pixels, of who wears it.
 
-    Args:
-        photo: The photo.
-        number: Its number in the list.
-        region: The mask.
-        landmarks: (98 or 68, 2) points of the face that wears it, in photo pixels.
-        confidence: See `Subject`, like all that follow.
-        spread: See there.
-        given: See there.
+    `number` is the photo's in the list; what follows is as in `Subject`.
     """
     matrix = steady_matrix(canonical_matrix(landmarks))
     # The networks were trained on crops whose missing border is mirrored.

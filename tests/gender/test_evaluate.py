@@ -138,7 +138,7 @@ def test_without_masks_the_bare_answers_count():
     assert (old.unmasked, old.masked) == (0.5, None)
     assert old.uncertainty == pytest.approx(np.sqrt(0.5 * 0.5 / 2))
     text = markdown(result)
-    assert "| 60 and older | 2 | 50.0% |  |" in text
+    assert "| 60 and older | 2 | 50.0% | |" in text
     assert "50.0% of the bare answers are uncertain; 0.0% of these are right" in text
 
 

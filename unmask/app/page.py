@@ -34,16 +34,7 @@ _CSS = """
 
 
 def mount_page(app: FastAPI, unmasker: Unmasker, desk: Desk) -> FastAPI:
-    """Put the page at "/" of an application.
-
-    Args:
-        app: Of `unmask.app.rest.build_rest`.
-        unmasker: What completes the photos.
-        desk: Where requests wait, those of `app` among them.
-
-    Returns:
-        The application.
-    """
+    """Put the page at "/" of an application of `build_rest`; its requests wait at the same desk."""
     # Fonts of the reader's own machine: nothing is loaded from elsewhere.
     theme = gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["monospace"])
     page = build_page(unmasker, desk)

@@ -20,14 +20,9 @@ class _Parser(MultiPartParser):
 
 
 async def read_files(request: Request, max_bytes: int) -> dict[str, bytes]:
-    """Read the photo of a request, and the mask if it has one.
+    """Read the photo of a request, and the mask if it has one: the files' bytes by field.
 
-    Args:
-        request: Its body is an image file, or a form with the files `photo` and `mask`.
-        max_bytes: Longest body.
-
-    Returns:
-        The files' bytes by field.
+    Its body, of at most `max_bytes`, is an image file, or a form with the files `photo` and `mask`.
 
     Raises:
         RefusedError: The body is too long, of another kind, or lacks the photo.

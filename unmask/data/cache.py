@@ -79,12 +79,9 @@ def cached_rows(
 
 
 def check_origin(note: Path, origin: Origin, exists: bool) -> None:
-    """Compare a note with what is wanted, or write the note of what is still to come.
+    """Compare a note, a JSON file, with what its subject must have been made of.
 
-    Args:
-        note: A JSON file.
-        origin: What its subject must have been made of.
-        exists: Whether the subject is there already.
+    Where the subject does not exist yet, the note is written.
 
     Raises:
         DataError: It was made of something else, the message names the first difference; or the

@@ -69,14 +69,9 @@ def find_packs(place: Path) -> list[Path]:
 
 
 def read_pack(path: Path, *, split: str | None = None) -> dict[str, list[FaceRecord]]:
-    """Read what a packed file holds, but for the pixels.
+    """Read what a file of `pack_faces` holds but for the pixels: the faces of each collection.
 
-    Args:
-        path: A file of `pack_faces`.
-        split: Keep only this split; all when None.
-
-    Returns:
-        The faces of each collection.
+    `split` keeps those of one split only.
 
     Raises:
         DataError: It is not such a file.

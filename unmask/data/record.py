@@ -90,16 +90,10 @@ class FaceSet:
         return max(1, round(float(self.weights.sum())))
 
     def epoch(self, seed: int, number: int | None) -> NDArray[np.intp]:
-        """Return which faces epoch `number` shows: each as often as its weight says.
+        """Return which faces an epoch shows, (epoch_length,): each as often as its weight says.
 
-        A weight of 2.5 shows a face two or three times.
-
-        Args:
-            seed: Seed of the order.
-            number: The epoch, from 0; None for the order of the records.
-
-        Returns:
-            (epoch_length,) places in `records`.
+        A weight of 2.5 shows a face two or three times. Epochs count from 0; None is the order of
+        the records.
         """
         order, start = np.arange(len(self)), 0.5
         rng = np.random.default_rng([seed, 1 << 20, number or 0])

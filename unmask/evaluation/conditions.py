@@ -97,15 +97,7 @@ class FaceMeasures:
 
 
 def measure(unmasker: Unmasker, scene: Scene) -> FaceMeasures:
-    """Run the pipeline on a scene under every condition, and score the results.
-
-    Args:
-        unmasker: The pipeline.
-        scene: The face.
-
-    Returns:
-        The measures.
-    """
+    """Run the pipeline on a scene under every condition, and score the results."""
     scores = {name: _score(scene, scene.crop(scene.photo)) for name in BASELINES[:1]}
     for name, fill in zip(BASELINES[1:], (fill_mean_color, fill_telea), strict=True):
         scores[name] = _score(scene, fill(scene.crop(scene.photo), scene.hole))

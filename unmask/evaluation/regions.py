@@ -58,14 +58,9 @@ class RegionScores:
 def divide_hole(
     hole: NDArray[np.bool_], landmarks: NDArray[np.floating]
 ) -> dict[str, NDArray[np.bool_]]:
-    """Divide a hole into the regions.
+    """Divide a hole (S, S) into the regions, by the (98, 2) true points in its pixels.
 
-    Args:
-        hole: (S, S) bool.
-        landmarks: (98, 2) true points in its pixels.
-
-    Returns:
-        A mask a region; together they are the hole.
+    There is a mask a region; together they are the hole.
 
     Raises:
         ValueError: The landmarks are not 98 points.
@@ -90,18 +85,10 @@ def score_regions(
     landmarks: NDArray[np.floating],
     distance: Distance | None = None,
 ) -> list[RegionScores]:
-    """Score completed windows region by region.
+    """Score completed windows region by region, in the order of `REGIONS`.
 
-    Args:
-        method: Its name.
-        completed: (N, S, S, 3) uint8.
-        truth: (N, S, S, 3) uint8.
-        scored: (N, S, S) bool, the part of the hole where the truth is known.
-        landmarks: (N, 98, 2) true points.
-        distance: Gives the perceptual distance.
-
-    Returns:
-        An entry a region, in the order of `REGIONS`.
+    Windows and truth are (N, S, S, 3) uint8, `scored` (N, S, S) is the part of the hole where the
+    truth is known, landmarks are (N, 98, 2) true points; `distance` gives the perceptual distance.
     """
     parts = [divide_hole(h, p) for h, p in zip(scored, landmarks, strict=True)]
     composites = np.where(scored[..., None], completed, truth)
@@ -131,13 +118,9 @@ def border_step(
 ) -> float:
     """Return the false colour step across a hole's border, in levels of 255.
 
-    It is the mean over the border of how far the difference between a band of 3 pixels inside
-    and one outside is from the true difference, with both taken over a neighbourhood of the border.
-
-    Args:
-        completed: (S, S, 3) uint8, the truth outside the hole.
-        truth: (S, S, 3) uint8.
-        hole: (S, S) bool.
+    It is the mean over the border of how far the difference between a band of 3 pixels inside and
+    one outside is from the true difference, with both taken over a neighbourhood of the border.
+    Both pictures, (S, S, 3) uint8, are the same outside the hole (S, S).
 
     Example:
         >>> truth = np.full((40, 40, 3), 100, np.uint8)

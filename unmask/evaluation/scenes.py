@@ -103,10 +103,8 @@ def choose_records(
 def load_scene(record: FaceRecord, synthesizer: MaskSynthesizer) -> Scene:
     """Load a face with its mask: the one `unmask synthesize` wrote beside it, or a new one.
 
-    Args:
-        record: The face.
-        synthesizer: Draws the mask where none is stored; by the file's name, so that a face has
-            the same mask whatever other faces are evaluated.
+    A new one is drawn by the file's name, so that a face has the same mask whatever other faces are
+    evaluated.
 
     Raises:
         ImageError: A picture cannot be read.

@@ -108,13 +108,7 @@ class Summary:
 
 
 def summarise(faces: Sequence[FaceMeasures]) -> Summary:
-    """Summarise the measures of faces.
-
-    Args:
-        faces: At least one.
-
-    Returns:
-        The summary; a group without faces is left out.
+    """Summarise the measures of one face or more; a group without faces is left out.
 
     Raises:
         DataError: There is no face.

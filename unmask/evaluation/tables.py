@@ -22,12 +22,7 @@ _SYSTEMS = ("all predicted", "all true", "Telea, true mask", "masked photo")
 
 
 def markdown_report(summary: Summary, heading: str) -> str:
-    """Return all tables as Markdown, with what is needed to read them.
-
-    Args:
-        summary: The figures.
-        heading: What was measured, on which faces.
-    """
+    """Return all tables as Markdown, with what is needed to read them; `heading` says of what."""
     parts = [
         "# The whole pipeline, stage by stage",
         heading,
@@ -81,12 +76,7 @@ def stage_table(summary: Summary) -> str:
 
 
 def latex_table(summary: Summary, data: str) -> str:
-    """Return the paper's table with ours as a LaTeX tabular; needs no package.
-
-    Args:
-        summary: The figures.
-        data: Name of the data.
-    """
+    """Return the paper's table with ours, of data of this name, as a plain LaTeX tabular."""
     lines = [
         f"% Quoted rows: {CITATION}.",
         r"\begin{tabular}{lllrr}",

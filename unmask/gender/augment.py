@@ -21,16 +21,9 @@ _EYES_TO_NOSE_TIP = (142, 164)
 def vary(
     source: NDArray[np.uint8], framing: Framing, rng: np.random.Generator, kind: Augmentation
 ) -> NDArray[np.uint8]:
-    """Return the window of a stored view, changed at random.
+    """Return the window (side, side, 3) of a stored view (S, S, 3) with margin, changed at random.
 
-    Args:
-        source: (S, S, 3) uint8 RGB, the window with its margin; not changed.
-        framing: Which window it is.
-        rng: The only source of randomness.
-        kind: "varied", see `augment`; "notebook", see `notebook_augment`; "none".
-
-    Returns:
-        (side, side, 3) uint8 RGB.
+    `kind` is "varied", see `augment`; "notebook", see `notebook_augment`; or "none".
     """
     if kind == "varied":
         return augment(source, rng, framing)
@@ -40,17 +33,10 @@ def vary(
 
 
 def notebook_augment(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Change an image as the authors' notebook does.
+    """Change a copy of an image (S, S, 3) uint8 as the authors' notebook does.
 
     A flip, turns of up to 20 degrees, shifts of up to 0.4 of the side, zoom of each axis by up to
     0.3; what comes from outside repeats the nearest pixels. Faces leave the picture often.
-
-    Args:
-        image: (S, S, 3) uint8 RGB; not changed.
-        rng: The only source of randomness.
-
-    Returns:
-        (S, S, 3) uint8 RGB.
 
     Reference:
         The authors' published gender notebook.
@@ -74,20 +60,12 @@ def augment(
     rng: np.random.Generator,
     framing: Framing = FRAMINGS["window"],
 ) -> NDArray[np.uint8]:
-    """Cut a randomly changed window out of a view with its margin.
+    """Cut a randomly changed window (side, side, 3) out of a stored view (S, S, 3) with its margin.
 
     Sometimes the lower face is covered whole, as large masks and scarves do. Flip, rotation, scale,
     shift and a little stretch, wide enough for crops from wrong landmarks; brightness, contrast,
-    saturation, tint and gamma; sometimes blur, a low resolution, JPEG artefacts, noise or an
-    erased rectangle.
-
-    Args:
-        source: (S, S, 3) uint8 RGB, a stored view; not changed.
-        rng: The only source of randomness.
-        framing: Which window it shows.
-
-    Returns:
-        (side, side, 3) uint8 RGB.
+    saturation, tint and gamma; sometimes blur, a low resolution, JPEG artefacts, noise or an erased
+    rectangle.
     """
     image = _covered(source, framing, rng) if rng.random() < 0.12 else source
     image = _moved(image, framing.side, rng)

@@ -75,9 +75,7 @@ class Views(ByName):
     def batches(self, variant: int, size: int = 64) -> Iterator[NDArray[np.float32]]:
         """Yield the windows of one variant of all faces in order, as float32 batches in [0, 1].
 
-        Args:
-            variant: 0 for the bare faces, 1 and more for the masked ones.
-            size: Faces a batch.
+        Variant 0 are the bare faces, 1 and more the masked ones.
         """
         for start in range(0, len(self.labels), size):
             chosen = range(start, min(start + size, len(self.labels)))
@@ -143,16 +141,11 @@ def split_off_calibration(faces: FaceSet) -> tuple[FaceSet, FaceSet]:
 
 
 def fair_weights(faces: FaceSet) -> NDArray[np.float64]:
-    """Weigh faces so that neither the collection nor the age tells the gender.
+    """Weigh faces so that neither the collection nor the age tells the gender, (N,).
 
     Where old faces are mostly men's, a network learns to call old women men. Here both genders of
-    an age group get the same total weight, and the group keeps the one it had.
-
-    Args:
-        faces: Faces with a known gender, and their weights before the balance.
-
-    Returns:
-        (N,) weights.
+    an age group get the same total weight, and the group keeps the one it had. All faces have a
+    known gender.
 
     Example:
         >>> points = np.zeros((98, 2), np.float32)

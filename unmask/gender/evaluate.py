@@ -58,12 +58,9 @@ class GenderReport:
 
 
 def probabilities(model: keras.Model, views: Views, *, mirror: bool = False) -> NDArray[np.float32]:
-    """Return the probability of "male" of every view, (N, 1 + masked) float32.
+    """Return the probability of "male" of all views, (N, 1 + masked), by a network for windows.
 
-    Args:
-        model: A network for such windows, as `build_lite(cropped=True)` makes it.
-        views: The faces.
-        mirror: Take the mean over each view and its mirror image, as `unmask.run` does.
+    With `mirror` it is the mean over each view and its mirror image, as in `unmask.run`.
     """
     if mirror:
         flipped = replace(views, pixels=views.pixels[:, :, :, ::-1])
@@ -76,12 +73,7 @@ def probabilities(model: keras.Model, views: Views, *, mirror: bool = False) -> 
 
 
 def report(predicted: NDArray[np.floating], labels: NDArray[np.floating]) -> GenderReport:
-    """Score the probabilities that `probabilities` returned.
-
-    Args:
-        predicted: (N, 1 + masked) probabilities of "male", the bare faces first.
-        labels: (N,) 1 for male, 0 for female.
-    """
+    """Score what `probabilities` returned; labels (N,) are 1 for male, 0 for female."""
     masked, count = predicted[:, 1:], predicted.shape[1] - 1
     return GenderReport(
         unmasked=score(predicted[:, 0], labels),
@@ -90,14 +82,7 @@ def report(predicted: NDArray[np.floating], labels: NDArray[np.floating]) -> Gen
 
 
 def score(predicted: NDArray[np.floating], labels: NDArray[np.floating]) -> GenderScores:
-    """Compute the figures of one set of faces.
-
-    Args:
-        predicted: (N,) probabilities of "male".
-        labels: (N,) 1 for male, 0 for female; both must occur.
-
-    Returns:
-        The figures.
+    """Compute the figures of probabilities of "male" (N,) and labels (N,), 1 male and 0 female.
 
     Raises:
         ValueError: If the lengths differ or one gender does not occur.
@@ -188,16 +173,9 @@ class Evaluation:
 def evaluate_groups(
     predicted: NDArray[np.floating], records: Sequence[FaceRecord], uncertain_below: float
 ) -> Evaluation:
-    """Compute every figure from the predicted probabilities.
+    """Compute every figure from what `probabilities` says of N faces; they need not have masks.
 
-    Args:
-        predicted: (N, 1 + masked) probabilities of "male", the bare faces first, as
-            `probabilities` returns them; masked may be 0.
-        records: The N faces.
-        uncertain_below: Confidence below which an answer counts as uncertain.
-
-    Returns:
-        The figures.
+    An answer of less confidence than `uncertain_below` counts as uncertain.
     """
     labels = labels_of(records)
     right = (predicted >= 0.5) == (labels[:, None] > 0.5)
@@ -245,16 +223,10 @@ def markdown(evaluation: Evaluation) -> str:
 def reliability_figure(
     curves: dict[str, tuple[NDArray[np.floating], NDArray[np.floating]]], bins: int = 10
 ) -> Figure:
-    """Draw how often answers of each confidence are right.
+    """Draw how often answers of each confidence, in equal bins from 0.5 to 1, are right.
 
-    On the diagonal a network is as sure as it may be; below, it is too sure.
-
-    Args:
-        curves: Probabilities of "male" and labels, each (N,), by the name of the curve.
-        bins: Equal bins of the confidence between 0.5 and 1.
-
-    Returns:
-        A matplotlib figure that belongs to no window.
+    On the diagonal a network is as sure as it may be; below, it is too sure. Curves are
+    probabilities of "male" and labels, (N,) each, by name. The figure belongs to no window.
     """
     figure = Figure(figsize=(5.2, 5.6), layout="constrained")
     upper, lower = figure.subplots(2, 1, height_ratios=(3, 1), sharex=True)
@@ -327,14 +299,8 @@ class Calibration:
 def fit_calibration(predicted: NDArray[np.floating], labels: NDArray[np.floating]) -> Calibration:
     """Find the calibration with the least cross-entropy; both genders count the same.
 
-    Use faces that the network was not trained on.
-
-    Args:
-        predicted: Probabilities of "male", any shape.
-        labels: 1 for male, 0 for female, the same shape; both must occur.
-
-    Returns:
-        The calibration; its temperature lies between 0.1 and 10.
+    Use faces that the network was not trained on. Probabilities of "male" and labels, 1 for male
+    and 0 for female, have one shape. The temperature lies between 0.1 and 10.
 
     Raises:
         ValueError: The shapes differ, or one gender does not occur.
@@ -375,12 +341,7 @@ def calibrated(predicted: NDArray[np.floating], calibration: Calibration) -> NDA
 
 
 def fold_calibration(last: keras.layers.Layer, calibration: Calibration) -> None:
-    """Change a network's last layer so that its own output is calibrated.
-
-    Args:
-        last: The dense layer "male" of a gender network; changed in place.
-        calibration: What `fit_calibration` found.
-    """
+    """Change a gender network's last layer in place so that its own output is calibrated."""
     kernel, bias = last.get_weights()
     last.set_weights(
         [kernel / calibration.temperature, bias / calibration.temperature + calibration.bias]

@@ -117,18 +117,11 @@ def look_through(
     *,
     cropped: bool = False,
 ) -> keras.Model:
-    """Put a window and a scaling before the paper's classifier.
+    """Put a window and a scaling before the paper's classifier, whose variables are shared.
 
-    Args:
-        classifier: What `unmask.gender.paper.build_classifier` returned; its variables are shared.
-        view: What it looks at, enlarged or shrunk to its size.
-        scaling: "paper": the values in [0, 1]; "inception": mapped to [-1, 1], as the ImageNet
-            weights were trained.
-        cropped: Whether the input is the window already, and not the whole canonical crop.
-
-    Returns:
-        A model from float32 images in [0, 1], (B, 256, 256, 3) or, if `cropped`,
-        (B, side, side, 3), to (B, 1) float32, the probability of "male".
+    The view is enlarged or shrunk to its size. The scaling "paper" leaves values in [0, 1],
+    "inception" maps them to [-1, 1], as the ImageNet weights were trained. Input and output are
+    those of `build_lite`; the side of a window, if `cropped`, is the view's.
 
     Raises:
         ValueError: The view or the scaling is unknown.

@@ -209,12 +209,10 @@ class FacesTask(Task):
     def predict(
         self, network: keras.Model, name: str, *, briefly: bool = False
     ) -> NDArray[np.float32]:
-        """Return the probability of "male" of a set's views, (N, 1 + masked).
+        """Return the probability of "male" of the views of "calibration" or "val", (N, 1 + masked).
 
-        Args:
-            network: What `judge` or `rebuild` returns.
-            name: "calibration" or "val".
-            briefly: Bare and under one mask only.
+        The network is what `judge` or `rebuild` returns; `briefly`, faces are seen bare and under
+        one mask only.
         """
         raise NotImplementedError
 
@@ -423,14 +421,9 @@ def pooled_features(
 ) -> dict[str, Features]:
     """Compute the features that a recipe's head is trained on, or open them, for `tune`.
 
-    Args:
-        recipe: A recipe of the task "gender-head".
-        data: As for `unmask.gender.data.read_faces`.
-        out: Folder of the views and features.
-        overrides: Values that replace those of the recipe, by dotted key.
-
-    Returns:
-        The features, (N, C, 2048), of "train", "calibration" and "val".
+    The recipe is one of the task "gender-head", whose values `overrides` replaces by dotted key;
+    data are as for `read_faces`. There are (N, C, 2048) features of "train", "calibration" and
+    "val".
 
     Raises:
         DataError: The recipe, the data or the folder cannot be used.

@@ -96,14 +96,9 @@ class Cases:
 
 
 def make_cases(records: Sequence[FaceRecord], *, seed: int = EVALUATION_SEED) -> Cases:
-    """Put a mask on each face; the same seed and records give the same cases.
+    """Put a mask on faces with 98 landmarks; the same seed and records give the same cases.
 
-    Args:
-        records: Faces with 98 landmarks.
-        seed: Seed of the masks.
-
-    Returns:
-        The cases. A face whose mask lies on no known pixel is left out.
+    A face whose mask lies on no known pixel is left out.
 
     Raises:
         DataError: No face is left, or one has not 98 landmarks.
@@ -129,12 +124,9 @@ def make_cases(records: Sequence[FaceRecord], *, seed: int = EVALUATION_SEED) ->
 def choose_faces(
     records: Sequence[FaceRecord], count: int, *, seed: int = EVALUATION_SEED
 ) -> list[FaceRecord]:
-    """Choose faces for a short evaluation: by lot, and half of each gender where there are enough.
+    """Choose at most `count` faces by lot, half of each gender where there are enough.
 
-    Args:
-        records: Faces; those of unknown gender are left out.
-        count: How many to choose at most.
-        seed: Seed of the lot.
+    Those of unknown gender are left out.
     """
     chosen: list[FaceRecord] = []
     for turn, gender in enumerate(GENDERS):
@@ -151,11 +143,7 @@ Method = Callable[[Cases], NDArray[np.uint8]]
 
 
 def baselines(linear: CoarseCompletion) -> dict[str, Method]:
-    """Return the methods without a network by name.
-
-    Args:
-        linear: The linear prior alone, which also fills what lies outside the photo.
-    """
+    """Return the methods without a network; the linear prior also fills beyond the photo."""
 
     def each(fill: Callable[[Any, Any], NDArray[np.uint8]]) -> Method:
         def complete(cases: Cases) -> NDArray[np.uint8]:
@@ -185,12 +173,9 @@ def coarse_method(coarse: CoarseCompletion) -> Method:
 def generator_method(
     models: Mapping[str, keras.Model], coarse: CoarseCompletion, *, swapped: bool = False
 ) -> Method:
-    """Return the method that completes each face with its gender's generator.
+    """Return the method that completes each face with its gender's generator and coarse completion.
 
-    Args:
-        models: Generators by gender, "male" and "female".
-        coarse: Makes the coarse completion.
-        swapped: Take the other gender's generator, and coarse completion, instead.
+    With `swapped` it takes those of the other gender.
     """
 
     def complete(cases: Cases) -> NDArray[np.uint8]:
@@ -223,11 +208,7 @@ plain network, which ignores landmarks)."""
 
 
 def load_generator(path: Path, network: str) -> keras.Model:
-    """Load a generator from weights of ours or from a published checkpoint (.pt, .pth).
-
-    Args:
-        path: The file.
-        network: Name in `GENERATORS`.
+    """Load one of `GENERATORS` from weights of ours or from a published checkpoint (.pt, .pth).
 
     Raises:
         WeightsError: The file is missing or does not fit.
@@ -240,14 +221,7 @@ def load_generator(path: Path, network: str) -> keras.Model:
 
 
 def fill_mean_color(image: NDArray[np.uint8], hole: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """Paint the hole with the mean colour of the known pixels.
-
-    Args:
-        image: (H, W, 3) uint8 RGB.
-        hole: (H, W) bool, True where pixels are unknown; at least one must be known.
-
-    Returns:
-        A completed copy.
+    """Paint the hole (H, W) of an image (H, W, 3) uint8 with the mean colour of the known pixels.
 
     Raises:
         ValueError: Shapes or types do not fit, or nothing is known.
@@ -363,16 +337,10 @@ def evaluate(
     results: Mapping[str, NDArray[np.uint8]],
     features: FeatureNetwork | None = None,
 ) -> Evaluation:
-    """Score completed windows over all faces, per gender and per kind of mask.
+    """Score windows, (N, 192, 192, 3) by method, over all faces, by gender and by kind of mask.
 
-    Args:
-        cases: The faces.
-        results: Completed windows (N, 192, 192, 3) uint8 by name of the method. Only the scored
-            part of the hole is looked at; the rest is taken from the truth.
-        features: Network for the perceptual distance.
-
-    Returns:
-        The figures, methods in the order of `results`.
+    Only the scored part of the hole is looked at; the rest is taken from the truth. `features`
+    gives the perceptual distance.
     """
     groups = {"all": np.ones(len(cases), bool)}
     groups |= {g: cases.genders == g for g in GENDERS[::-1] if (cases.genders == g).any()}

@@ -328,12 +328,7 @@ def remove_checkers(images: Any) -> Any:
     """Take out what alternates from pixel to pixel, by the kernel (1, 2, 1) / 4 in both directions.
 
     Transposed convolutions of stride 2 leave such a pattern where a generator draws fine things.
-
-    Args:
-        images: (B, H, W, C), mirrored at their border.
-
-    Returns:
-        (B, H, W, C).
+    The images, (B, H, W, C), are mirrored at their border.
 
     Example:
         >>> remove_checkers(ops.ones((1, 4, 4, 2))).shape
@@ -363,16 +358,7 @@ def brightness(images: Any) -> Any:
 
 
 def convolve(x: Any, filters: int, size: int, name: str, *, pad: int, dilation: int = 1) -> Any:
-    """Pad by reflection, then convolve.
-
-    Args:
-        x: (B, H, W, C).
-        filters: Output channels.
-        size: Side of the kernel.
-        name: The convolution's name.
-        pad: Pixels to add on every side.
-        dilation: Dilation of the kernel.
-    """
+    """Pad (B, H, W, C) by reflection, `pad` pixels on every side, and convolve."""
     x = ReflectionPadding2D(pad, name=f"{name}_pad")(x)
     return layers.Conv2D(
         filters, size, dilation_rate=dilation, kernel_initializer=initializer(), name=name

@@ -71,9 +71,7 @@ def total_variation_loss(images: Any) -> Any:
 def discriminator_loss(real: Any, fake: Any) -> Any:
     """III.D.5: return the discriminator's least-squares loss (LSGAN), halved as in LaFIn's code.
 
-    Args:
-        real: Scores of true images, which should be 1.
-        fake: Scores of completed images, which should be 0.
+    The scores of true images should be 1, those of completed ones 0.
 
     Reference:
         Mao et al., 2017.

@@ -122,9 +122,7 @@ def decode(x: Any, encoded: list[Any], mask: Any, width: int) -> Any:
 def paint(x: Any, spread: float = 0.02) -> Any:
     """Pad by reflection, convolve 7x7 to the three colours, tanh: (B, H, W, 3) in [-1, 1].
 
-    Args:
-        x: Features.
-        spread: Standard deviation of the kernel at the start.
+    `spread` is the standard deviation of the kernel at the start.
     """
     x = ReflectionPadding2D(3, name="decoder3_pad")(x)
     x = NarrowConv2D(3, 7, kernel_initializer=initializer(spread), name="decoder3")(x)
@@ -256,15 +254,7 @@ def build_discriminator(width: int = 64) -> keras.Model:
 
 
 def patch_layer(x: Any, filters: int, stride: int, name: str, *, last: bool = False) -> Any:
-    """One 4x4 convolution with spectral norm, then LeakyReLU.
-
-    Args:
-        x: (B, H, W, C).
-        filters: Output channels.
-        stride: Stride of the convolution.
-        name: The convolution's name.
-        last: Whether to leave the LeakyReLU out.
-    """
+    """One 4x4 convolution with spectral norm, then LeakyReLU unless it is the last."""
     x = layers.ZeroPadding2D(1, name=f"{name}_pad")(x)
     x = SpectralConv2D(
         filters,

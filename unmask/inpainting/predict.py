@@ -78,15 +78,9 @@ def correct_coarse(
     """Add a generator's correction to the coarse completion as `unmask.run` does.
 
     What alternates from pixel to pixel is left out, and 60 % of its brightness count. Its colour is
-    averaged inside the hole, and 18 % of that count.
-
-    Args:
-        outputs: (B, h, w, 3) what a generator made of the coarse completions, in [0, 1].
-        coarse: (B, h, w, 3) the coarse completions, in [0, 1].
-        holes: (B, h, w) bool.
-
-    Returns:
-        (B, h, w, 3) float32, `coarse` outside the holes; a little beyond [0, 1] at places.
+    averaged inside the hole, and 18 % of that count. Outputs and completions are (B, h, w, 3) in
+    [0, 1]; so is the result, which outside the holes (B, h, w) is `coarse`, and a little beyond at
+    places.
 
     Example:
         >>> coarse = np.full((1, 32, 32, 3), 0.5, np.float32)

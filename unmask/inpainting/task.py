@@ -278,14 +278,8 @@ class InpaintingTask(Task):
 def draw_sheet(generator: keras.Model, batch: InpaintingBatch) -> NDArray[np.uint8]:
     """Draw a row a face: what is known, the coarse completion if any, the result, the truth.
 
-    The result of a generator that paints on the coarse completion is what `unmask.run` would use.
-
-    Args:
-        generator: The generator.
-        batch: The faces, B of side S.
-
-    Returns:
-        (B * S, 3 or 4 columns of S, 3) uint8.
+    The result of a generator that paints on the coarse completion is what `unmask.run` would use. B
+    faces of side S make (B * S, 3 or 4 columns of S, 3) uint8.
     """
     image, truth = (batch[name].astype(np.float32) / 255.0 for name in ("image", "truth"))
     mask, points = (batch[name].astype(np.float32) for name in ("mask", "landmark_map"))

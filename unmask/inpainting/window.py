@@ -61,13 +61,7 @@ def window_matrix(hole: NDArray[np.bool_]) -> NDArray[np.float64]:
 
 
 def window(array: NDArray[Any]) -> NDArray[Any]:
-    """Cut the window out of canonical crops.
-
-    Args:
-        array: (..., 256, 256) or (..., 256, 256, C), for example a batch of masks or of images.
-
-    Returns:
-        A view with 192 in place of 256.
+    """Cut the window out of crops, (..., 256, 256) or (..., 256, 256, C): a view with 192.
 
     Raises:
         ValueError: The array has another shape.
@@ -84,11 +78,9 @@ def window(array: NDArray[Any]) -> NDArray[Any]:
 
 
 def draw_landmark_map(landmarks: NDArray[np.floating], side: int) -> NDArray[np.float32]:
-    """Return a (side, side, 1) map with 1 at each landmark's pixel and 0 elsewhere.
+    """Return a (side, side, 1) map with 1 at the pixels of landmarks (N, 2) and 0 elsewhere.
 
-    Args:
-        landmarks: (N, 2) points in pixels; those outside the map are left out.
-        side: Side of the map.
+    Those outside the map are left out.
 
     Example:
         >>> float(draw_landmark_map(np.array([[1.2, 2.0], [99.0, 0.0]]), 8).sum())

@@ -292,13 +292,9 @@ def document_text(
     shapes: Sequence[Mapping[str, Any]],
     flags: Mapping[str, bool] | None = None,
 ) -> str:
-    """Return the text of a file about a photo beside it.
+    """Return the text of a file about a photo beside it, of this height and width.
 
-    Args:
-        photo: The photo's file name.
-        size: Its height and width, upright.
-        shapes: From the functions above.
-        flags: What is true of the whole photo.
+    The shapes are those of the functions above; `flags` say what is true of the whole photo.
     """
     content = {
         "version": _VERSION,

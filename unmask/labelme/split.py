@@ -55,11 +55,9 @@ def draw_split(groups: Mapping[str, str], share: float, seed: int = 0) -> dict[s
 
 
 def groups_of(names: Iterable[str], persons: PathLike | None = None) -> dict[str, str]:
-    """Return what photos belong to: their folders, or the persons of a table.
+    """Return what photos, named by relative paths, belong to: their folders, or a table's persons.
 
-    Args:
-        names: The photos, paths relative to their folder.
-        persons: A CSV file with the columns file and person; suffixes do not matter.
+    The table is a CSV file with the columns file and person; suffixes do not matter.
 
     Raises:
         DataError: The table cannot be read, or lacks a photo.

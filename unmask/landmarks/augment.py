@@ -60,15 +60,10 @@ class Augmentation:
 def jitter_matrix(
     rng: np.random.Generator, settings: Augmentation, size: int = CROP_SIZE
 ) -> NDArray[np.float64]:
-    """Random rotation, scaling and shift of a crop about its centre.
+    """Return a random rotation, scaling and shift of a crop about its centre, (2, 3).
 
-    Args:
-        rng: Source of randomness.
-        settings: Strengths.
-        size: Side of the crop in pixels.
-
-    Returns:
-        (2, 3) matrix from the canonical crop to the varied one. Mirroring is not part of it.
+    It leads from the canonical crop of `size` pixels a side to the varied one. Mirroring is not
+    part of it.
 
     Example:
         >>> jitter_matrix(np.random.default_rng(0), Augmentation()).shape
@@ -95,15 +90,7 @@ def mirror_matrix(matrix: NDArray[np.floating], size: int = CROP_SIZE) -> NDArra
 def vary_pixels(
     image: NDArray[np.uint8], rng: np.random.Generator, settings: Augmentation
 ) -> NDArray[np.uint8]:
-    """Vary a crop's colours and quality and hide parts of it.
-
-    Args:
-        image: (H, W, 3) uint8 RGB; it may be changed in place.
-        rng: Source of randomness.
-        settings: Shares.
-
-    Returns:
-        (H, W, 3) uint8 RGB.
+    """Vary the colours and quality of a crop (H, W, 3) uint8, maybe in place, and hide parts of it.
 
     Example:
         >>> image = np.full((256, 256, 3), 128, np.uint8)
@@ -193,17 +180,10 @@ def _add_blocks(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[n
 
 
 def add_hand(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Hold a hand before the lower part of a face.
+    """Hold a hand before the lower part of a face, in a copy of its crop (S, S, 3) uint8.
 
     The hand is drawn: a forearm, a palm, four fingers more or less curled and a thumb, in the
     colour of the middle of the crop, with a dark line around each part and light from one side.
-
-    Args:
-        image: (S, S, 3) uint8 RGB crop, about in the canonical framing.
-        rng: Source of randomness.
-
-    Returns:
-        (S, S, 3) uint8 RGB, a new array.
 
     Example:
         >>> image = np.full((256, 256, 3), 180, np.uint8)

@@ -68,17 +68,11 @@ def gather_landmarks(
 
 
 def make_targets(points: NDArray[np.floating], size: int = CROP_SIZE) -> NDArray[np.float32]:
-    """Target heatmaps and boundary map of one face.
+    """Return the target heatmaps and boundary map of one face, (size / 4, size / 4, 99) float32.
 
-    Points outside the crop are drawn where they would leave it, so that every point has a place.
-
-    Args:
-        points: (98, 2) or (68, 2) crop pixels. Of 68 points only the channels that correspond to
-            one of the 98 are supervised; the others are filled with -1.
-        size: Side of the crop in pixels.
-
-    Returns:
-        (size / 4, size / 4, 99) float32.
+    Points, (98, 2) or (68, 2) in crop pixels, that lie outside are drawn where they would leave the
+    crop, so that each has a place. Of 68 points only the channels that correspond to one of the 98
+    are supervised; the others are filled with -1.
 
     Example:
         >>> make_targets(np.full((98, 2), 100.0)).shape
@@ -153,17 +147,11 @@ class LandmarkSampler:
 def validation_faces(
     records: Sequence[FaceRecord], *, masked: bool, count: int, seed: int = 0
 ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-    """Crops for measuring: always the same for the same arguments.
+    """Return crops (N, 256, 256, 3) for measuring, and their (N, 98, 2) or (N, 68, 2) landmarks.
 
-    Args:
-        records: Faces; where some have 98 points, those with 68 are left out.
-        masked: Whether each face wears a synthetic mask.
-        count: Number of faces, evenly spread over the records.
-        seed: Seed of the masks.
-
-    Returns:
-        The canonical crops (N, 256, 256, 3), and their landmarks (N, 98, 2) or (N, 68, 2) in
-        crop pixels: those of the face without its mask.
+    The same arguments give the same ones: at most `count`, evenly spread over the records, of which
+    those with 98 points count where there are any. The landmarks are those of the face without its
+    mask.
     """
     most = max(len(record.landmarks) for record in records)
     alike = [record for record in records if len(record.landmarks) == most]

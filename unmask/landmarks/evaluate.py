@@ -94,15 +94,10 @@ class Evaluation:
 
 
 def score_landmarks(predicted: ArrayLike, truth: ArrayLike) -> LandmarkScores:
-    """Score landmarks in pixels.
+    """Score landmarks, (N, 98, 2) or (N, 68, 2) in pixels, by the outer eye corners' distance.
 
-    Args:
-        predicted: (N, 98, 2) points, or (N, 68, 2) where the truth has 68.
-        truth: (N, 98, 2) or (N, 68, 2) points. For 68, predicted points of the 98 go through
-            `unmask.landmark_layout.POINTS_98_TO_68`.
-
-    Returns:
-        The scores, inter-ocular.
+    Where the truth has 68 points, predicted ones of the 98 go through
+    `unmask.landmark_layout.POINTS_98_TO_68`.
 
     Raises:
         ValueError: The shapes do not fit, or there are no faces.
@@ -133,17 +128,7 @@ def score_landmarks(predicted: ArrayLike, truth: ArrayLike) -> LandmarkScores:
 def network_locator(
     model: keras.Model, *, passes: int = 2, mirror: bool = False, thorough: bool = False
 ) -> Locator:
-    """Make a locator of a network of this stage.
-
-    Args:
-        model: The network, with 98 points.
-        passes: See `unmask.landmarks.predict.locate_landmarks`.
-        mirror: See `unmask.landmarks.predict.predict_landmarks`.
-        thorough: See `unmask.landmarks.predict.locate_landmarks`.
-
-    Returns:
-        A function as `locate_all` wants it.
-    """
+    """Make a locator of a network with 98 points; the other arguments are `locate_landmarks`'."""
 
     def locate(photo: NDArray[np.uint8], guess: NDArray[np.floating]) -> NDArray[np.float32]:
         found = locate_landmarks(
@@ -196,14 +181,7 @@ class PfldLocator:
         return np.asarray(points, np.float32)
 
     def predict(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Find the landmarks of square face crops.
-
-        Args:
-            crops: (B, 112, 112, 3) uint8 RGB.
-
-        Returns:
-            (B, 98, 2) float32, (x, y) in crop pixels.
-        """
+        """Find the landmarks (B, 98, 2) of face crops (B, 112, 112, 3) uint8, in their pixels."""
         images = np.ascontiguousarray(crops.transpose(0, 3, 1, 2), np.float32) / 255
         found = []
         for image in images:  # the published file has a batch of one
@@ -216,15 +194,8 @@ def locate_all(locator: Locator, records: Sequence[FaceRecord], *, seed: int = 0
     """Find landmarks the way the pipeline does, without and with synthetic masks.
 
     Each face starts from its canonical crop, moved and scaled at random as a guess from a mask's
-    box would be. Crops and masks are the same for every locator.
-
-    Args:
-        locator: What finds the landmarks.
-        records: Faces, all with 98 points or all with 68.
-        seed: Seed of the masks and of the first crops.
-
-    Returns:
-        The true and the found points.
+    box would be. Crops and masks are the same for every locator. All records have 98 points, or all
+    68.
     """
     synthesizer = MaskSynthesizer(seed + 1)  # other masks than a training with this seed has seen
     bare, masked = [], []
@@ -318,13 +289,8 @@ def _with_mirrors(
 def score_located(located: Located, correspondence: Correspondence | None = None) -> Evaluation:
     """Score what `locate_all` returned.
 
-    Args:
-        located: True and found points.
-        correspondence: Learnt map of the found points where the truth has 68; the fixed choice of
-            points when None.
-
-    Returns:
-        The scores.
+    Where the truth has 68 points, a learnt map of the found ones replaces the fixed choice if there
+    is one.
     """
     found = (located.unmasked, located.masked)
     if correspondence is not None:
@@ -334,17 +300,10 @@ def score_located(located: Located, correspondence: Correspondence | None = None
 
 
 def evaluate_wflw(locator: Locator, faces: Sequence[WflwFace]) -> dict[str, LandmarkScores]:
-    """Score a locator on WFLW's test faces and on its subsets.
+    """Score a locator on WFLW's test faces, "all", and on those of its subsets that have faces.
 
     The first crop is the face box made square, grown by 5 % and as far as the true landmarks need,
     as in the published protocol.
-
-    Args:
-        locator: What finds the landmarks.
-        faces: From `unmask.landmarks.data.read_wflw`.
-
-    Returns:
-        Scores by subset: "all", then those of ``WFLW_ATTRIBUTES`` that any face has.
 
     Example:
         >>> faces = read_wflw("list_98pt_rect_attr_test.txt", "WFLW_images")  # doctest: +SKIP

@@ -30,14 +30,10 @@ def to_image(points: NDArray[np.floating], stride: int = STRIDE) -> NDArray[np.f
 
 
 def draw_heatmaps(points: NDArray[np.floating], size: int = 64) -> NDArray[np.float32]:
-    """Gaussian target heatmaps, centred between pixels where the points are.
+    """Return Gaussian target heatmaps (size, size, N) in [0, 1] of points (N, 2) in heatmap pixels.
 
-    Args:
-        points: (N, 2), (x, y) in heatmap pixels; points outside leave what reaches inside.
-        size: Side of the heatmaps.
-
-    Returns:
-        (size, size, N) float32 in [0, 1], zero beyond 3 sigma of 1 pixel.
+    They are centred between pixels where the points are, and zero beyond 3 sigma of 1 pixel; points
+    outside leave what reaches inside.
 
     Example:
         >>> maps = draw_heatmaps(np.array([[10.0, 20.0]]))
@@ -66,14 +62,9 @@ def draw_heatmaps(points: NDArray[np.floating], size: int = 64) -> NDArray[np.fl
 
 
 def draw_boundary(points: NDArray[np.floating], size: int = 64) -> NDArray[np.float32]:
-    """Boundary map: a ridge along jaw, brows, nose, lids and lips.
+    """Return a ridge along jaw, brows, nose, lids and lips of points (98, 2) in heatmap pixels.
 
-    Args:
-        points: (98, 2), (x, y) in heatmap pixels.
-        size: Side of the map.
-
-    Returns:
-        (size, size) float32 in [0, 1]: Gaussian of the distance to the nearest curve.
+    It is (size, size) float32 in [0, 1]: a Gaussian of the distance to the nearest curve.
 
     Example:
         >>> draw_boundary(np.random.default_rng(0).uniform(0, 64, (98, 2))).shape
@@ -94,14 +85,10 @@ def draw_boundary(points: NDArray[np.floating], size: int = 64) -> NDArray[np.fl
 
 
 def decode_mean(heatmaps: NDArray[np.floating]) -> NDArray[np.float32]:
-    """Centre of mass of the whole squared heatmap, as the coordinate loss sees it.
+    """Return the centres of mass of squared heatmaps (B, H, W, N), as in the coordinate loss.
 
-    Args:
-        heatmaps: (B, H, W, N); what is negative counts as 0, and a map without mass has its centre
-            at (0, 0).
-
-    Returns:
-        (B, N, 2), (x, y) in heatmap pixels.
+    They are (B, N, 2), (x, y) in heatmap pixels. What is negative counts as 0, and a map without
+    mass has its centre at (0, 0).
 
     Example:
         >>> points = decode_mean(draw_heatmaps(np.array([[30.2, 41.6]]))[None])

@@ -62,15 +62,9 @@ def adaptive_wing(
 
 
 def loss_map(target: Any, *, threshold: float = 0.2, weight: float = 10.0) -> Any:
-    """Weights of the pixels: high on and next to the heatmaps' peaks.
+    """Return weights of the pixels of target heatmaps (B, H, W, K): high on and next to the peaks.
 
-    Args:
-        target: Target heatmaps (B, H, W, K) in [0, 1].
-        threshold: Pixels whose 3x3 neighbourhood reaches this value are weighted.
-        weight: Weight added to theirs.
-
-    Returns:
-        (B, H, W, K) with the values 1 and ``1 + weight``.
+    They are 1, and `1 + weight` where the 3x3 neighbourhood reaches the threshold.
 
     Example:
         >>> import numpy as np
@@ -87,14 +81,9 @@ def loss_map(target: Any, *, threshold: float = 0.2, weight: float = 10.0) -> An
 
 
 def weighted_adaptive_wing(target: Any, prediction: Any) -> Any:
-    """Mean of the Adaptive Wing loss over supervised pixels, weighted by `loss_map`.
+    """Return the mean Adaptive Wing loss over supervised pixels, weighted by `loss_map`, (B,).
 
-    Args:
-        target: Target heatmaps (B, H, W, K); channels filled with -1 are ignored.
-        prediction: Predicted heatmaps (B, H, W, K).
-
-    Returns:
-        One loss an image, (B,).
+    Heatmaps are (B, H, W, K); target channels filled with -1 are ignored.
 
     Example:
         >>> import numpy as np
@@ -113,16 +102,11 @@ def weighted_adaptive_wing(target: Any, prediction: Any) -> Any:
 
 
 def expected_positions(heatmaps: Any, *, floor: float = 1e-3) -> Any:
-    """Centre of mass of the squared positive part of each heatmap, differentiable.
+    """Return the centre of mass of each heatmap's squared positive part, (B, K, 2), differentiable.
 
-    Squaring makes a low background harmless; a map without any mass yields the centre.
-
-    Args:
-        heatmaps: (B, H, W, K).
-        floor: Mass of an imaginary point at the centre of the map.
-
-    Returns:
-        (B, K, 2), (x, y) in heatmap pixels with pixel centres at integers.
+    Squaring makes a low background harmless. `floor` is the mass of an imaginary point at the
+    centre of the map, which one without any mass yields. Points are (x, y) in heatmap pixels with
+    pixel centres at integers.
 
     Example:
         >>> import numpy as np
@@ -142,18 +126,11 @@ def expected_positions(heatmaps: Any, *, floor: float = 1e-3) -> Any:
 
 
 def coordinate_loss(target: Any, prediction: Any) -> Any:
-    """Mean distance in heatmap pixels between the centres of mass of two sets of heatmaps.
+    """Return the mean distance in heatmap pixels between the centres of mass of heatmaps, (B,).
 
     Heatmaps alone say little about a point hidden by a mask: their optimum is a faint, wide blob.
-    This term asks that its centre be right.
-
-    Args:
-        target: Target heatmaps (B, H, W, K), the last channel a boundary map, which is left out;
-            channels filled with -1 are ignored.
-        prediction: Predicted heatmaps (B, H, W, K).
-
-    Returns:
-        One loss an image, (B,).
+    This term asks that its centre be right. The last channel, a boundary map, is left out; target
+    channels filled with -1 are ignored.
 
     Example:
         >>> import numpy as np
@@ -172,15 +149,9 @@ def coordinate_loss(target: Any, prediction: Any) -> Any:
 
 
 def landmark_loss(target: Any, prediction: Any, *, coordinate_weight: float) -> Any:
-    """Weighted Adaptive Wing loss plus the coordinate loss; arguments as for these.
+    """Return the weighted Adaptive Wing loss plus the coordinate loss by its weight, (B,).
 
-    Args:
-        target: Target heatmaps (B, H, W, K).
-        prediction: Predicted heatmaps (B, H, W, K).
-        coordinate_weight: Weight of the coordinate loss; 0 leaves the published loss.
-
-    Returns:
-        One loss an image, (B,).
+    A weight of 0 leaves the published loss.
     """
     loss = weighted_adaptive_wing(target, prediction)
     if coordinate_weight:

@@ -135,14 +135,11 @@ class LandmarkTask(Task):
 
 
 def store_compactly(path: Path, network: Hourglasses) -> None:
-    """Rewrite a weight file in float16 without changing what the network computes.
+    """Rewrite a network's safetensors file in float16 without changing what the network computes.
 
     The convolution before the last batch normalisation has no scale of its own, and training lets
-    it grow until the variance does not fit; dividing both by the same power of two is exact.
-
-    Args:
-        path: The safetensors file; it stays as it is if float16 cannot hold another value.
-        network: The network in it.
+    it grow until the variance does not fit; dividing both by the same power of two is exact. The
+    file stays as it is if float16 cannot hold another value.
     """
     model = network.build()
     metadata = load_weights(model, path)

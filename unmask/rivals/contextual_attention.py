@@ -67,15 +67,9 @@ class ContextualAttention(keras.layers.Layer):
 
 
 def shrink_nearest(x: Any, factor: Any) -> Any:
-    """Shrink by picking pixels, the corners aligned.
+    """Shrink (B, H, W, C) by a factor by picking pixels, the corners aligned.
 
-    Args:
-        x: (B, H, W, C).
-        factor: By how much.
-
-    Returns:
-        (B, H / factor, W / factor, C): row i is row round(i (H - 1) / (H / factor - 1)), halves
-        rounded up, and columns alike.
+    Row i is row round(i (H - 1) / (H / factor - 1)), halves rounded up, and columns alike.
 
     Example:
         >>> rows = ops.broadcast_to(ops.reshape(ops.arange(8), (1, 8, 1, 1)), (1, 8, 8, 1))

@@ -187,14 +187,9 @@ def load(folder: Path) -> Complete:
 def find_edges(
     image: NDArray[np.float32], hole: NDArray[np.bool_]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return the gray image and its edges outside the hole.
+    """Return the grey values in [0, 1] and the edges, 0 and 1, of an image (H, W, 3) in [0, 1].
 
-    Args:
-        image: (H, W, 3) RGB in [0, 1].
-        hole: (H, W) bool; what the image holds there has no influence on the edges.
-
-    Returns:
-        Gray in [0, 1] and edges of 0 and 1, both (H, W) float32.
+    There are none in the hole (H, W), and what the image holds there has no influence on them.
     """
     from skimage.color import rgb2gray
     from skimage.feature import canny

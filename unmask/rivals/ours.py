@@ -18,10 +18,6 @@ def load(preset: str, weights_dir: Path | None) -> Complete:
 
     The gender decides about the weights, and landmarks that are not given are found around the
     hole. Of a face that cannot be completed (too small a hole) the image comes back as it is.
-
-    Args:
-        preset: "lite" or "paper".
-        weights_dir: Folder with `manifest.toml`; the shipped one when None.
     """
     unmasker = Unmasker(preset, weights_dir)
     # All but the segmentation, since the hole is given.

@@ -199,14 +199,9 @@ def completer_of(encoder: keras.Model, generator: keras.Model) -> Complete:
 
 
 def join(encoder: keras.Model, generator: keras.Model) -> keras.Model:
-    """Return the model from `[image, mask, noise]` to the completed image.
+    """Return the model from `[image, mask, noise]` to the completed image of both networks.
 
-    Args:
-        encoder: As `build_encoder` makes it.
-        generator: As `build_generator` makes it.
-
-    Returns:
-        A model whose third input is standard normal noise of the shape of "mu".
+    Noise is standard normal, of the shape of "mu".
     """
     image, mask = encoder.inputs
     known = encoder.output

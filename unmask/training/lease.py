@@ -98,12 +98,9 @@ def read_plan(path: Path) -> Plan:
 def run_plan(plan: Plan, out: Path, minutes: float, *, workers: int | None = None) -> None:
     """Train the entries one after the other, so that all is written when the time is up.
 
-    Args:
-        plan: What to train.
-        out: Folder of what comes back; the runs themselves, with their checkpoints, are in `work`
-            inside it, from which another call goes on.
-        minutes: Time for everything, start-up and compiling included.
-        workers: As for `unmask.training.runner.train`.
+    The minutes are for everything, start-up and compiling included. `out` is the folder of what
+    comes back; the runs themselves, with their checkpoints, are in `work` inside it, from which
+    another call goes on.
     """
     from unmask.training.command import train_recipe
     from unmask.training.recipe import parse_overrides

@@ -10,10 +10,7 @@ import keras
 
 @contextlib.contextmanager
 def precision(policy: str) -> Iterator[None]:
-    """Build layers with a dtype policy, and restore the previous one afterwards.
-
-    Args:
-        policy: A Keras dtype policy, e.g. "float32" or "mixed_bfloat16".
+    """Build layers with a Keras dtype policy, such as "mixed_bfloat16", and restore the last.
 
     Example:
         >>> with precision("mixed_bfloat16"):

@@ -179,9 +179,7 @@ class RecipeFile:
 def read_recipe(name: str | Path, overrides: Mapping[str, Any] | None = None) -> RecipeFile:
     """Read a recipe of the package ("lite/landmarks") or a TOML file of one's own.
 
-    Args:
-        name: Name or path.
-        overrides: Values by dotted key, which replace those of the file in every phase.
+    Overrides, by dotted key, replace the values of the file in every phase.
 
     Raises:
         DataError: There is no such recipe, the message names the nearest; or it is no TOML file.
@@ -259,12 +257,9 @@ def merge(table: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any
 
 
 def parse(kind: type[T], table: Mapping[str, Any], where: str) -> T:
-    """Make a dataclass of a TOML table.
+    """Make a dataclass of a TOML table, which errors call `where`.
 
-    Args:
-        kind: A dataclass; fields may be dataclasses, mappings, tuples and Literals too.
-        table: The values.
-        where: What to call the table in errors.
+    Fields may be dataclasses, mappings, tuples and Literals too.
 
     Raises:
         DataError: A key is unknown (the message names the nearest), missing, or has a value of

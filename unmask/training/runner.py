@@ -122,9 +122,7 @@ def train(
 def compiled(task: Task, init: Path | None = None) -> keras.Model:
     """Return what `fit` trains: built in the recipe's precision, with first weights and optimiser.
 
-    Args:
-        task: What to train.
-        init: A kept file of the same network to start from.
+    `init` is a kept file of the same network to start from.
 
     Raises:
         WeightsError: `init` does not fit.

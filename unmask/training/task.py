@@ -114,13 +114,9 @@ class Task:
 
 
 def on_bytes(network: keras.Model) -> keras.Model:
-    """Put a network behind images as they are stored: uint8 becomes float on the device.
+    """Put a network of one image (B, H, W, C) in [0, 1] behind images as they are stored, uint8.
 
-    Args:
-        network: A network of one image (B, H, W, C) in [0, 1].
-
-    Returns:
-        The same network, with the same variables, of an image (B, H, W, C) uint8.
+    Bytes become floats on the device; the variables are shared.
 
     Example:
         >>> x = keras.Input((2, 2, 3))
