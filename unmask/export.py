@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from unmask.errors import UnmaskError
+from unmask.inference import tensorflow_function
 from unmask.io import PathLike, atomic_path
 from unmask.manifest import write_manifest
 from unmask.presets import build_stage, get_preset
@@ -133,15 +134,8 @@ def _function(model: keras.Model) -> tuple[Any, list[Any]]:
 
     if keras.backend.backend() != "tensorflow":
         raise UnmaskError(f"export needs KERAS_BACKEND=tensorflow, not {keras.backend.backend()}")
-    import tensorflow as tf
-
-    signature = [tf.TensorSpec(x.shape, x.dtype, name=x.name) for x in model.inputs]
-
-    def call(*inputs: Any) -> Any:
-        output = model(list(inputs) if len(inputs) > 1 else inputs[0], training=False)
-        return output[-1] if isinstance(output, (list, tuple)) else output
-
-    return tf.function(call, input_signature=signature, autograph=False), signature
+    function = tensorflow_function(model)
+    return function, list(function.input_signature)
 
 
 def _halve(model: Any) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -53,7 +52,7 @@ def forward(model: Network, *inputs: NDArray[np.float32]) -> NDArray[np.float32]
         return np.asarray(_last(model.predict_on_batch(given)), np.float32)
     function = getattr(model, _ATTRIBUTE, None)
     if function is None:
-        function = _compile(model)
+        function = tensorflow_function(model)
         # On the model itself: it lives as long, and changes of the weights are seen.
         object.__setattr__(model, _ATTRIBUTE, function)
     return np.asarray(function(*inputs), np.float32)
@@ -70,10 +69,11 @@ def mean_probability(views: NDArray[np.floating]) -> NDArray[np.float32]:
     return np.asarray(expit(logit(inside).mean(0)), np.float32)
 
 
-def _compile(model: keras.Model) -> Callable[..., Any]:
+def tensorflow_function(model: keras.Model) -> Any:
+    """Return a network, at inference, as a TensorFlow function to its last output."""
     import tensorflow as tf
 
-    signature = [tf.TensorSpec(x.shape, x.dtype) for x in model.inputs]
+    signature = [tf.TensorSpec(x.shape, x.dtype, name=x.name) for x in model.inputs]
 
     def call(*inputs: Any) -> Any:
         return _last(model(list(inputs) if len(inputs) > 1 else inputs[0], training=False))

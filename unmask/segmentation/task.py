@@ -31,7 +31,7 @@ from unmask.segmentation.regions import find_regions
 from unmask.segmentation.scenes import SceneComposer, SceneRecipe, SceneSampler, compose_scenes
 from unmask.segmentation.teacher import build_decoder, build_distillation, build_teacher
 from unmask.training.precision import precision
-from unmask.training.task import Task
+from unmask.training.task import Task, on_bytes
 from unmask.weights import load_arrays, load_weights, save_arrays
 
 # Pieces of a true mask with fewer pixels are too small to be worth a box.
@@ -165,10 +165,8 @@ class SegmentationTask(SegmenterTask):
             learner = self.network = self._segmenter = build_unet(recipe.widths, recipe.blocks)
             if side is not None:
                 learner = build_distillation(learner, recipe.features, side, recipe.distillation)
-        photo = keras.Input((side, side, 3), dtype="uint8", name="uint8_photo")
-        scaled = keras.layers.Rescaling(1 / 255, dtype="float32", name="scale")(photo)
         self._learner = learner
-        return keras.Model(photo, learner(scaled), name="training")
+        return on_bytes(learner)
 
     def frozen(self) -> Sequence[keras.Variable]:
         """Return InceptionV3's variables."""

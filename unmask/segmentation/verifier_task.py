@@ -29,7 +29,7 @@ from unmask.segmentation.finder import find_masks, region_view
 from unmask.segmentation.lite import LITE, VERIFIER, build_unet, build_verifier
 from unmask.segmentation.regions import MaskRegion, find_regions
 from unmask.segmentation.scenes import SceneComposer, SceneRecipe, compose_scenes
-from unmask.training.task import Task
+from unmask.training.task import Task, on_bytes
 from unmask.weights import file_sha256, find, load_weights
 
 # Stored views show more than the network sees, so that shifted ones find real pixels.
@@ -110,9 +110,7 @@ class VerifierTask(Task):
     def build(self) -> keras.Model:
         """Build the network, and around it what takes uint8 views."""
         self.network = build_verifier(self.recipe.widths, self.recipe.blocks)
-        view = keras.Input((VIEW_SIDE, VIEW_SIDE, 4), dtype="uint8", name="uint8_view")
-        scaled = keras.layers.Rescaling(1 / 255, dtype="float32", name="scale")(view)
-        return keras.Model(view, self.network(scaled), name="training")
+        return on_bytes(self.network)
 
     def sampler(self) -> Sampler:
         """Return what draws and changes the regions."""
