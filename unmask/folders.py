@@ -100,12 +100,7 @@ class PhotoReport:
 def find_photos(inputs: Sequence[Path], recursive: bool) -> tuple[list[Path], dict[Path, Path]]:
     """List photos, and the folders inside the results' where those of subfolders belong.
 
-    Args:
-        inputs: Photos, or folders of photos.
-        recursive: Whether the folders inside folders are searched, too.
-
-    Returns:
-        The photos, and for `inside` of `plan_jobs` what it expects.
+    Inputs are photos and folders; the second answer is `inside` of `plan_jobs`.
 
     Raises:
         ImageError: There are none.

@@ -123,14 +123,6 @@ def load_image(
 ) -> NDArray[np.uint8]:
     """Open a photo as an RGB uint8 array (H, W, 3): `load_photo` without the profile and name.
 
-    Args:
-        source: See `load_photo`.
-        max_pixels: Largest accepted width times height.
-        min_side: Smallest accepted width and height, in pixels.
-
-    Returns:
-        RGB uint8 (H, W, 3), upright.
-
     Raises:
         ImageError: See `load_photo`.
 
@@ -301,10 +293,8 @@ def save_image(
 def save_photo(path: PathLike, pixels: NDArray[np.uint8], photo: Photo) -> None:
     """Write what became of a photo, with everything of its file that the format can hold.
 
-    Args:
-        path: See `save_image`.
-        pixels: RGB uint8 (H, W, 3), the photo's size.
-        photo: What they were made from.
+    The path is as for `save_image`; the pixels have the size of the photo, which they were made
+    from.
 
     Raises:
         ImageError: See `save_image`.
@@ -318,17 +308,12 @@ def save_photo(path: PathLike, pixels: NDArray[np.uint8], photo: Photo) -> None:
 
 
 def encode_photo(pixels: NDArray[np.uint8], photo: Photo, file_format: str) -> bytes:
-    """Return what became of a photo as the bytes of a file.
+    """Return what became of a photo, RGB uint8 of its size, as a file of a format such as "PNG".
 
     A photo that has not changed stays as it is, byte for byte, if its file is of that format.
     Otherwise pixels that have not changed keep their 16 bits, their transparency, or their being
     grey; and EXIF data, resolution and colour profile are written again. A photo that has changed
     says so in XMP, in IPTC's words: a composite with what a trained algorithm made.
-
-    Args:
-        pixels: RGB uint8 (H, W, 3), the photo's size.
-        photo: What they were made from.
-        file_format: A value of `unmask.encode.FORMATS`, such as "PNG".
 
     Raises:
         ImageError: The format cannot hold them; the message has no name yet.

@@ -60,10 +60,6 @@ def assign_folded(model: keras.Model, path: PathLike) -> None:
     `NN_bias` (out,) for convolution NN in the order of `keras.applications.InceptionV3`. A kernel
     that it lacks becomes zero: its branch knows nothing until it is trained.
 
-    Args:
-        model: `keras.applications.InceptionV3(include_top=False)`.
-        path: The `.npz` file; it is read without pickle.
-
     Raises:
         WeightsError: The file is missing or unreadable, lacks a bias, or a shape is wrong. Nothing
             has been assigned then.

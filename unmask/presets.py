@@ -124,13 +124,7 @@ def get_preset(name: str) -> Preset:
 def build_stage(preset: str, stage: str) -> keras.Model:
     """Build the network of one stage in the size of a preset, with untrained weights.
 
-    Args:
-        preset: Name of the preset.
-        stage: "segmentation", "verifier", "landmarks", "gender", "coarse", "inpainting_female",
-            "inpainting_male" or "parsing".
-
-    Returns:
-        The network, float32 unless a Keras dtype policy says otherwise.
+    It is float32 unless a Keras dtype policy says otherwise.
 
     Raises:
         WeightsError: The preset is unknown or has no such network.

@@ -284,19 +284,12 @@ def _is_second(name: str, loaded: Collection[str], tensors: Tensors) -> bool:
 
 
 def to_keras(value: NDArray[np.generic], shape: tuple[int, ...]) -> NDArray[np.float32]:
-    """Bring a tensor from PyTorch's layout into that of Keras.
+    """Bring a tensor from PyTorch's layout into that of Keras, float32.
 
     Convolutions go from (out, in, height, width) to (height, width, in, out), transposed ones from
-    (in, out, ...) to (..., out, in), which is the same exchange; depthwise ones keep their channels
-    first, (channels, 1, height, width) to (height, width, channels, 1). Dense kernels go from
-    (out, in) to (in, out).
-
-    Args:
-        value: The tensor.
-        shape: Shape of the variable it is for, which tells depthwise kernels apart.
-
-    Returns:
-        A float32 array; its shape is not `shape` if the tensor does not fit.
+    (in, out, ...) to (..., out, in), which is the same exchange; depthwise ones, which the
+    variable's `shape` tells apart, keep their channels first, (channels, 1, height, width) to
+    (height, width, channels, 1). Dense kernels go from (out, in) to (in, out).
 
     Example:
         >>> to_keras(np.zeros((8, 4, 3, 3)), (3, 3, 4, 8)).shape

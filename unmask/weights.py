@@ -146,14 +146,10 @@ def _opened(path: PathLike) -> Iterator[Any]:
 
 
 def code(name: str, value: NDArray[np.float32]) -> dict[str, NDArray[np.generic]]:
-    """Return an array as it is stored in 8 bits.
+    """Return an array as it is stored in 8 bits; one with a single axis stays as it is.
 
-    Args:
-        name: Its name.
-        value: Any shape; one with a single axis stays as it is.
-
-    Returns:
-        Integers under `name`, and under `name` with ".scale" a scale for each output channel.
+    There are integers under its name, and under the name with ".scale" a scale for each output
+    channel.
 
     Example:
         >>> sorted(code("kernel", np.eye(2, dtype=np.float32)))
@@ -267,13 +263,7 @@ def default_weights_dir() -> Path:
 
 
 def read_manifest(weights_dir: PathLike | None = None) -> list[WeightFile]:
-    """Read `manifest.toml`.
-
-    Args:
-        weights_dir: Folder that holds the manifest and the files; the shipped one when None.
-
-    Returns:
-        One entry a file, in the manifest's order.
+    """Read the `manifest.toml` of a folder, the shipped one when None, in its order.
 
     Raises:
         WeightsError: The manifest is missing, not TOML, or an entry lacks a field or leads out

@@ -37,13 +37,7 @@ def pack_faces(
 ) -> list[Path]:
     """Write faces as canonical 256 x 256 crops into `out/faces-000.zip`, `faces-001.zip`, ...
 
-    Args:
-        records: The faces.
-        out: Folder of the parts.
-        part_bytes: Largest size of a part.
-
-    Returns:
-        The parts.
+    `part_bytes` is the largest size of such a part.
 
     Raises:
         DataError: A face is packed already, its files cannot be used, or a part would replace one.

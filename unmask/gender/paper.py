@@ -77,19 +77,10 @@ def build_classifier(
 ) -> keras.Model:
     """Builds the classifier: 31,537,441 parameters, of which the head's 9,720,321 are trainable.
 
-    Args:
-        weights: Backbone weights: `"imagenet"` (Keras downloads them), a path (see
-            `unmask.inception.build_inception`), or None for random ones.
-        units: See `build_head`.
-        hidden: See `build_head`.
-        activation: See `build_head`.
-        dropout: See `build_head`.
-        size: Side of the square image in pixels, 256 in section IV.D.4.
-        name: Name of the model.
-
-    Returns:
-        A model from (B, size, size, 3) float32 in [0, 1] to (B, 1) float32, the probability of
-        "male". The backbone sees the values as they come, as in the authors' notebook.
+    The head is that of `build_head`. The backbone has the `weights` of
+    `unmask.inception.build_inception`, and sees (B, size, size, 3) float32 in [0, 1] as they come,
+    as in the authors' notebook; `size` is 256 in section IV.D.4. The answer is (B, 1) float32, the
+    probability of "male".
 
     Example:
         >>> model = build_classifier(weights="imagenet")  # doctest: +SKIP

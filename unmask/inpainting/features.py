@@ -41,11 +41,9 @@ _SMALL_STYLE = ("22", "34", "44")
 
 
 def load_features(source: PathLike, *, normalise: bool = True) -> FeatureNetwork:
-    """Return the feature network that a file or a name stands for.
+    """Return the feature network of an `.npz` for `CompressedVgg`, else of what `FullVgg` takes.
 
-    Args:
-        source: An `.npz` for `CompressedVgg`; anything else is for `FullVgg`, "imagenet" included.
-        normalise: As for `FullVgg`; the compressed one always does.
+    `normalise` is as for `FullVgg`; the compressed one always does.
 
     Raises:
         WeightsError: The file is missing or does not fit.

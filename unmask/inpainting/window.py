@@ -31,14 +31,10 @@ _MARGIN = 5
 
 
 def window_matrix(hole: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Choose the window of one crop: the usual one, made larger where the hole is wider.
+    """Choose the window of a crop by its hole (256, 256): the usual, or larger where that is wider.
 
-    Args:
-        hole: (256, 256) bool, not empty.
-
-    Returns:
-        (2, 3) matrix from crop pixels to pixels of a 192 x 192 window. It only shifts where the
-        hole leaves a margin in the usual window, and shrinks otherwise.
+    The (2, 3) matrix, from crop pixels to those of a 192 x 192 window, only shifts where the hole
+    leaves a margin in the usual window, and shrinks otherwise.
 
     Example:
         >>> hole = np.zeros((256, 256), bool)

@@ -97,16 +97,7 @@ def draw_mask(
     labels: str | Collection[str] | None = None,
     line_width: float = DEFAULT_LINE_WIDTH,
 ) -> NDArray[np.bool_]:
-    """Draw all objects of an annotation into one mask.
-
-    Args:
-        annotation: From `read_annotation`.
-        size: Height and width of the image.
-        labels: The label or labels to draw; None draws all.
-        line_width: Width of lines and line strips in pixels.
-
-    Returns:
-        Boolean (H, W), True = an object.
+    """Draw all objects of an annotation into one mask (H, W); arguments as for `draw_instances`.
 
     Raises:
         LabelmeError: See `draw_instances`.

@@ -71,13 +71,10 @@ def write_voc(
 
 
 def read_voc(path: Path) -> Iterator[Foreign | LabelmeError]:
-    """Read a VOC data set, one XML file after the other.
+    """Read a VOC data set, a folder with `Annotations` or of XML files, one file after the other.
 
     An object's pixels are those of its number in SegmentationObject, and its box where there are
     none.
-
-    Args:
-        path: The folder with `Annotations`, or a folder of XML files.
 
     Yields:
         The photos, and errors of files that cannot be read.

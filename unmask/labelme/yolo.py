@@ -47,13 +47,10 @@ def data_yaml(categories: Sequence[str], train: str, val: str) -> str:
 
 
 def read_yolo(path: Path) -> Iterator[Foreign | LabelmeError]:
-    """Read a folder of `images` and `labels` with its `data.yaml`.
+    """Read a folder of `images` and `labels` by its `data.yaml`, which may be named itself.
 
     The label file of `.../images/.../NAME.jpg` is `.../labels/.../NAME.txt`; a photo without one
     shows nothing.
-
-    Args:
-        path: The folder, or the YAML file in it.
 
     Yields:
         The photos.

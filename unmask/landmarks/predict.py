@@ -160,14 +160,7 @@ def locate_landmarks(
 def landmark_predictor(
     path: PathLike,
 ) -> Callable[[NDArray[np.uint8]], NDArray[np.float32]]:
-    """Return the lite network with the weights of a file, for whoever wants points alone.
-
-    Args:
-        path: Weights of the lite network.
-
-    Returns:
-        A function from (B, H, W, 3) uint8 RGB crops to (B, 98, 2) points, see
-        `predict_landmarks`.
+    """Return the lite network, of a file's weights, as a function from crops to points (B, 98, 2).
 
     Raises:
         WeightsError: The file is missing, or does not fit.

@@ -48,14 +48,7 @@ class FaceLocator:
     def __call__(
         self, image: NDArray[np.uint8], framing: Framing | None = None
     ) -> LandmarkPrediction:
-        """Find the landmarks.
-
-        Args:
-            image: (H, W, 3) uint8 RGB.
-            framing: Where the face should be; looked for when None.
-
-        Returns:
-            The prediction for one face, points (1, 98, 2) in pixels of the image.
+        """Find the landmarks, (1, 98, 2), of a face that is looked for where no framing is known.
 
         Raises:
             DataError: There is no face, or none that the network recognises.
