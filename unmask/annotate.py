@@ -14,6 +14,7 @@ from unmask.io import prepare_folder, write_bytes_atomic, write_text_atomic
 from unmask.labelme.annotation import document_text, polygon_shapes
 from unmask.labelme.drawing import outlines
 from unmask.labelme.files import MAX_PHOTO_BYTES, read_file
+from unmask.paths import text_about
 
 if TYPE_CHECKING:
     from unmask.pipeline import Unmasker
@@ -92,8 +93,7 @@ def annotate_photos(
             if not annotation.exists():
                 masks = _annotate(unmasker, photo, target, annotation, label)
         except (UnmaskError, OSError) as error:
-            reason = str(error).removeprefix("<bytes>: ")
-            problem = reason if str(photo) in reason else f"{photo}: {reason}"
+            problem = text_about(photo, error)
         yield Annotated(photo, annotation, masks, problem)
 
 

@@ -24,7 +24,7 @@ from unmask.errors import DataError, ImageError, PhotoWarning, UnmaskError, Weig
 from unmask.image import DEFAULT_MAX_PIXELS, Photo, find_images, load_photo, save_mask
 from unmask.io import atomic_path, prepare_folder, short_stem, sweep, write_json_atomic
 from unmask.origin import COMPOSITE
-from unmask.paths import check_outputs
+from unmask.paths import check_outputs, text_about
 from unmask.presets import get_preset
 from unmask.weights import file_sha256
 
@@ -505,7 +505,6 @@ def _finished(job: PhotoJob, settings: FolderSettings, since: float) -> bool:
 
 
 def _failure(job: PhotoJob, path: Path, error: Exception) -> PhotoReport:
-    text = str(error)
     if not isinstance(error, (UnmaskError, OSError)):
-        text = f"{type(error).__name__}: {text}"
-    return PhotoReport(job, error=text if str(path) in text else f"{path}: {text}")
+        error = RuntimeError(f"{type(error).__name__}: {error}")
+    return PhotoReport(job, error=text_about(path, error))

@@ -35,7 +35,6 @@ class Layout:
         eyes: Left and right, the lids alone.
         mouth: Outer and inner lips.
         lips: The outer line of the lips.
-        chin: The middle of the jaw.
         bridge: The uppermost point of the nose.
         nose_tip: Its tip.
         cheeks: A point of the jaw on either side, at the height of the nose.
@@ -49,7 +48,6 @@ class Layout:
     eyes: tuple[slice, slice]
     mouth: slice
     lips: slice
-    chin: int
     bridge: int
     nose_tip: int
     cheeks: tuple[int, int]
@@ -76,7 +74,6 @@ LAYOUTS: Mapping[int, Layout] = MappingProxyType(
             eyes=(slice(60, 68), slice(68, 76)),
             mouth=slice(76, 96),
             lips=slice(76, 88),
-            chin=16,
             bridge=51,
             nose_tip=54,
             cheeks=(4, 28),
@@ -90,7 +87,6 @@ LAYOUTS: Mapping[int, Layout] = MappingProxyType(
             eyes=(slice(36, 42), slice(42, 48)),
             mouth=slice(48, 68),
             lips=slice(48, 60),
-            chin=8,
             bridge=27,
             nose_tip=30,
             cheeks=(2, 14),

@@ -109,6 +109,12 @@ def walk_files(
             yield from walk_files(entry, recursive=True, leave_out=leave_out)
 
 
+def text_about(file: object, error: Exception) -> str:
+    """Return an error's text; the file that it is about is named in it, once."""
+    text = str(error).removeprefix("<bytes>: ")
+    return text if str(file) in text else f"{file}: {text}"
+
+
 def _identities(paths: Iterable[PathLike]) -> Iterator[tuple[PathLike, object]]:
     """By what files are known: names without regard to case, and places on the disk."""
     folders: dict[str, str] = {}  # millions of files lie in few folders

@@ -52,11 +52,11 @@ class Scene:
 
     def crop(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Return the true canonical crop (256, 256, 3) of an image of the photo's size."""
-        return np.asarray(warp(image, self.matrix, CROP_SIZE), np.uint8)
+        return warp(image, self.matrix, CROP_SIZE)
 
     def crop_mask(self, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Return the same crop of a mask, (256, 256) bool."""
-        return np.asarray(warp(mask.astype(np.float32), self.matrix, CROP_SIZE, border=0) > 0.5)
+        return warp(mask.astype(np.float32), self.matrix, CROP_SIZE, border=0) > 0.5
 
     @property
     def valid(self) -> NDArray[np.bool_]:

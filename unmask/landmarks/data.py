@@ -140,7 +140,7 @@ class LandmarkSampler:
         if rng.random() < settings.flip:
             matrix, moved = mirror_matrix(matrix), flip_landmarks(moved, CROP_SIZE)
         border = _BORDERS[rng.integers(len(_BORDERS))]
-        crop = np.asarray(warp(image, matrix, CROP_SIZE, border=border), np.uint8)
+        crop = warp(image, matrix, CROP_SIZE, border=border)
         return vary_pixels(crop, rng, settings), np.asarray(moved, np.float32)
 
 
@@ -162,7 +162,7 @@ def validation_faces(
         if masked:
             image = synthesizer(image, landmarks, i).image
         matrix = canonical_matrix(landmarks)
-        images.append(np.asarray(warp(image, matrix, CROP_SIZE), np.uint8))
+        images.append(warp(image, matrix, CROP_SIZE))
         points.append(transform_points(landmarks, matrix))
     return np.stack(images), np.stack(points)
 

@@ -174,7 +174,7 @@ class PfldLocator:
         matrix = np.asarray(guess, np.float64)
         for i in range(self._passes):
             to_input = compose(square, matrix)
-            crop = np.asarray(warp(photo, to_input, _PFLD_SIDE), np.uint8)
+            crop = warp(photo, to_input, _PFLD_SIDE)
             points = transform_points(self.predict(crop[None])[0], invert(to_input))
             if i < self._passes - 1:
                 matrix = canonical_matrix(points)

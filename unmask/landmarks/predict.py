@@ -188,10 +188,7 @@ def _look(
 ) -> LandmarkPrediction:
     """Find the points, in photo pixels, in one crop of each photo."""
     size = model.input_shape[1]
-    crops = [
-        np.asarray(warp(photo, matrix, size), np.uint8)
-        for photo, matrix in zip(photos, matrices, strict=True)
-    ]
+    crops = [warp(photo, matrix, size) for photo, matrix in zip(photos, matrices, strict=True)]
     found = predict_landmarks(
         model, np.array(crops, np.uint8).reshape(-1, size, size, 3), mirror=mirror
     )

@@ -23,6 +23,7 @@ from unmask.errors import DataError, ImageError
 from unmask.image import Photo, load_photo, save_image
 from unmask.inception import build_inception, build_pyramid
 from unmask.io import PathLike, atomic_path, write_text_atomic
+from unmask.paths import text_about
 from unmask.segmentation import STRIDE
 from unmask.segmentation.finder import WORKING_SIDE, probability_map
 from unmask.segmentation.lite import encoder_maps
@@ -321,9 +322,7 @@ def _label(model: keras.Model, source: Path, target: Path, side: int) -> Labelle
         kept = not judgement.reason
         label = _write_pair(target, photo, probability > 0.5) if kept else None
     except (ImageError, OSError) as error:
-        text = str(error)
-        text = text if str(source) in text else f"{source}: {text}"
-        return LabelledPhoto(source, None, None, text)
+        return LabelledPhoto(source, None, None, text_about(source, error))
     return LabelledPhoto(source, label, judgement)
 
 

@@ -26,7 +26,7 @@ from unmask.gender.predict import predict_gender
 from unmask.image import load_image, save_image, save_mask
 from unmask.io import append_line, atomic_path, prepare_folder, read_lines, write_text_atomic
 from unmask.npz import read_npz
-from unmask.paths import check_outputs, path_inside
+from unmask.paths import check_outputs, path_inside, text_about
 from unmask.pipeline import Unmasker
 from unmask.synthesis.drawing import ALL_KINDS
 from unmask.synthesis.locate import FaceLocator
@@ -198,8 +198,7 @@ class PairMaker:
         try:
             return self._make(face)
         except (UnmaskError, OSError) as error:
-            text = str(error)
-            return PairResult(face.file, text if face.file in text else f"{face.file}: {text}")
+            return PairResult(face.file, text_about(face.file, error))
         # One face in millions must not end the work, whatever it meets; it is reported.
         except Exception as error:
             return PairResult(face.file, f"{face.file}: {type(error).__name__}: {error}")
@@ -264,7 +263,7 @@ class PairMaker:
             return face.gender, "label", ""
         if self.settings.gender == "labels":
             return "", "", ""
-        crop = np.asarray(warp(photo, canonical_matrix(points), CROP_SIZE), np.uint8)
+        crop = warp(photo, canonical_matrix(points), CROP_SIZE)
         male = float(predict_gender(self._networks.gender, crop[None], mirror=True)[0])
         return "male" if male >= 0.5 else "female", "classifier", f"{max(male, 1 - male):.2f}"
 
@@ -275,7 +274,7 @@ class PairMaker:
         if self.settings.frame == "source":
             return photo, points, 1.0
         matrix = canonical_matrix(points, self.settings.size)
-        crop = np.asarray(warp(photo, matrix, self.settings.size), np.uint8)
+        crop = warp(photo, matrix, self.settings.size)
         covered = coverage(photo.shape, matrix, self.settings.size).mean()
         return crop, transform_points(points, matrix), float(covered)
 
