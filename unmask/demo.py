@@ -25,38 +25,23 @@ from unmask.synthesis import MaskSynthesizer
 
 @dataclass(frozen=True)
 class Portrait:
-    """A portrait without a mask.
+    """A portrait without a mask."""
 
-    Attributes:
-        name: What to call it.
-        image: (H, W, 3) uint8 RGB.
-        center: (x, y) about the middle of the face, in pixels.
-        side: Side of a square with about the framing of the canonical crop.
-    """
-
-    name: str
-    image: NDArray[np.uint8]
-    center: tuple[float, float]
-    side: float
+    name: str  # what to call it
+    image: NDArray[np.uint8]  # (H, W, 3) uint8 RGB
+    center: tuple[float, float]  # (x, y) about the middle of the face, in pixels
+    side: float  # side of a square with about the framing of the canonical crop
 
 
 @dataclass(frozen=True)
 class DemoScore:
-    """How near one method came to one portrait.
-
-    Attributes:
-        portrait: The portrait's name.
-        method: "unmask" or "Telea".
-        psnr_hole: PSNR in dB over the pixels of the hole.
-        ssim_hole: Mean structural similarity (7 x 7 windows, RGB) over the pixels of the hole.
-        psnr_outside: PSNR in dB over all other pixels; infinite when none was changed.
-    """
+    """How near one method came to one portrait."""
 
     portrait: str
-    method: str
-    psnr_hole: float
-    ssim_hole: float
-    psnr_outside: float
+    method: str  # "unmask" or "Telea"
+    psnr_hole: float  # PSNR in dB over the pixels of the hole
+    ssim_hole: float  # mean structural similarity (7 x 7 windows, RGB) over the pixels of the hole
+    psnr_outside: float  # PSNR in dB over all other pixels; infinite when none was changed
 
 
 def portraits() -> list[Portrait]:

@@ -34,21 +34,13 @@ RGB_WINDOW = 7
 
 @dataclass(frozen=True)
 class ImageQuality:
-    """How close a completed picture is to the true one.
+    """How close a completed picture is to the true one."""
 
-    Attributes:
-        psnr_lafin: PSNR in dB, LaFIn's protocol.
-        ssim_lafin: SSIM, LaFIn's protocol.
-        psnr_rgb: PSNR in dB, RGB protocol.
-        ssim_rgb: SSIM, RGB protocol.
-        psnr_hole: PSNR in dB over the RGB values of the hole's pixels only.
-    """
-
-    psnr_lafin: float
-    ssim_lafin: float
-    psnr_rgb: float
-    ssim_rgb: float
-    psnr_hole: float
+    psnr_lafin: float  # PSNR in dB, LaFIn's protocol
+    ssim_lafin: float  # SSIM, LaFIn's protocol
+    psnr_rgb: float  # PSNR in dB, RGB protocol
+    ssim_rgb: float  # SSIM, RGB protocol
+    psnr_hole: float  # PSNR in dB over the RGB values of the hole's pixels only
 
 
 def image_quality(truth: ArrayLike, result: ArrayLike, mask: ArrayLike) -> ImageQuality:

@@ -29,21 +29,13 @@ _SHEET_ROWS = 8
 
 @dataclass(frozen=True, eq=False)
 class MaskedFace:
-    """The canonical crop of a face with a mask, and its truth.
+    """The canonical crop of a face with a mask, and its truth."""
 
-    Attributes:
-        name: Folder and file.
-        image: (256, 256, 3) uint8 RGB, with the mask.
-        truth: (256, 256, 3) uint8 RGB, without it.
-        hole: (256, 256) bool, what is to be completed.
-        landmarks: (98, 2) or (68, 2) points in crop pixels.
-    """
-
-    name: str
-    image: NDArray[np.uint8]
-    truth: NDArray[np.uint8]
-    hole: NDArray[np.bool_]
-    landmarks: NDArray[np.float32]
+    name: str  # folder and file
+    image: NDArray[np.uint8]  # (256, 256, 3) uint8 RGB, with the mask
+    truth: NDArray[np.uint8]  # (256, 256, 3) uint8 RGB, without it
+    hole: NDArray[np.bool_]  # (256, 256) bool, what is to be completed
+    landmarks: NDArray[np.float32]  # (98, 2) or (68, 2) points in crop pixels
 
     @classmethod
     def of(cls, scene: Scene) -> MaskedFace:

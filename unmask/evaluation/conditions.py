@@ -46,13 +46,9 @@ _SAME_FACE = 0.3
 
 @dataclass(frozen=True)
 class Condition:
-    """Which stages are given the truth.
+    """Which stages are given the truth."""
 
-    Attributes:
-        true: Some of `STAGES`, in their order.
-    """
-
-    true: tuple[str, ...]
+    true: tuple[str, ...]  # some of `STAGES`, in their order
 
     @property
     def name(self) -> str:

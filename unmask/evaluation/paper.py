@@ -9,19 +9,12 @@ CITATION = "Modak et al., A Deep Learning Framework to Reconstruct Face under Ma
 
 @dataclass(frozen=True)
 class Quote:
-    """One row of the paper's table.
-
-    Attributes:
-        data: The data set.
-        metric: "PSNR" (dB) or "SSIM". The paper states the protocol of neither.
-        male: Figure of the model for male faces, as printed.
-        female: The same for female faces.
-    """
+    """One row of the paper's table."""
 
     data: str
-    metric: str
-    male: str
-    female: str
+    metric: str  # "PSNR" (dB) or "SSIM". The paper states the protocol of neither.
+    male: str  # figure of the model for male faces, as printed
+    female: str  # the same for female faces
 
 
 QUOTES = (

@@ -22,17 +22,10 @@ GROUPS = ("all", "male", "female", "found")
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean with its confidence interval.
-
-    Attributes:
-        mean: The mean of the sample.
-        low: Lower end of the 95 % interval.
-        high: Upper end.
-        count: Size of the sample.
-    """
+    """A mean with its confidence interval."""
 
     mean: float
-    low: float
+    low: float  # lower end of the 95 % interval
     high: float
     count: int
 

@@ -85,22 +85,13 @@ class Views(ByName):
 
 @dataclass(frozen=True)
 class ViewSampler:
-    """Makes batches of views: faces drawn by weight, with or without a mask, varied.
-
-    Attributes:
-        views: The stored views.
-        weights: (N,) how often each face is drawn, relative to the others.
-        batch_size: Faces a batch.
-        masked_share: Probability of a masked view.
-        augmentation: How they are varied.
-        seed: Seed of everything random.
-    """
+    """Makes batches of views: faces drawn by weight, with or without a mask, varied."""
 
     views: Views
-    weights: NDArray[np.float64]
-    batch_size: int
-    masked_share: float
-    augmentation: Augmentation = "varied"
+    weights: NDArray[np.float64]  # (N,) how often each face is drawn, relative to the others
+    batch_size: int  # faces a batch
+    masked_share: float  # probability of a masked view
+    augmentation: Augmentation = "varied"  # how they are varied
     seed: int = 0
 
     def __call__(self, number: int) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:

@@ -46,15 +46,10 @@ class GenderScores:
 
 @dataclass(frozen=True)
 class GenderReport:
-    """Figures on the same faces without and with a mask.
+    """Figures on the same faces without and with a mask."""
 
-    Attributes:
-        unmasked: Each face once, bare.
-        masked: Each face under every drawn mask; None if the faces have none.
-    """
-
-    unmasked: GenderScores
-    masked: GenderScores | None
+    unmasked: GenderScores  # each face once, bare
+    masked: GenderScores | None  # each face under every drawn mask; None if the faces have none
 
 
 def probabilities(model: keras.Model, views: Views, *, mirror: bool = False) -> NDArray[np.float32]:
@@ -133,21 +128,13 @@ def quality(figures: GenderReport) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class GroupScores:
-    """Accuracy on one group of faces.
-
-    Attributes:
-        name: The group.
-        count: Number of faces.
-        unmasked: Share of right answers on bare faces.
-        masked: Share of right answers under drawn masks; None without such.
-        uncertainty: Standard error of the last share, for a group of this size.
-    """
+    """Accuracy on one group of faces."""
 
     name: str
     count: int
-    unmasked: float
-    masked: float | None
-    uncertainty: float
+    unmasked: float  # share of right answers on bare faces
+    masked: float | None  # share of right answers under drawn masks; None without such
+    uncertainty: float  # standard error of the last share, for a group of this size
 
 
 @dataclass(frozen=True)
@@ -285,15 +272,10 @@ def _ethnicity(code: int | None) -> str:
 
 @dataclass(frozen=True)
 class Calibration:
-    """What makes a network's probabilities honest: `sigmoid(logit / temperature + bias)`.
+    """What makes a network's probabilities honest: `sigmoid(logit / temperature + bias)`."""
 
-    Attributes:
-        temperature: Above 1 for an overconfident network.
-        bias: Above 0 for a network that calls too many faces female.
-    """
-
-    temperature: float = 1.0
-    bias: float = 0.0
+    temperature: float = 1.0  # above 1 for an overconfident network
+    bias: float = 0.0  # above 0 for a network that calls too many faces female
 
 
 def fit_calibration(predicted: NDArray[np.floating], labels: NDArray[np.floating]) -> Calibration:

@@ -27,15 +27,10 @@ from unmask.io import PathLike
 
 @dataclass(frozen=True)
 class Features(ByName):
-    """Cached outputs of a feature network.
+    """Cached outputs of a feature network."""
 
-    Attributes:
-        values: (N, C, features) float16, memory-mapped: C copies of each face.
-        labels: (N,) float32, 1 for male and 0 for female.
-    """
-
-    values: NDArray[np.float16]
-    labels: NDArray[np.float32]
+    values: NDArray[np.float16]  # (N, C, features) float16, memory-mapped: C copies of each face
+    labels: NDArray[np.float32]  # (N,) float32, 1 for male and 0 for female
 
     def flat(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Return all copies as float32 (N * C, ...) and their labels (N * C, 1), in memory."""
@@ -45,19 +40,12 @@ class Features(ByName):
 
 @dataclass(frozen=True)
 class FeatureSampler:
-    """Makes batches of features: every copy of every face once an epoch, in random order.
-
-    Attributes:
-        features: The cached features.
-        weights: (N,) weight of each face's loss.
-        batch_size: Features a batch; one may hold the end of an epoch and the start of the next.
-        seed: Seed of the order.
-    """
+    """Makes batches of features: every copy of every face once an epoch, in random order."""
 
     features: Features
-    weights: NDArray[np.float64]
-    batch_size: int
-    seed: int = 0
+    weights: NDArray[np.float64]  # (N,) weight of each face's loss
+    batch_size: int  # features a batch; one may hold the end of an epoch and the start of the next
+    seed: int = 0  # seed of the order
 
     def __call__(self, number: int) -> tuple[NDArray[np.float32], ...]:
         """Return features (B, features), labels (B, 1) and weights (B,)."""

@@ -26,19 +26,12 @@ Scaling: TypeAlias = Literal["paper", "inception"]
 
 @dataclass(frozen=True)
 class Framing:
-    """A square window of the canonical crop, in its pixels.
-
-    Attributes:
-        left: First column.
-        top: First row.
-        side: Side.
-        margin: Pixels around it that stored views have too.
-    """
+    """A square window of the canonical crop, in its pixels."""
 
     left: int
     top: int
     side: int
-    margin: int
+    margin: int  # pixels around it that stored views have too
 
     @property
     def stored_side(self) -> int:

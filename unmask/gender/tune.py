@@ -105,30 +105,19 @@ class TuneConfig:
 
 @dataclass(frozen=True)
 class HeadParameters:
-    """A setting of the search.
+    """A setting of the search."""
 
-    Attributes:
-        units: Width of the two tuned layers.
-        activation: Their activation.
-        dropout: Dropped share before the last layer.
-    """
-
-    units: int
+    units: int  # width of the two tuned layers
     activation: str
-    dropout: float
+    dropout: float  # dropped share before the last layer
 
 
 @dataclass(frozen=True)
 class TrialResult:
-    """What a setting reached.
-
-    Attributes:
-        parameters: The setting.
-        val_accuracy: Best validation accuracy of an epoch, averaged over the executions.
-    """
+    """What a setting reached."""
 
     parameters: HeadParameters
-    val_accuracy: float
+    val_accuracy: float  # best validation accuracy of an epoch, averaged over the executions
 
 
 def tune(training: Features, validation: Features, config: TuneConfig) -> list[TrialResult]:
@@ -212,17 +201,11 @@ def tune(training: Features, validation: Features, config: TuneConfig) -> list[T
 
 @dataclass(frozen=True)
 class Leaderboard:
-    """Writes the finished trials of a search.
+    """Writes the finished trials of a search."""
 
-    Attributes:
-        folder: Where to.
-        hidden: Width of the head's first layer.
-        features: Width of its input.
-    """
-
-    folder: Path
-    hidden: int
-    features: int
+    folder: Path  # where to
+    hidden: int  # width of the head's first layer
+    features: int  # width of its input
 
     def write(self, oracle: keras_tuner.Oracle) -> list[TrialResult]:
         """Write `leaderboard.csv` and `best.json`, and return the trials, best first."""

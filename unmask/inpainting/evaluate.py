@@ -33,6 +33,7 @@ from unmask.io import PathLike, atomic_path
 from unmask.metrics import image_quality, psnr_hole
 from unmask.presets import GENDERS
 from unmask.rivals import aot as plain_aot
+from unmask.rivals.completion import check
 from unmask.synthesis import MaskSynthesizer
 from unmask.tables import markdown_table as table
 from unmask.weights import load_weights
@@ -263,14 +264,7 @@ def _fill_opencv(
 
 
 def _check(image: NDArray[np.uint8], hole: NDArray[np.bool_]) -> None:
-    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
-        raise ValueError(
-            f"image must be (H, W, 3) uint8. Received: shape={image.shape}, dtype={image.dtype}"
-        )
-    if hole.shape != image.shape[:2] or hole.dtype != bool:
-        raise ValueError(
-            f"hole must be {image.shape[:2]} bool. Received: shape={hole.shape}, dtype={hole.dtype}"
-        )
+    check(image, hole)
     if hole.all():
         raise ValueError("at least one pixel must be known. Received: a hole everywhere")
 
@@ -308,17 +302,11 @@ class Scores:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Results of all methods on the same faces.
-
-    Attributes:
-        count: Number of faces.
-        hole_share: Mean share of the window that is scored, in [0, 1].
-        scores: One entry a method and group.
-    """
+    """Results of all methods on the same faces."""
 
     count: int
-    hole_share: float
-    scores: tuple[Scores, ...]
+    hole_share: float  # mean share of the window that is scored, in [0, 1]
+    scores: tuple[Scores, ...]  # one entry a method and group
 
     def of(self, method: str, group: str = "all") -> Scores:
         """Return one entry.

@@ -172,17 +172,11 @@ def validation_faces(
 
 @dataclass(frozen=True, eq=False)
 class WflwFace:
-    """One line of a WFLW list.
+    """One line of a WFLW list."""
 
-    Attributes:
-        record: Image and 98 hand-made points.
-        box: Face box x0, y0, x1, y1 in pixels.
-        attributes: Those of `WFLW_ATTRIBUTES` that the face has.
-    """
-
-    record: FaceRecord
-    box: tuple[float, float, float, float]
-    attributes: frozenset[str]
+    record: FaceRecord  # image and 98 hand-made points
+    box: tuple[float, float, float, float]  # face box x0, y0, x1, y1 in pixels
+    attributes: frozenset[str]  # those of `WFLW_ATTRIBUTES` that the face has
 
 
 def read_wflw(path: PathLike, images: PathLike, *, split: str = "test") -> list[WflwFace]:

@@ -40,19 +40,12 @@ landmarks (98, 2) in photo pixels."""
 
 @dataclass(frozen=True, eq=False)
 class LandmarkScores:
-    """Errors over a set of faces; all are fractions of the distance of the outer eye corners.
+    """Errors over a set of faces; all are fractions of the distance of the outer eye corners."""
 
-    Attributes:
-        errors: (N,) mean point distance of each face.
-        failure_rate: Share of faces above 10 %.
-        auc: Area under the cumulative error curve up to 10 %, divided by 10 %.
-        regions: NME by part of the face: jaw, brows, nose, eyes, mouth.
-    """
-
-    errors: NDArray[np.float64]
-    failure_rate: float
-    auc: float
-    regions: Mapping[str, float]
+    errors: NDArray[np.float64]  # (N,) mean point distance of each face
+    failure_rate: float  # share of faces above 10 %
+    auc: float  # area under the cumulative error curve up to 10 %, divided by 10 %
+    regions: Mapping[str, float]  # NME by part of the face: jaw, brows, nose, eyes, mouth
 
     @property
     def count(self) -> int:
@@ -82,15 +75,10 @@ class Located:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Scores of the same faces without and with a synthetic mask.
+    """Scores of the same faces without and with a synthetic mask."""
 
-    Attributes:
-        unmasked: Without.
-        masked: With; the truth is where the hidden points are.
-    """
-
-    unmasked: LandmarkScores
-    masked: LandmarkScores
+    unmasked: LandmarkScores  # without
+    masked: LandmarkScores  # with; the truth is where the hidden points are
 
 
 def score_landmarks(predicted: ArrayLike, truth: ArrayLike) -> LandmarkScores:

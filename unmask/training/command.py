@@ -86,19 +86,12 @@ def train_recipe(
 
 @dataclass(frozen=True)
 class Listed:
-    """One line of `unmask train --list`.
-
-    Attributes:
-        name: The recipe's name.
-        about: What comes out.
-        parameters: Numbers in the network that is kept; 0 where it is no network.
-        weights: The shipped file that it made, if there is one.
-    """
+    """One line of `unmask train --list`."""
 
     name: str
-    about: str
-    parameters: int
-    weights: str
+    about: str  # what comes out
+    parameters: int  # numbers in the network that is kept; 0 where it is no network
+    weights: str  # the shipped file that it made, if there is one
 
 
 def list_recipes() -> Iterator[Listed]:
