@@ -104,7 +104,7 @@ def test_a_folder_remembers_what_its_results_were_made_with(tmp_path):
     assert begin(jobs, tmp_path, FolderSettings(seed=1)) == jobs
     jobs[0].target.write_bytes(b"")
     assert begin(jobs, tmp_path, FolderSettings(seed=1), resume=True) == [jobs[1]]
-    with pytest.raises(DataError, match=r"made with gender=None \(now 'male'\), seed=1 \(now 2\)"):
+    with pytest.raises(DataError, match=r"made with gender=None, wanted is 'male'; seed=1, wanted"):
         begin(jobs, tmp_path, FolderSettings(seed=2, gender="male"), resume=True)
     # Made anew with other settings and interrupted: what is older is not theirs.
     os.utime(jobs[0].target, (1, 1))
@@ -118,7 +118,7 @@ def test_other_weights_are_told(tmp_path):
     finder.write_bytes(b"one")
     begin(jobs, tmp_path, FolderSettings(finder=finder))
     finder.write_bytes(b"two")
-    with pytest.raises(DataError, match=r"weights of finder='7692c3"):
+    with pytest.raises(DataError, match=r"weights.finder='7692c3"):
         begin(jobs, tmp_path, FolderSettings(finder=finder), resume=True)
 
 

@@ -7,7 +7,6 @@ completes a photo also writes its result, so that no picture travels between pro
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import os
 import warnings
@@ -20,9 +19,16 @@ from typing import TYPE_CHECKING, Any
 from unmask._version import __version__
 from unmask.encode import FORMATS
 from unmask.engines import work_through
-from unmask.errors import DataError, ImageError, PhotoWarning, UnmaskError, WeightsError
+from unmask.errors import ImageError, PhotoWarning, UnmaskError, WeightsError
 from unmask.image import DEFAULT_MAX_PIXELS, Photo, find_images, load_photo, save_mask
-from unmask.io import atomic_path, prepare_folder, short_stem, sweep, write_json_atomic
+from unmask.io import (
+    atomic_path,
+    check_origin,
+    prepare_folder,
+    short_stem,
+    sweep,
+    write_json_atomic,
+)
 from unmask.origin import COMPOSITE
 from unmask.paths import check_outputs, text_about
 from unmask.presets import get_preset
@@ -197,7 +203,7 @@ def begin(
     if resume:
         _require_own_names(jobs)
         if remembered:
-            _require_same(record, made_with)
+            check_origin(record, made_with, exists=True)
             since = record.stat().st_mtime
         left = [job for job in jobs if not _finished(job, settings, since)]
     if not named and not (resume and remembered):
@@ -467,23 +473,6 @@ def record_of(settings: FolderSettings) -> dict[str, Any]:
         # Only where it is asked for: older records do not have it.
         **({"mask_only": True} if settings.mask_only else {}),
     }
-
-
-def _require_same(record: Path, made_with: dict[str, Any]) -> None:
-    try:
-        found = json.loads(record.read_text("utf-8"))
-        before = {**found, **{f"weights of {k}": v for k, v in found["weights"].items()}}
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise DataError(f"{record}: cannot be read ({error}); delete it to go on") from error
-    now = {**made_with, **{f"weights of {k}": v for k, v in made_with["weights"].items()}}
-    names = [name for name in {**before, **now} if name != "weights"]
-    differing = [n for n in names if before.get(n) != now.get(n)]
-    if differing:
-        told = ", ".join(f"{n}={before.get(n)!r} (now {now.get(n)!r})" for n in differing)
-        raise DataError(
-            f"{record.parent}: the results there were made with {told}; write to another folder, "
-            "or complete all photos anew (without --resume)"
-        )
 
 
 def _require_own_names(jobs: Sequence[PhotoJob]) -> None:

@@ -195,28 +195,49 @@ def short_stem(stem: str, room: int) -> str:
     return stem + end
 
 
-def check_same(path: PathLike, stored: Mapping[str, object], wanted: Mapping[str, object]) -> None:
-    """Refuse to go on with work that was begun under other settings.
-
-    Args:
-        path: The folder or file that remembers them.
-        stored: What it was made with.
-        wanted: What is asked for now.
+def check_same(path: PathLike, stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+    """Refuse to go on with work, remembered at a path, that was begun under other settings.
 
     Raises:
-        DataError: The message names the first setting that differs.
+        DataError: The message names all settings that differ.
 
     Example:
         >>> check_same("runs/a", {"seed": 0}, {"seed": 1})
         Traceback (most recent call last):
         unmask.errors.DataError: runs/a: was made with seed=0, wanted is 1; take another folder
     """
-    for name in {**stored, **wanted}:
-        if stored.get(name) != wanted.get(name):
-            raise DataError(
-                f"{os.fspath(path)}: was made with {name}={stored.get(name)!r}, wanted is "
-                f"{wanted.get(name)!r}; take another folder"
-            )
+    before, now = _flat(stored), _flat(wanted)
+    differing = [name for name in {**before, **now} if before.get(name) != now.get(name)]
+    if differing:
+        told = "; ".join(f"{n}={before.get(n)!r}, wanted is {now.get(n)!r}" for n in differing)
+        raise DataError(f"{os.fspath(path)}: was made with {told}; take another folder")
+
+
+def check_origin(note: Path, origin: Mapping[str, Any], exists: bool) -> None:
+    """Compare a note, a JSON file, with what its subject must have been made of.
+
+    Where the subject does not exist yet, the note is written.
+
+    Raises:
+        DataError: It was made of something else, or the note is missing or unreadable.
+    """
+    if not exists:
+        write_json_atomic(note, dict(origin))
+        return
+    try:
+        stored = dict(json.loads(note.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise DataError(f"{note}: cannot be read ({error}); take another folder") from error
+    check_same(note, stored, json.loads(json.dumps(dict(origin))))
+
+
+def _flat(settings: Mapping[str, Any], group: str = "") -> dict[str, Any]:
+    """Bring {"a": {"b": 1}} to {"a.b": 1}."""
+    flat: dict[str, Any] = {}
+    for name, value in settings.items():
+        inner = isinstance(value, Mapping)
+        flat |= _flat(value, f"{group}{name}.") if inner else {f"{group}{name}": value}
+    return flat
 
 
 def _create(folder: Path, suffix: str) -> tuple[Path, int]:

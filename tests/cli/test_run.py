@@ -87,7 +87,7 @@ def test_resume_leaves_results_alone(folder, tmp_path, capsys):
     assert (out / "astronaut.png").read_bytes() == b"mine"
     assert (out / "wall.png").is_file()
     assert main(["run", str(folder), "-o", str(out), "--resume", "--seed", "3"]) == 2
-    assert "were made with seed=0 (now 3)" in capsys.readouterr().err
+    assert "was made with seed=0, wanted is 3" in capsys.readouterr().err
 
 
 def test_max_pixels(folder, tmp_path, capsys):

@@ -7,7 +7,6 @@ made of, so that other faces, another seed or another backbone are an error and 
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -17,9 +16,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from unmask.errors import DataError
-from unmask.io import check_same, write_text_atomic
-
-Origin = Mapping[str, Any]
+from unmask.io import check_origin
 
 
 class ByName:
@@ -42,7 +39,7 @@ def cached_rows(
     path: Path,
     shape: tuple[int, ...],
     dtype: DTypeLike,
-    origin: Origin,
+    origin: Mapping[str, Any],
     make: Callable[[int], Iterator[NDArray[Any]]],
 ) -> NDArray[Any]:
     """Open rows that are in a file, or make them first; what an earlier process made is kept.
@@ -76,26 +73,6 @@ def cached_rows(
     if stored.shape != shape or stored.dtype != dtype:
         raise DataError(f"{path}: holds {stored.dtype} {stored.shape}, expected {dtype} {shape}")
     return stored
-
-
-def check_origin(note: Path, origin: Origin, exists: bool) -> None:
-    """Compare a note, a JSON file, with what its subject must have been made of.
-
-    Where the subject does not exist yet, the note is written.
-
-    Raises:
-        DataError: It was made of something else, the message names the first difference; or the
-            note is missing or unreadable.
-    """
-    text = json.dumps(dict(origin), indent=2) + "\n"
-    if not exists:
-        write_text_atomic(note, text)
-        return
-    try:
-        stored = dict(json.loads(note.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as error:
-        raise DataError(f"{note}: cannot be read ({error}); take another folder") from error
-    check_same(note, stored, json.loads(text))
 
 
 def digest(parts: Iterable[bytes]) -> str:

@@ -10,13 +10,13 @@ from typing import Any
 
 from unmask._version import __version__
 from unmask.data.record import FaceRecord
-from unmask.errors import DataError, UnmaskError
+from unmask.errors import UnmaskError
 from unmask.evaluation.conditions import FaceMeasures, measure
 from unmask.evaluation.scenes import choose_records, load_scene
 from unmask.evaluation.summary import Summary, summarise
 from unmask.evaluation.tables import faces_csv, latex_table, markdown_report
 from unmask.inpainting.evaluate import EVALUATION_SEED
-from unmask.io import append_line, read_lines, write_text_atomic
+from unmask.io import append_line, check_same, read_lines, write_text_atomic
 from unmask.paths import check_outputs
 from unmask.pipeline import Unmasker
 from unmask.synthesis import MaskSynthesizer
@@ -153,11 +153,9 @@ class PipelineEvaluation:
         """Return what an earlier evaluation in this folder has done."""
         path = self.out / JOURNAL_FILE
         entries = list(read_lines(path))
-        if entries and entries[0].get("about") != self._about:
-            raise DataError(
-                f"{path}: belongs to an evaluation of other faces or weights; take another folder"
-                " or remove it"
-            )
+        if entries:
+            about = entries[0].get("about")
+            check_same(path, about if isinstance(about, dict) else {}, self._about)
         wanted = {str(record.path) for record in self.records}
         done = {entry["path"]: FaceMeasures(**entry["face"]) for entry in entries[1:]}
         return {path: face for path, face in done.items() if path in wanted}

@@ -16,11 +16,11 @@ from typing import Any, Literal
 import keras
 import numpy as np
 
-from unmask.data.cache import check_origin, digest
+from unmask.data.cache import digest
 from unmask.errors import DataError, MissingPackageError
 from unmask.gender.features import Features
 from unmask.gender.paper import build_head
-from unmask.io import write_json_atomic, write_text_atomic
+from unmask.io import check_origin, write_json_atomic, write_text_atomic
 from unmask.tables import csv_text
 from unmask.training.precision import precision
 

@@ -7,7 +7,6 @@ the trainers read it, and it can be a source itself.
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -17,14 +16,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unmask.data.cache import check_origin
 from unmask.data.faces import landmark_archive
 from unmask.engines import work_through
 from unmask.errors import DataError, SettingError, UnmaskError
 from unmask.face import CROP_SIZE, canonical_matrix, coverage, transform_points, warp
 from unmask.gender.predict import predict_gender
 from unmask.image import load_image, save_image, save_mask
-from unmask.io import append_line, atomic_path, prepare_folder, read_lines, write_text_atomic
+from unmask.io import (
+    append_line,
+    atomic_path,
+    check_origin,
+    prepare_folder,
+    read_lines,
+    write_text_atomic,
+)
 from unmask.npz import read_npz
 from unmask.paths import check_outputs, path_inside, text_about
 from unmask.pipeline import Unmasker
@@ -33,7 +38,7 @@ from unmask.synthesis.locate import FaceLocator
 from unmask.synthesis.masktheface import load_masktheface
 from unmask.synthesis.sources import PICTURE_FOLDERS, SETTINGS_FILE, SourceFace, number_of
 from unmask.synthesis.synthesizer import MaskSynthesizer
-from unmask.tables import csv_text
+from unmask.tables import csv_text, read_csv
 from unmask.weights import find
 
 COLUMNS = (
@@ -348,10 +353,9 @@ def _read_tables(destination: Path) -> Iterator[dict[str, Any]]:
         points = dict(zip(map(str, content["files"]), content[archive.stem], strict=True))
     except (KeyError, ValueError, OSError, TypeError) as error:
         raise DataError(f"{archive}: cannot be read ({error}); take another folder") from error
-    with table.open(newline="", encoding="utf-8") as handle:
-        for row in csv.DictReader(handle):
-            if row["file"] in points:
-                yield {"row": row, "landmarks": points[row["file"]]}
+    for row in read_csv(table, COLUMNS):
+        if row["file"] in points:
+            yield {"row": row, "landmarks": points[row["file"]]}
 
 
 def _write_tables(destination: Path, results: Iterable[PairResult], errors: dict[str, str]) -> None:
