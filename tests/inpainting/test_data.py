@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from unmask.data.faces import read_face_folder
-from unmask.data.pose import is_turned
 from unmask.data.record import FaceSet
 from unmask.errors import DataError
 from unmask.inpainting.data import (
@@ -18,6 +17,7 @@ from unmask.inpainting.data import (
     SampleSettings,
 )
 from unmask.inpainting.window import draw_landmark_map
+from unmask.landmark_layout import is_turned
 
 FULL = Augmentation(rotation=6, scale=0.05, shift=5, recolour=True, landmark_noise=1)
 WINDOW = SampleSettings(framing="window", side=192, hole_growth=(2, 7), worn=0.5, augmentation=FULL)

@@ -8,12 +8,11 @@ import numpy as np
 import pytest
 from skimage.data import astronaut
 
-from unmask.data.pose import is_turned
 from unmask.data.record import FaceSet
 from unmask.errors import DataError
 from unmask.face import canonical_matrix, transform_points, warp
 from unmask.image import save_image
-from unmask.landmark_layout import MIRROR_98, POINTS_98_TO_68, flip_landmarks
+from unmask.landmark_layout import MIRROR_98, POINTS_98_TO_68, flip_landmarks, is_turned
 from unmask.landmarks.augment import (
     Augmentation,
     add_hand,

@@ -11,7 +11,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from unmask.data.pose import is_turned
 from unmask.data.record import FaceRecord, FaceSet, load_canonical
 from unmask.errors import DataError
 from unmask.face import CROP_SIZE, canonical_matrix, compose, grow, square_matrix
@@ -24,7 +23,7 @@ from unmask.inpainting.window import (
     draw_landmark_map,
     window,
 )
-from unmask.landmark_layout import LAYOUTS, flip_landmarks
+from unmask.landmark_layout import LAYOUTS, flip_landmarks, is_turned
 from unmask.synthesis import MaskSynthesizer
 
 LandmarkPredictor = Callable[[NDArray[np.uint8]], NDArray[np.floating]]

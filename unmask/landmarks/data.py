@@ -11,12 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unmask.data.faces import gather_faces
-from unmask.data.pose import is_turned
 from unmask.data.record import FaceRecord, FaceSet
 from unmask.errors import DataError
 from unmask.face import CROP_SIZE, canonical_matrix, compose, transform_points, warp
 from unmask.io import PathLike
-from unmask.landmark_layout import POINTS_98_TO_68, flip_landmarks
+from unmask.landmark_layout import POINTS_98_TO_68, flip_landmarks, is_turned
 from unmask.landmarks.augment import Augmentation, jitter_matrix, mirror_matrix, vary_pixels
 from unmask.landmarks.heatmaps import IGNORED, STRIDE, draw_boundary, draw_heatmaps, to_heatmap
 from unmask.paths import path_inside
