@@ -1,4 +1,4 @@
-"""Residual blocks and the U-Net of them, of which segmenter and parser are made."""
+"""Residual blocks, of which our networks that classify are made, and the U-Net of them."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def unet_trunk(x: Tensor, widths: Sequence[int], blocks: Sequence[int]) -> Tenso
         x = conv_block(x, width, f"down{level}", stride=2)
         for block in range(1, count + 1):
             dilation = 2 if level == 5 and block > 1 else 1
-            x = residual_block(x, width, f"down{level}_block{block}", dilation)
+            x = residual_block(x, width, f"down{level}_block{block}", dilation=dilation)
         skips.append(x)
     for level in range(4, 0, -1):
         x = keras.layers.UpSampling2D(name=f"up{level}_resize")(x)
@@ -48,26 +48,35 @@ def unet_trunk(x: Tensor, widths: Sequence[int], blocks: Sequence[int]) -> Tenso
 
 
 def conv_block(
-    x: Tensor, width: int, name: str, *, kernel: int = 3, stride: int = 1, dilation: int = 1
+    x: Tensor, width: int, name: str, *, kernel: int = 3, stride: int = 1, dilation: int = 1,
+    momentum: float = 0.97,
+) -> Tensor:  # fmt: skip
+    """Convolution, batch normalisation and ReLU."""
+    return keras.layers.ReLU(name=f"{name}_relu")(
+        _normalised(x, width, name, kernel, stride, dilation, momentum, "ones")
+    )
+
+
+def residual_block(
+    x: Tensor, width: int, name: str, *, dilation: int = 1, momentum: float = 0.97
 ) -> Tensor:
+    """Two convolutions whose result is added to what they see."""
+    y = conv_block(x, width, f"{name}_a", dilation=dilation, momentum=momentum)
+    # Starting from zero, a block is the identity at first: deep networks start calmly.
+    y = _normalised(y, width, f"{name}_b", 3, 1, dilation, momentum, "zeros")
+    y = keras.layers.Add(name=f"{name}_add")([x, y])
+    return keras.layers.ReLU(name=f"{name}_relu")(y)
+
+
+def _normalised(
+    x: Tensor, width: int, name: str, kernel: int, stride: int, dilation: int, momentum: float,
+    gamma: str,
+) -> Tensor:  # fmt: skip
     x = keras.layers.Conv2D(
         width, kernel, strides=stride, dilation_rate=dilation, padding="same", use_bias=False,
         kernel_initializer="he_normal", name=f"{name}_conv",
     )(x)  # fmt: skip
     # A momentum of 0.99 would still remember the first steps after a short training.
-    x = keras.layers.BatchNormalization(momentum=0.97, name=f"{name}_bn")(x)
-    return keras.layers.ReLU(name=f"{name}_relu")(x)
-
-
-def residual_block(x: Tensor, width: int, name: str, dilation: int) -> Tensor:
-    y = conv_block(x, width, f"{name}_a", dilation=dilation)
-    y = keras.layers.Conv2D(
-        width, 3, dilation_rate=dilation, padding="same", use_bias=False,
-        kernel_initializer="he_normal", name=f"{name}_b_conv",
-    )(y)  # fmt: skip
-    # Starting from zero, a block is the identity at first: deep networks start calmly.
-    y = keras.layers.BatchNormalization(
-        momentum=0.97, gamma_initializer="zeros", name=f"{name}_b_bn"
-    )(y)
-    y = keras.layers.Add(name=f"{name}_add")([x, y])
-    return keras.layers.ReLU(name=f"{name}_relu")(y)
+    return keras.layers.BatchNormalization(
+        momentum=momentum, gamma_initializer=gamma, name=f"{name}_bn"
+    )(x)

@@ -496,3 +496,41 @@ def _methods(
     methods["generator"] = generator_method(models, coarse)
     methods[_SWAPPED] = generator_method(models, coarse, swapped=True)
     return methods
+
+
+# === Parsing ===
+
+
+def parsing(
+    *,
+    data: list[ExistingDirectory],
+    weights: ExistingFile | None = None,
+    split: str = "val",
+    out: OutFolder,
+) -> None:
+    """Measure a face parser on held-out faces, class by class.
+
+    The faces are those of faces_celebahq, or of other face folders with a PNG of CelebAMask-HQ's
+    class numbers beside each image. Writes evaluation.json and evaluation.md.
+
+    Args:
+        data: Face folders, or folders with faces_celebahq.
+        weights: Weights of a parser. Default: the shipped ones.
+        split: Split of the faces.
+        out: Folder for the results.
+    """
+    from dataclasses import asdict
+
+    from unmask.io import write_json_atomic, write_text_atomic
+    from unmask.parsing.data import gather_labelled
+    from unmask.parsing.evaluate import markdown_table, measure_records
+    from unmask.paths import check_outputs
+    from unmask.training.helpers import load_parser
+
+    records = gather_labelled(data, {"faces_celebahq": 1.0}, split).records
+    results = [out / name for name in ("evaluation.json", "evaluation.md")]
+    check_outputs(results, (record.path for record in records))
+    scores = measure_records(load_parser(weights), records)
+    write_json_atomic(results[0], asdict(scores))
+    write_text_atomic(results[1], markdown_table(scores))
+    print(markdown_table(scores))

@@ -17,11 +17,14 @@ from typing import Literal, TypeAlias
 
 import keras
 
+from unmask.blocks import conv_block, residual_block
 from unmask.face import CROP_SIZE
 from unmask.gender.paper import probability
 
 View: TypeAlias = Literal["window", "whole"]
 Scaling: TypeAlias = Literal["paper", "inception"]
+
+_MOMENTUM = 0.98  # of the batch statistics
 
 
 @dataclass(frozen=True)
@@ -94,10 +97,11 @@ def build_lite(
         # The first convolution sees overlapping 6x6 patches every 4 pixels: it keeps the fine
         # texture, and nothing has to be computed at the full resolution.
         kernel, stride = (6, 4) if stage == 1 else (3, 2)
-        x = _conv_bn(x, width, kernel, stride=stride, name=f"stage{stage}_down")
-        x = keras.layers.Activation("relu", name=f"stage{stage}_down_relu")(x)
+        x = conv_block(
+            x, width, f"stage{stage}_down", kernel=kernel, stride=stride, momentum=_MOMENTUM
+        )
         for block in range(1, count + 1):
-            x = _residual_block(x, width, name=f"stage{stage}_block{block}")
+            x = residual_block(x, width, f"stage{stage}_block{block}", momentum=_MOMENTUM)
     x = keras.layers.GlobalAveragePooling2D(name="pool")(x)
     x = keras.layers.Dropout(dropout, name="dropout")(x)
     return keras.Model(inputs, probability(x), name=name)
@@ -140,35 +144,3 @@ def _window(framing: Framing, cropped: bool) -> tuple[keras.KerasTensor, keras.K
     side = framing.side if cropped else CROP_SIZE
     inputs = keras.Input((side, side, 3), name="image")
     return inputs, inputs if side == framing.side else framing.cut(inputs)
-
-
-def _residual_block(x: keras.KerasTensor, width: int, *, name: str) -> keras.KerasTensor:
-    y = _conv_bn(x, width, 3, name=f"{name}_a")
-    y = keras.layers.Activation("relu", name=f"{name}_a_relu")(y)
-    # The block starts as the identity, which keeps large learning rates stable.
-    y = _conv_bn(y, width, 3, name=f"{name}_b", gamma="zeros")
-    y = keras.layers.Add(name=f"{name}_add")([x, y])
-    return keras.layers.Activation("relu", name=f"{name}_relu")(y)
-
-
-def _conv_bn(
-    x: keras.KerasTensor,
-    width: int,
-    kernel: int,
-    *,
-    name: str,
-    stride: int = 1,
-    gamma: str = "ones",
-) -> keras.KerasTensor:
-    x = keras.layers.Conv2D(
-        width,
-        kernel,
-        strides=stride,
-        padding="same",
-        use_bias=False,
-        kernel_initializer="he_normal",
-        name=f"{name}_conv",
-    )(x)
-    return keras.layers.BatchNormalization(
-        momentum=0.98, epsilon=1e-3, gamma_initializer=gamma, name=f"{name}_bn"
-    )(x)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from unmask.data.record import FaceRecord
 from unmask.parsing import CLASSES
 from unmask.parsing.data import Pixels, load_labelled
+from unmask.tables import markdown_table as table
 
 _COMPONENTS = slice(CLASSES.index("left brow"), CLASSES.index("hair"))
 _BATCH = 16
@@ -139,15 +140,13 @@ def measure_records(network: keras.Model, records: Sequence[FaceRecord]) -> Pars
 
 def markdown_table(scores: ParsingScores) -> str:
     """Write the figures as Markdown, as in the model card."""
-    lines = ["| class | F-score | precision | recall | pixels |", "|---|---|---|---|---|"]
-    lines += [
-        f"| {c.name} | {c.f_score:.3f} | {c.precision:.3f} | {c.recall:.3f} | {c.pixels:,} |"
+    rows = [
+        (c.name, f"{c.f_score:.3f}", f"{c.precision:.3f}", f"{c.recall:.3f}", f"{c.pixels:,}")
         for c in scores.classes
     ]
-    lines += [
-        "",
+    return (
+        f"{table(('class', 'F-score', 'precision', 'recall', 'pixels'), rows)}\n"
         f"{scores.faces} faces: **{scores.overall:.3f}** overall (brows, eyes, nose and mouth, all"
         f" their pixels together); {scores.mean:.3f} as the mean of the classes;"
-        f" {scores.accuracy:.1%} of all pixels are right.",
-    ]
-    return "\n".join(lines) + "\n"
+        f" {scores.accuracy:.1%} of all pixels are right.\n"
+    )

@@ -90,7 +90,7 @@ def build_verifier(
     for level, (width, count) in enumerate(zip(widths, blocks, strict=True), start=1):
         x = conv_block(x, width, f"stage{level}", stride=2)
         for block in range(1, count + 1):
-            x = residual_block(x, width, f"stage{level}_block{block}", 1)
+            x = residual_block(x, width, f"stage{level}_block{block}")
     x = keras.layers.GlobalAveragePooling2D(name="pool")(x)
     x = keras.layers.Dropout(0.2, name="dropout")(x)
     # float32 also under mixed precision: bfloat16 has too few digits for a probability.
