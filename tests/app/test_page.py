@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import shutil
 import signal
 import socket
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -40,6 +42,14 @@ def photo(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
+def two(photo) -> Path:
+    half = np.asarray(Image.open(photo))[:300, 80:380]
+    path = photo.with_name("two.png")
+    Image.fromarray(np.concatenate([half, half[:, ::-1]], axis=1)).save(path)
+    return path
+
+
+@pytest.fixture(scope="module")
 def url() -> Iterator[str]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -53,7 +63,7 @@ def url() -> Iterator[str]:
             urllib.request.urlopen(f"{address}api/health", timeout=30).close()
             break
         except OSError:
-            continue
+            time.sleep(0.5)
     folders = set(Path("/dev/shm").glob("unmask-*"))
     yield address
     server.send_signal(signal.SIGTERM)
@@ -134,17 +144,55 @@ def test_a_photo_its_slider_and_its_download(page, url, photo):
     assert hosts == {url.split("/")[2]}
 
 
-def test_switching_the_gender_by_keyboard(page, url, photo):
-    choose(page, photo)
+def tab_to(page: Any, selector: str) -> None:
+    """Press Tab until a part of the page has the focus."""
+    page.locator(selector).first.wait_for()
+    for _ in range(50):
+        page.keyboard.press("Tab")
+        if page.evaluate("selector => document.activeElement.matches(selector)", selector):
+            return
+    raise AssertionError(f"Tab does not lead to {selector}")
+
+
+def test_everything_but_the_brush_by_keyboard(page, url, photo):
+    tab_to(page, "#photo button")
+    with page.expect_file_chooser() as chooser:
+        page.keyboard.press("Enter")
+    chooser.value.set_files(str(photo))
     first = result(page)
-    chosen = page.locator("input[type=radio]:checked")
-    chosen.wait_for()
-    other = {"female": "male", "male": "female"}[chosen.get_attribute("value")]
-    chosen.focus()
-    page.keyboard.press("ArrowDown" if other == "male" else "ArrowUp")
+    other = page.locator("input[type=radio]:not(:checked)")
+    gender = other.get_attribute("value")
+    tab_to(page, f"input[type=radio][value={gender}]")
+    assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
+    page.keyboard.press("Space")
     wait_for_another(page, first)
-    page.get_by_text(f"Face 1: {other}").first.wait_for()
-    np.testing.assert_array_equal(downloaded(page), asked(url, photo, f"?gender={other}"))
+    page.get_by_text(re.compile(f"^Face 1: {gender}$")).wait_for()
+    # One may go on from here.
+    assert page.evaluate("document.activeElement.value") == gender
+    tab_to(page, "#png")
+    with page.expect_download() as download:
+        page.keyboard.press("Enter")
+    switched = np.asarray(Image.open(download.value.path()))
+    np.testing.assert_array_equal(switched, asked(url, photo, f"?gender={gender}"))
+    tab_to(page, "#run")
+    page.keyboard.press("Enter")
+    page.get_by_text(re.compile(r"^Face 1: \w+ \d+%$")).wait_for()
+    np.testing.assert_array_equal(downloaded(page), asked(url, photo))
+
+
+def test_each_face_is_switched_with_the_mouse(page, url, two):
+    choose(page, two)
+    first = result(page)
+    page.locator("input[type=radio]").nth(3).wait_for()
+    chosen = [
+        radio.get_attribute("value") for radio in page.locator("input[type=radio]:checked").all()
+    ]
+    chosen[1] = {"female": "male", "male": "female"}[chosen[1]]
+    page.locator(f"input[type=radio][value={chosen[1]}]").nth(1).click()
+    wait_for_another(page, first)
+    page.get_by_text(re.compile(f"^Face 2: {chosen[1]}$")).wait_for()
+    expected = asked(url, two, f"?gender={chosen[0]}&gender={chosen[1]}")
+    np.testing.assert_array_equal(downloaded(page), expected)
 
 
 def test_the_brush_changes_the_result(page, photo):

@@ -26,10 +26,13 @@ _KEPT_SECONDS = 600
 # A canvas of more pixels a side is slow on a phone.
 _CANVAS = 1024
 _RED, _RED_CSS, _OPACITY = (225, 29, 72), "#e11d48", 0.6
+# The notice is above the brush's tools and all else, and what has the focus is never behind it.
 _CSS = """
-#notice { position: fixed; bottom: 0; left: 0; right: 0; z-index: 100; margin: 0;
-  padding: .5rem 1rem; background: #7f1d1d; color: #fff; text-align: center; }
+#notice { position: fixed; bottom: 0; left: 0; right: 0; z-index: calc(var(--layer-top) + 1);
+  margin: 0; padding: .5rem 1rem; background: #7f1d1d; color: #fff; text-align: center; }
 .gradio-container { padding-bottom: 5rem !important; }
+html { scroll-padding-bottom: 5rem; }
+:focus-visible { outline: 3px solid #2563eb !important; outline-offset: 2px; }
 """
 
 
@@ -37,6 +40,8 @@ def mount_page(app: FastAPI, unmasker: Unmasker, desk: Desk) -> FastAPI:
     """Put the page at "/" of an application of `build_rest`; its requests wait at the same desk."""
     # Fonts of the reader's own machine: nothing is loaded from elsewhere.
     theme = gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["monospace"])
+    # Its own grey is too pale to be read.
+    theme.set(block_info_text_color="*neutral_600", block_info_text_color_dark="*neutral_300")
     page = build_page(unmasker, desk)
     page.queue(max_size=desk.limits.waiting, default_concurrency_limit=desk.limits.waiting)
     return gr.mount_gradio_app(
@@ -72,10 +77,12 @@ def build_page(unmasker: Unmasker, desk: Desk) -> gr.Blocks:
                 choices = gr.Column()
                 download = gr.DownloadButton("Download as PNG", interactive=False, elem_id="png")
         with gr.Tab("Correct the mask"):
+            gr.Markdown("What the mask covers: paint with the brush, take away with the eraser.")
             editor = _uploads_only(gr.ImageEditor(
                 type="numpy", format="png", layers=False, transforms=(), sources=(),
                 brush=gr.Brush(24, colors=[(_RED_CSS, _OPACITY)], color_mode="fixed"),
-                label="What the mask covers: paint with the brush, take away with the eraser",
+                # On a phone a longer label lies under the tools.
+                label="Mask", placeholder="First choose a photo",
                 canvas_size=(_CANVAS, _CANVAS), height=600, elem_id="editor",
             ))  # fmt: skip
             again = gr.Button("Run again with this mask", elem_id="again")
@@ -131,14 +138,18 @@ def build_page(unmasker: Unmasker, desk: Desk) -> gr.Blocks:
             def list_faces(found: list[dict[str, Any]]) -> None:
                 radios = []
                 for number, face in enumerate(found, 1):
-                    with gr.Row(equal_height=True):
+                    # Its key keeps a part, and with it the keyboard's focus, from run to run.
+                    with gr.Row(equal_height=True, key=f"row {number}"):
                         gr.Image(
                             face["crop"], label=f"Face {number}", interactive=False, height=120,
                             width=120, min_width=120, scale=0, buttons=[], format="png",
+                            key=f"crop {number}", preserved_by_key=None,
                         )  # fmt: skip
+                        # What is made after the page has loaded is interactive only on demand.
                         radios.append(gr.Radio(
                             list(GENDERS), value=face["gender"], label=face["label"],
                             info="Whose weights paint the face; a guess, not a statement",
+                            interactive=True, key=f"gender {number}", preserved_by_key=None,
                         ))  # fmt: skip
                 for radio in radios:
                     radio.input(
