@@ -32,7 +32,10 @@ def _variant(variable: str, default: str, *others: str) -> str:
     return name
 
 
-TENSORFLOW = _variant("UNMASK_TENSORFLOW", "tensorflow", "tensorflow-cpu")
+TENSORFLOW = _variant("UNMASK_TENSORFLOW", "tensorflow", "tensorflow-cpu", "none")
+ONNX = ["onnxruntime>=1.20,<2"]
+# ONNX Runtime alone completes photos with the lite weights, and trains nothing.
+NETWORKS = ONNX if TENSORFLOW == "none" else [f"{TENSORFLOW}>=2.18,<3", "keras>=3.8,<4"]
 OPENCV = _variant("UNMASK_OPENCV", "opencv-python", "opencv-python-headless")
 
 setup(
@@ -74,8 +77,7 @@ setup(
     },
     entry_points={"console_scripts": ["unmask = unmask.cli:main"]},
     install_requires=[
-        f"{TENSORFLOW}>=2.18,<3",
-        "keras>=3.8,<4",
+        *NETWORKS,
         "cyclopts>=4.25,<6",
         f"{OPENCV}>=4.10,<6",
         "scikit-image>=0.24,<0.27",
@@ -114,7 +116,7 @@ setup(
         # Synthetic sets and folders of photos on several machines.
         "scale": ["ray[data]>=2.40"],
         # The lite networks without Keras and TensorFlow, and making such files.
-        "onnx": ["onnxruntime>=1.20,<2"],
+        "onnx": ONNX,
         "export": ["tf2onnx>=1.16,<2", "onnx>=1.17,<2"],
         # `unmask serve`; gradio for its page alone.
         "app": [

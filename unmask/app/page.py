@@ -82,8 +82,7 @@ def build_page(unmasker: Unmasker, desk: Desk) -> gr.Blocks:
                 type="numpy", format="png", layers=False, transforms=(), sources=(),
                 brush=gr.Brush(24, colors=[(_RED_CSS, _OPACITY)], color_mode="fixed"),
                 # On a phone a longer label lies under the tools.
-                label="Mask", placeholder="First choose a photo",
-                canvas_size=(_CANVAS, _CANVAS), height=600, elem_id="editor",
+                label="Mask", canvas_size=(_CANVAS, _CANVAS), height=600, elem_id="editor",
             ))  # fmt: skip
             again = gr.Button("Run again with this mask", elem_id="again")
         with gr.Tab("What was painted"):
