@@ -44,7 +44,7 @@ class Limits:
 
     candidate: float = 0.6
     refused: float = 0.1
-    accepted: float = 0.748
+    accepted: float = 0.66
     certainty: float = 0.75
     together: float = 1.15
     confidence_counts: float = 1.5
