@@ -20,7 +20,7 @@ class Limits:
         refused: A verifier's verdict below which nothing else is asked. Bold prints make it doubt,
             so that it has to be sure of a refusal. 58 masked photos and 120 bare faces.
         accepted: A verifier's verdict from which on the pixels need not be sure as well. Parts all
-            but 2 of 120 bare faces (the next has 0.747) from the masks of 103 photos (0.750).
+            but 2 of 110 bare faces (0.80 and 0.68) from the masks of 58 photos (0.67).
         certainty: Least mean probability of the mask's pixels, or score of a finder that has no
             verifier. 58 masked photos and 120 bare faces.
         together: The same plus `confidence_counts` times the landmarks' confidence is at least
@@ -36,7 +36,7 @@ class Limits:
         spread: Greatest distance between the landmarks of three views, in shares of the crop's
             side, unless `clear` is reached: beyond it a head is turned away or hidden, and a
             frontal mouth would be painted on a cheek. By eye among 514 masks on real photos, with
-            earlier landmarks, whose views differed more; of 513 it now leaves 9 as they are.
+            earlier landmarks, whose views differed more; on 506 photos it now leaves 6 as they are.
         clear: Confidence of the landmarks from which on their spread does not matter.
         same_face: Two masks whose faces' centres lie closer belong to one face, in shares of the
             crop's side. By eye.
