@@ -234,7 +234,10 @@ def draw_vgg(path: Path) -> Path:
     return path
 
 
-@toy("paper/inpainting", "paper/inpainting-aot", "paper/aot-gan", "lite/inpainting")
+@toy(
+    "paper/inpainting", "paper/inpainting-aot", "paper/aot-gan", "lite/inpainting",
+    "rivals/aot-gan", "rivals/lafin",
+)  # fmt: skip
 def inpainting(folder: Path) -> Toy:
     """A generator of width 8 at 64 pixels."""
     data = [draw_faces(folder / "faces")]
@@ -246,6 +249,14 @@ def inpainting(folder: Path) -> Toy:
             "discriminator.width": 8,
         },
     )  # fmt: skip
+
+
+@toy("rivals/deepfill2", "rivals/edgeconnect", "rivals/pluralistic")
+def rivals(folder: Path) -> Toy:
+    """Networks of width 4 at 96 pixels, the least that Pluralistic's discriminators can see."""
+    data = [draw_faces(folder / "faces")]
+    changes = {"width": 4, "depth": 1, "discriminator_width": 4, "samples.side": 96}
+    return Toy(data, {**changes, "features": str(draw_vgg(folder / "vgg.npz")), "batch_size": 2})
 
 
 @toy("lite/coarse")

@@ -19,7 +19,7 @@ from unmask.inpainting.evaluate import perceptual_distance
 from unmask.inpainting.losses import FeatureNetwork
 from unmask.io import atomic_path, write_json_atomic, write_text_atomic
 from unmask.metrics import image_quality
-from unmask.rivals import SYSTEMS, System, get_system, load_system
+from unmask.rivals import SYSTEMS, System, get_system, load_system, small_training
 from unmask.rivals.completion import Complete
 from unmask.tables import markdown_table
 
@@ -50,7 +50,7 @@ class SystemScores:
     """Figures of one system, means over the faces.
 
     Attributes:
-        title: The system.
+        title: The system, and whether it is a small training.
         count: Number of faces.
         psnr_hole: PSNR in dB inside the hole, RGB.
         ssim: SSIM of the RGB crop with its known pixels put back, window 7.
@@ -164,18 +164,31 @@ def compare(
     for system in [get_system(name) for name in dict.fromkeys(systems)]:
         try:
             complete = load_system(system.name, weights)
+            note = _note(system, weights)
         except UnmaskError as error:
             missing[system.name] = str(error)
             continue
         first, seconds = _run(complete, faces, seed)
-        titles = _titles(system)
+        titles = ["\n".join([title, *note.split(", ")]).strip() for title in _titles(system)]
         columns[titles[0]] = first
         for offset, title in enumerate(titles[1:], start=1):
             columns[title], _ = _run(complete, faces, seed + offset)
-        scores[system.name] = _score(system.title, faces, first, seconds, features)
+        title = f"{system.title} ({note})" if note else system.title
+        scores[system.name] = _score(title, faces, first, seconds, features)
     if not scores:
         raise DataError(f"nothing to compare: {'; '.join(missing.values()) or 'no system named'}")
     return Comparison(faces, scores, missing, columns)
+
+
+def _note(system: System, weights: str | Path | None) -> str:
+    """Return what has to be said of a system beside its name: that it is not the published one."""
+    small = small_training(system.name, weights)
+    if small is None:
+        return ""
+    from unmask.rivals.trained import minutes_of
+
+    minutes = minutes_of(small)
+    return f"small training here, {minutes:.{1 if minutes < 10 else 0}f} minutes"
 
 
 def _titles(system: System) -> list[str]:

@@ -23,7 +23,7 @@ from unmask.inpainting.objective import LossSettings, Objective
 from unmask.inpainting.predict import correct_coarse
 from unmask.rivals.aot import build_aot_discriminator, build_aot_generator
 from unmask.training.adversarial import AdversarialModel
-from unmask.training.helpers import LandmarkPredictor, load_parser, name_genders
+from unmask.training.helpers import LandmarkPredictor, find_beside, load_parser, name_genders
 from unmask.training.optimizers import PairAdam, make_optimizer
 from unmask.training.recipe import Recipe
 from unmask.training.task import Task
@@ -194,7 +194,8 @@ class InpaintingTask(Task):
         features = parser = None
         self._frozen: list[keras.Model] = []
         if losses.needs_features:
-            features = load_features(self._features(), normalise=recipe.normalise_features)
+            source = find_beside(recipe.features, self.places.data)
+            features = load_features(source, normalise=recipe.normalise_features)
             self._frozen.append(features.model)
         if losses.parsing:
             parser = load_parser(recipe.parser)
@@ -266,13 +267,6 @@ class InpaintingTask(Task):
             coarse=coarse, gender=recipe.gender,
             predictor=LandmarkPredictor(recipe.landmark_network) if settings.predicted else None,
         )  # fmt: skip
-
-    def _features(self) -> str:
-        """Return the recipe's file where it is, in the data folders if nowhere else."""
-        name = self.recipe.features
-        inside = [folder / name for folder in map(Path, self.places.data)]
-        found = [path for path in (Path(name), *inside) if path.is_file()]
-        return str(found[0]) if found else name
 
 
 def draw_sheet(generator: keras.Model, batch: InpaintingBatch) -> NDArray[np.uint8]:

@@ -1,7 +1,8 @@
 """Systems to compare with, under one signature: `load_system(name, weights)(image, hole)`.
 
 Four published rivals (Figures 7 and 8 of the paper) and this package's two presets. Their weights
-are their authors' and do not ship; networks are imported when one is loaded.
+are their authors' and do not ship; small trainings of our own (`unmask train rivals/NAME`) stand in
+for them. Networks are imported when one is loaded.
 """
 
 from __future__ import annotations
@@ -26,11 +27,12 @@ class System:
     Attributes:
         name: What commands and folders call it.
         title: What figures call it.
-        files: Patterns of the files that its folder has to hold; alternatives, of which one is
-            enough.
+        files: Patterns of the published files that its folder has to hold; alternatives, of which
+            one is enough.
         source: Where the files come from, and under which terms.
         module: Of the rivals: where the network, its converter and its `load` are.
         samples: How many results a figure shows of it, by their seeds.
+        recipe: What trains it small.
     """
 
     name: str
@@ -39,7 +41,11 @@ class System:
     source: str
     module: str = ""
     samples: int = 1
+    recipe: str = ""
 
+
+KEPT = "inpainting.safetensors"
+"""What a small training keeps, in its run folder."""
 
 _NON_COMMERCIAL = "CC BY-NC 4.0"
 _ALL = (
@@ -56,6 +62,7 @@ _ALL = (
         (("*.index", "*.data-*"), ("states_tf_*.pth",)),
         f"https://github.com/JiahuiYu/generative_inpainting, CelebA-HQ ({_NON_COMMERCIAL})",
         "unmask.rivals.deepfill2",
+        recipe="rivals/deepfill2",
     ),
     System(
         "pluralistic",
@@ -64,6 +71,7 @@ _ALL = (
         f"https://github.com/lyndonzheng/Pluralistic-Inpainting, CelebA-HQ ({_NON_COMMERCIAL})",
         "unmask.rivals.pluralistic",
         samples=3,
+        recipe="rivals/pluralistic",
     ),
     System(
         "edgeconnect",
@@ -71,6 +79,7 @@ _ALL = (
         (("EdgeModel_gen.pth", "InpaintingModel_gen.pth"),),
         f"https://github.com/knazeri/edge-connect, CelebA ({_NON_COMMERCIAL})",
         "unmask.rivals.edgeconnect",
+        recipe="rivals/edgeconnect",
     ),
     System(
         "aot",
@@ -78,7 +87,9 @@ _ALL = (
         (("G*.pt",),),
         "https://github.com/researchmm/AOT-GAN-for-Inpainting, CelebA-HQ",
         "unmask.rivals.aot",
+        recipe="rivals/aot-gan",
     ),
+    System("lafin", "the paper's generator", (), "this package", recipe="rivals/lafin"),
 )
 
 SYSTEMS: Mapping[str, System] = MappingProxyType({system.name: system for system in _ALL})
@@ -108,7 +119,8 @@ def load_system(name: str, weights: str | Path | None = None) -> Complete:
     Args:
         name: One of `SYSTEMS`.
         weights: Folder that holds a folder a rival, named like it, with the published files as
-            they are; for "paper" the folder with `manifest.toml`. "lite" needs none.
+            they are, or what `unmask train` made of its recipe; for "paper" the folder with
+            `manifest.toml`. "lite" needs none.
 
     Returns:
         A function `complete(image, hole, landmarks=None, *, seed=0)` from an (H, W, 3) uint8 RGB
@@ -127,17 +139,40 @@ def load_system(name: str, weights: str | Path | None = None) -> Complete:
         >>> complete(image, hole).shape
         (256, 256, 3)
     """
-    system = get_system(name)
-    folder = None if weights is None or name == "lite" else Path(weights)
-    if folder is not None and system.module:
-        folder = folder / name
-    if system.files and (folder is None or not _holds(folder, system.files)):
-        wanted = " or ".join(" and ".join(names) for names in system.files)
+    system, small = get_system(name), small_training(name, weights)
+    if small is not None:
+        from unmask.rivals.trained import load
+
+        return load(name, small)
+    folder = _folder(system, weights)
+    if name != "lite" and (folder is None or not _holds(folder, system.files)):
+        wanted = [" and ".join(names) for names in system.files]
+        wanted += [f"{KEPT} of `unmask train {system.recipe}`"] * bool(system.recipe)
         place = folder or f"the folder of weights, {name}/"
-        raise WeightsError(f"{system.title}: {wanted} not in {place}. From {system.source}")
+        raise WeightsError(
+            f"{system.title}: {' or '.join(wanted)} not in {place}. From {system.source}"
+        )
     if not system.module:
         return importlib.import_module("unmask.rivals.ours").load(name, folder)
     return importlib.import_module(system.module).load(folder)
+
+
+def small_training(name: str, weights: str | Path | None = None) -> Path | None:
+    """Return the kept file of a small training, where `load_system` would use one.
+
+    Published files go before it.
+    """
+    system = get_system(name)
+    folder = _folder(system, weights)
+    if folder is None or not system.recipe or _holds(folder, system.files):
+        return None
+    return folder / KEPT if (folder / KEPT).is_file() else None
+
+
+def _folder(system: System, weights: str | Path | None) -> Path | None:
+    if weights is None or system.name == "lite":
+        return None
+    return Path(weights) / system.name if system.recipe else Path(weights)
 
 
 def _holds(folder: Path, alternatives: tuple[tuple[str, ...], ...]) -> bool:

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 SIDE = 256
 """Side, in pixels, of the images that the published networks were trained on."""
 
-# Share of a pixel in the hole from which on it is hidden.
-_HIDDEN = 1e-3
+HIDDEN = 1e-3
+"""Share of a pixel in the hole from which on it is hidden."""
 
 Paint = Callable[[NDArray[np.float32], NDArray[np.float32], int], NDArray[np.float32]]
 """From an image (1, 256, 256, 3) in [0, 1], whose hole is black, a mask (1, 256, 256, 1) with 1 in
@@ -96,7 +96,7 @@ def completer(paint: Paint) -> Complete:
         square = cv2.copyMakeBorder(image, *edges).astype(np.float32) / 255.0
         hidden = cv2.copyMakeBorder(hole.astype(np.float32), *edges)[..., None]
         # Averages of known pixels alone; a pixel that is hidden in part is hidden.
-        mask = (_resize(hidden, SIDE) > _HIDDEN).astype(np.float32)
+        mask = (_resize(hidden, SIDE) > HIDDEN).astype(np.float32)
         known = _resize(square * (1.0 - hidden), SIDE) * (1.0 - mask)
         painted = paint(known[None], mask[None], seed)[0]
         result = _resize(painted * mask + known, side)[:height, :width]

@@ -20,7 +20,7 @@ from unmask.errors import WeightsError
 from unmask.inference import forward
 from unmask.inpainting.layers import SpectralConv2D
 from unmask.io import PathLike
-from unmask.rivals.completion import Complete, completer
+from unmask.rivals.completion import Complete, Paint, completer
 from unmask.rivals.contextual_attention import ContextualAttention
 from unmask.torch_checkpoint import (
     Loaded,
@@ -176,8 +176,13 @@ def load(folder: Path) -> Complete:
     checkpoint = next(folder.glob("*.index"), None)
     path = folder if checkpoint else next(iter(sorted(folder.glob("states_tf_*.pth"))), folder)
     model, _ = load_published(path)
-    refined = keras.Model(model.inputs, model.outputs[0])
-    return completer(lambda image, mask, seed: forward(refined, image, mask))
+    return completer(painter_of(model))
+
+
+def painter_of(generator: keras.Model) -> Paint:
+    """Return what paints by the refined image."""
+    refined = keras.Model(generator.inputs, generator.outputs[0])
+    return lambda image, mask, seed: forward(refined, image, mask)
 
 
 # === Layers ===

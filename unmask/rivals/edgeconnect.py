@@ -20,7 +20,7 @@ from unmask.inpainting.layers import (
 )
 from unmask.inpainting.paper import patch_layer
 from unmask.io import PathLike
-from unmask.rivals.completion import Complete, completer
+from unmask.rivals.completion import Complete, Paint, completer
 from unmask.rivals.layers import SpectralConv2DTranspose
 from unmask.torch_checkpoint import (
     Loaded,
@@ -34,8 +34,9 @@ from unmask.torch_checkpoint import (
 )
 
 EDGE_FILE, INPAINT_FILE = "EdgeModel_gen.pth", "InpaintingModel_gen.pth"
-# The published configuration's width of the Gaussian before Canny's detector, in pixels.
-_SIGMA = 2.0
+SIGMA = 2.0
+"""The published width of the Gaussian before Canny's detector, in pixels of 256 a side."""
+
 # All networks have more than this times the square of their width, and in each block.
 _OUTER_WEIGHTS = 300
 _BLOCK_WEIGHTS = 256
@@ -174,28 +175,43 @@ def load(folder: Path) -> Complete:
         load_published(folder / name)[0] for name in (EDGE_FILE, INPAINT_FILE)
     )
 
+    return completer(painter_of(edge_generator, inpaint_generator))
+
+
+def painter_of(
+    edge_generator: keras.Model, inpaint_generator: keras.Model, sigma: float = SIGMA
+) -> Paint:
+    """Return what paints by both networks.
+
+    Args:
+        edge_generator: As `build_edge_generator` makes it.
+        inpaint_generator: As `build_inpaint_generator` makes it.
+        sigma: As for `find_edges`.
+    """
+
     def paint(
         image: NDArray[np.float32], mask: NDArray[np.float32], seed: int
     ) -> NDArray[np.float32]:
-        gray, edges = find_edges(image[0], mask[0, ..., 0] > 0)
+        gray, edges = find_edges(image[0], mask[0, ..., 0] > 0, sigma)
         drawn = forward(edge_generator, gray[None, ..., None], edges[None, ..., None], mask)
         return forward(inpaint_generator, image, drawn, mask)
 
-    return completer(paint)
+    return paint
 
 
 def find_edges(
-    image: NDArray[np.float32], hole: NDArray[np.bool_]
+    image: NDArray[np.float32], hole: NDArray[np.bool_], sigma: float = SIGMA
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Return the grey values in [0, 1] and the edges, 0 and 1, of an image (H, W, 3) in [0, 1].
 
     There are none in the hole (H, W), and what the image holds there has no influence on them.
+    `sigma` is the width of the Gaussian before Canny's detector, in pixels.
     """
     from skimage.color import rgb2gray
     from skimage.feature import canny
 
     gray = rgb2gray(image)
-    edges = canny(gray, sigma=_SIGMA, mask=~hole)
+    edges = canny(gray, sigma=sigma, mask=~hole)
     return gray.astype(np.float32), edges.astype(np.float32)
 
 

@@ -19,7 +19,7 @@ from unmask.inpainting.layers import (
 )
 from unmask.inpainting.paper import LongShortAttention
 from unmask.io import PathLike
-from unmask.rivals.completion import SIDE, Complete, completer
+from unmask.rivals.completion import Complete, Paint, completer
 from unmask.rivals.layers import SpectralConv2DTranspose
 from unmask.torch_checkpoint import (
     Loaded,
@@ -186,16 +186,21 @@ def load(folder: Path) -> Complete:
 
 def completer_of(encoder: keras.Model, generator: keras.Model) -> Complete:
     """Return what completes images by one sample a seed."""
+    return completer(painter_of(encoder, generator))
+
+
+def painter_of(encoder: keras.Model, generator: keras.Model) -> Paint:
+    """Return what paints one sample a seed."""
     sampler = join(encoder, generator)
-    shape = (1, SIDE // 32, SIDE // 32, sampler.inputs[2].shape[-1])
 
     def paint(
         image: NDArray[np.float32], mask: NDArray[np.float32], seed: int
     ) -> NDArray[np.float32]:
+        shape = (1, *(side // 32 for side in mask.shape[1:3]), sampler.inputs[2].shape[-1])
         noise = np.random.default_rng(seed).standard_normal(shape, np.float32)
         return forward(sampler, image, mask, noise)
 
-    return completer(paint)
+    return paint
 
 
 def join(encoder: keras.Model, generator: keras.Model) -> keras.Model:

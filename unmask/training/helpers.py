@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -53,6 +53,13 @@ def _read_answers(cache: Path) -> dict[str, str | None]:
         return answers
     except (OSError, ValueError) as error:
         raise DataError(f"{cache}: not readable ({error}); remove it") from error
+
+
+def find_beside(name: str, data: Sequence[Path]) -> str:
+    """Return a file's path where it is, in the data folders if nowhere else; else its name."""
+    inside = [Path(folder) / name for folder in data]
+    found = [path for path in (Path(name), *inside) if path.is_file()]
+    return str(found[0]) if found else name
 
 
 def load_parser(weights: Path | None = None) -> keras.Model:

@@ -18,6 +18,7 @@ TASKS = {
     "verifier": "unmask.segmentation.verifier_task:VerifierTask",
     "parsing": "unmask.parsing.task:ParsingTask",
     "mask-rcnn": "unmask.segmentation.task:MaskRCNNTask",
+    "rival": "unmask.rivals.task:RivalTask",
 }
 
 

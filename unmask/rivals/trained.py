@@ -1,0 +1,140 @@
+"""Small trainings of the compared systems, as `unmask train rivals/NAME` keeps them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unmask.errors import WeightsError
+from unmask.face import (
+    CROP_SIZE,
+    canonical_matrix,
+    compose,
+    invert,
+    square_matrix,
+    transform_points,
+    warp,
+)
+from unmask.inference import forward
+from unmask.inpainting import paper
+from unmask.inpainting.window import WINDOW_SIDE, draw_landmark_map, window_matrix
+from unmask.rivals import deepfill2, edgeconnect, pluralistic
+from unmask.rivals.aot import build_aot_generator
+from unmask.rivals.completion import HIDDEN, SIDE, Complete, check
+from unmask.rivals.networks import build_networks
+from unmask.weights import load_metadata, load_weights
+
+Array = NDArray[np.float32]
+Guided = Callable[[Array, Array, Array, int], Array]
+"""As `unmask.rivals.completion.Paint`, of any side S, with a landmark map (1, S, S, 1) before the
+seed."""
+
+# What the task "inpainting" calls generators.
+_KINDS = {"aot": "aot-gan", "lafin": "landmark-guided"}
+
+
+def load(name: str, path: Path) -> Complete:
+    """Load what a small training has kept and return what completes images with it.
+
+    Args:
+        name: The system, of `unmask.rivals.SYSTEMS`.
+        path: The kept file.
+
+    Raises:
+        WeightsError: It cannot be read, or is no training of that system.
+    """
+    try:
+        settings = json.loads(load_metadata(path)["settings"])
+        sizes = settings if "system" in settings else settings["generator"]
+        kind, width = sizes.get("system") or sizes["kind"], int(sizes["width"])
+        depth, side = int(sizes["depth"]), int(settings["samples"]["side"])
+        if kind != _KINDS.get(name, name):
+            raise ValueError(f"it is of {kind!r}")
+        if not (0 < 4 * width**2 < path.stat().st_size and 0 < depth <= 64 and 0 < side <= SIDE):
+            raise ValueError(f"width {width}, depth {depth}, side {side}")
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise WeightsError(f"{path}: not a small training of {name!r} ({error})") from error
+    build = {"aot-gan": build_aot_generator, "landmark-guided": paper.build_generator}.get(kind)
+    network = build(width, depth) if build else build_networks(kind, width, depth)
+    load_weights(network, path)
+    return in_window(_painter(kind, network, side), side)
+
+
+def minutes_of(path: Path) -> float:
+    """Return how many minutes a small training has taken, all of its phases together.
+
+    Raises:
+        WeightsError: The file cannot be read, or says nothing of it.
+    """
+    metadata: Mapping[str, str] = load_metadata(path)
+    try:
+        return float(metadata["seconds"]) / 60.0
+    except (KeyError, ValueError) as error:
+        raise WeightsError(f"{path}: not a training of this package ({error})") from error
+
+
+def in_window(paint: Guided, side: int) -> Complete:
+    """Return what completes faces in the window that trainings see, at their side.
+
+    Args:
+        paint: The network.
+        side: Side of what it sees, in pixels.
+
+    Returns:
+        The function. Landmarks say where the face is; without them the image, made square, is
+        taken for a canonical crop.
+
+    Example:
+        >>> complete = in_window(lambda image, mask, points, seed: image + 0.5, 64)
+        >>> hole = np.zeros((256, 256), bool); hole[150:200, 100:150] = True
+        >>> complete(np.zeros((256, 256, 3), np.uint8), hole)[170, 120].tolist()
+        [127, 127, 127]
+    """
+
+    def complete(
+        image: NDArray[np.uint8],
+        hole: NDArray[np.bool_],
+        landmarks: NDArray[np.floating] | None = None,
+        *,
+        seed: int = 0,
+    ) -> NDArray[np.uint8]:
+        check(image, hole)
+        height, width = hole.shape
+        matrix = square_matrix(((width - 1) / 2, (height - 1) / 2), max(height, width))
+        if landmarks is not None:
+            matrix = canonical_matrix(landmarks)
+        hidden = hole.astype(np.float32)
+        seen = warp(hidden, matrix, CROP_SIZE, border=0) > HIDDEN
+        if not seen.any():
+            return image.copy()
+        whole = ((WINDOW_SIDE - 1) / 2,) * 2
+        to_side = square_matrix(whole, WINDOW_SIDE, side)
+        matrix = compose(to_side, compose(window_matrix(seen), matrix))
+        mask = (warp(hidden, matrix, side, border=0)[..., None] > HIDDEN).astype(np.float32)
+        known = warp(image.astype(np.float32) / 255.0, matrix, side) * (1.0 - mask)
+        points = np.zeros((0, 2)) if landmarks is None else transform_points(landmarks, matrix)
+        guide = draw_landmark_map(points, side)
+        painted = paint(known[None], mask[None], guide[None], seed)[0] * mask + known
+        back = warp(painted.astype(np.float32), invert(matrix), (height, width))
+        pixels = (np.clip(back, 0.0, 1.0) * 255.0).astype(np.uint8)
+        return np.where(hole[..., None], pixels, image)
+
+    return complete
+
+
+def _painter(kind: str, network: Any, side: int) -> Guided:
+    if kind in _KINDS.values():
+        return lambda image, mask, points, seed: forward(network, image, mask, points)
+    if kind == "deepfill2":
+        paint = deepfill2.painter_of(network)
+    elif kind == "pluralistic":
+        paint = pluralistic.painter_of(network.first, network.second)
+    else:
+        sigma = edgeconnect.SIGMA * side / SIDE
+        paint = edgeconnect.painter_of(network.first, network.second, sigma)
+    return lambda image, mask, points, seed: paint(image, mask, seed)
