@@ -22,6 +22,7 @@ from unmask.metrics import image_quality
 from unmask.rivals import SYSTEMS, System, get_system, load_system, small_training
 from unmask.rivals.completion import Complete
 from unmask.tables import markdown_table
+from unmask.weights import load_metadata
 
 # More rows than this are not read in a figure.
 _SHEET_ROWS = 8
@@ -185,9 +186,7 @@ def _note(system: System, weights: str | Path | None) -> str:
     small = small_training(system.name, weights)
     if small is None:
         return ""
-    from unmask.rivals.trained import minutes_of
-
-    minutes = minutes_of(small)
+    minutes = float(load_metadata(small)["seconds"]) / 60.0
     return f"small training here, {minutes:.{1 if minutes < 10 else 0}f} minutes"
 
 

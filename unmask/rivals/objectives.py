@@ -1,12 +1,12 @@
 """What each compared system is trained towards: its published terms, on small pictures.
 
-Every objective has what `unmask.training.adversarial.AdversarialModel` needs. What lies beyond the
-photo's edge counts in no term. The weights of the terms are the recipe's.
+What lies beyond the photo's edge counts in no term. The weights of the terms are the recipe's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -18,265 +18,209 @@ from unmask.rivals import deepfill2, edgeconnect, pluralistic
 from unmask.rivals.networks import Networks
 
 Batch = Mapping[str, Any]
-Found = tuple[Any, dict[str, Any], Any]
 
-# Of red, green and blue, as `edgeconnect.find_edges`.
+TERMS: Mapping[str, tuple[str, ...]] = {
+    "deepfill2": ("coarse", "refined", "adversarial"),
+    "edgeconnect-edges": ("adversarial", "matching"),
+    "edgeconnect": ("pixel", "perceptual", "style", "adversarial"),
+    "pluralistic": ("pixel", "kl", "adversarial"),
+}
+"""The terms of each system's loss, by what recipes call the system."""
+
+# Of red, green and blue, as in `edgeconnect.find_edges`.
 _GRAY = (0.2125, 0.7154, 0.0721)
-# Most systems compare images in [-1, 1], where differences are twice those of [0, 1].
+# DeepFill and Pluralistic compare images in [-1, 1], whose differences are twice those of [0, 1].
 _RANGE = 2.0
-# The share of known pixels from which on Pluralistic's distribution of a hole is narrow.
-_KNOWN, _STEEPNESS = 0.8, 8.0
 
 
+@dataclass(frozen=True)
 class Objective:
-    """Base of the objectives.
-
-    Args:
-        network: What is kept, of `unmask.rivals.networks.build_networks`.
-        weights: Weight of each term, by name; without one it is left out.
-        width: Channels of the discriminator's first layer.
-        features: Deep features, for the terms "perceptual" and "style".
+    """The losses of one system.
 
     Attributes:
-        names: Terms of the generator's loss.
-        learner: The part of `network` that learns.
+        learner: The part of the network that learns.
         discriminator: What it trains against.
-        frozen: The part that stays as it is, if any.
+        terms: From a batch as floats, and whether singular vectors are updated, to all terms
+            without their weights, and what the discriminator sees.
+        judge: From the batch and what the discriminator sees to its loss.
+        frozen: The part of the network that stays as it is, if any.
     """
 
-    names: tuple[str, ...] = ()
     learner: keras.Model
     discriminator: keras.Model
-    frozen: Sequence[keras.Model] = ()
+    terms: Callable[[Batch, bool], tuple[dict[str, Any], Any]]
+    judge: Callable[[Batch, Any], Any]
+    frozen: tuple[keras.Model, ...] = ()
 
-    def __init__(
-        self,
-        network: Any,
-        weights: Mapping[str, float],
-        width: int,
-        features: FeatureNetwork | None = None,
-    ) -> None:
-        self.learner, self._weights, self._features = network, weights, features
-        self.prepare(network, width)
+    def generator_loss(
+        self, weights: Mapping[str, float], inputs: Batch, training: bool = False
+    ) -> tuple[Any, dict[str, Any], Any]:
+        """Return the loss, its terms, and what the discriminator sees.
 
-    @property
-    def logged(self) -> tuple[str, ...]:
-        """Names of all that a step reports."""
-        return (*(n for n in self.names if self._weights.get(n)), "discriminator")
-
-    def prepare(self, network: Any, width: int) -> None:
-        """Build the discriminator, and choose which part learns."""
-
-    def generator_loss(self, inputs: Batch, training: bool = False) -> Found:
-        """Return the loss, its terms without their weights, and what the discriminator sees."""
-        terms, shown = self.terms(as_floats(inputs), training)
-        found = {n: terms[n] for n in self.names if self._weights.get(n)}
-        return sum(self._weights[n] * value for n, value in found.items()), found, shown
+        Args:
+            weights: Weight of each term that counts.
+            inputs: A batch of `unmask.rivals.task.RivalSampler`.
+            training: Whether singular vectors are updated.
+        """
+        terms, shown = self.terms(_as_floats(inputs), training)
+        found = {name: terms[name] for name in weights}
+        return sum(weights[name] * value for name, value in found.items()), found, shown
 
     def discriminator_loss(self, inputs: Batch, shown: Any) -> tuple[Any, dict[str, Any]]:
-        """Return the discriminator's loss."""
-        loss = self.judge(as_floats(inputs), shown)
+        """Return the discriminator's loss, twice."""
+        loss = self.judge(_as_floats(inputs), shown)
         return loss, {"discriminator": loss}
 
-    def terms(self, batch: Batch, training: bool) -> tuple[dict[str, Any], Any]:
-        """Return all terms, and what the discriminator sees."""
-        raise NotImplementedError
 
-    def judge(self, batch: Batch, shown: Any) -> Any:
-        """Return the discriminator's loss."""
-        raise NotImplementedError
+def make_objective(
+    system: str, network: Any, width: int, features: FeatureNetwork | None = None
+) -> Objective:
+    """Build a system's discriminator and what joins it with the network.
 
-
-class DeepFill2(Objective):
-    """Both stages' mean differences, and SN-PatchGAN's hinge loss.
-
-    Reference:
-        Yu et al., 2019, and the published code.
+    Args:
+        system: A key of `TERMS`.
+        network: As `unmask.rivals.networks.build_networks` makes it.
+        width: Channels of the discriminator's first layer.
+        features: Deep features, for EdgeConnect's terms "perceptual" and "style".
     """
+    if system == "edgeconnect":
+        return _edgeconnect(network, width, features)
+    makers = {
+        "deepfill2": _deepfill2, "edgeconnect-edges": _edges, "pluralistic": _pluralistic
+    }  # fmt: skip
+    return makers[system](network, width)
 
-    names = ("coarse", "refined", "adversarial")
 
-    def prepare(self, network: Any, width: int) -> None:
-        """Build SN-PatchGAN."""
-        self.discriminator = deepfill2.build_discriminator(width)
+def _deepfill2(network: keras.Model, width: int) -> Objective:
+    """Both stages' mean differences and SN-PatchGAN's hinge loss (Yu et al., 2019)."""
+    discriminator = deepfill2.build_discriminator(width)
 
-    def terms(self, batch: Batch, training: bool) -> tuple[dict[str, Any], Any]:
-        """Return the three terms and the completed image."""
-        outputs = self.learner([batch["image"], batch["mask"]], training=training)
+    def terms(batch: Batch, training: bool) -> tuple[dict[str, Any], Any]:
+        outputs = network([batch["image"], batch["mask"]], training=training)
         refined, coarse = (_valid(output, batch["truth"], batch) for output in outputs)
         completed = losses.composite(refined, batch["truth"], batch["mask"])
-        scores = _float(self.discriminator([completed, batch["mask"]]))
+        scores = _float(discriminator([completed, batch["mask"]]))
         return {
             "coarse": _RANGE * _difference(coarse, batch["truth"]),
             "refined": _RANGE * _difference(refined, batch["truth"]),
             "adversarial": lite_losses.hinge_adversarial_loss(scores, ops.ones_like(scores)),
         }, completed
 
-    def judge(self, batch: Batch, shown: Any) -> Any:
-        """Return the hinge loss, halved."""
+    def judge(batch: Batch, shown: Any) -> Any:
         real, fake = (
-            _float(self.discriminator([image, batch["mask"]], training=True))
+            _float(discriminator([image, batch["mask"]], training=True))
             for image in (batch["truth"], shown)
         )
         return 0.5 * lite_losses.hinge_discriminator_loss(real, fake, ops.ones_like(real))
 
+    return Objective(network, discriminator, terms, judge)
 
-class EdgeConnectEdges(Objective):
-    """The first network of EdgeConnect: a GAN on edges beside the gray image, feature matching.
 
-    Reference:
-        Nazeri et al., 2019, equations 1 to 4, and the published code.
-    """
+def _edges(network: Networks, width: int) -> Objective:
+    """A GAN on edges beside the gray image, feature matching (Nazeri et al., 2019, eq. 1 to 4)."""
+    drawer, discriminator = network.first, edgeconnect.build_discriminator(2, width)
 
-    names = ("adversarial", "matching")
+    def true(batch: Batch) -> Any:
+        return ops.concatenate([_gray(batch["truth"]), batch["edges"]], axis=-1)
 
-    def prepare(self, network: Any, width: int) -> None:
-        """Choose the first network."""
-        self.learner = network.first
-        self.discriminator = edgeconnect.build_discriminator(2, width)
-
-    def terms(self, batch: Batch, training: bool) -> tuple[dict[str, Any], Any]:
-        """Return both terms, and the gray image with its drawn edges."""
-        drawn = self.learner(_drawing(batch), training=training)
-        shown = ops.concatenate(
-            [_gray(batch["truth"]), _valid(_float(drawn), batch["edges"], batch)], axis=-1
-        )
-        _, *ours = self.discriminator(shown)
-        _, *theirs = self.discriminator(_true_edges(batch))
-        wanted = [ops.stop_gradient(feature) for feature in _floats(theirs)]
-        matching = sum(map(_difference, _floats(ours), wanted))
+    def terms(batch: Batch, training: bool) -> tuple[dict[str, Any], Any]:
+        drawn = _valid(drawer(_drawing(batch), training=training), batch["edges"], batch)
+        shown = ops.concatenate([_gray(batch["truth"]), drawn], axis=-1)
+        ours, theirs = (_floats(discriminator(x)[1:]) for x in (shown, true(batch)))
+        matching = sum(map(_difference, ours, map(ops.stop_gradient, theirs)))
         return {"adversarial": _cross_entropy(ours[-1], real=True), "matching": matching}, shown
 
-    def judge(self, batch: Batch, shown: Any) -> Any:
-        """Return the cross-entropy of true and drawn edges."""
-        return _two_entropies(self.discriminator, _true_edges(batch), shown)
+    def judge(batch: Batch, shown: Any) -> Any:
+        return _two_entropies(discriminator, true(batch), shown)
+
+    return Objective(drawer, discriminator, terms, judge)
 
 
-class EdgeConnect(Objective):
-    """The second network of EdgeConnect, on the edges that the first one, frozen, has drawn.
+def _edgeconnect(network: Networks, width: int, features: FeatureNetwork | None) -> Objective:
+    """EdgeConnect's second network, on edges that the first one draws (equations 5 to 8).
 
-    The published code begins with true edges, then pastes the known ones over those that are
-    drawn; here the second network sees from the first step on what it sees when it is used.
-
-    Reference:
-        Nazeri et al., 2019, equations 5 to 8, and the published code.
+    The published code begins with true edges and later pastes known ones over those drawn; here
+    the second network sees from the first step on what it sees when it is used.
     """
+    drawer, painter = network.first, network.second
+    drawer.trainable = False
+    discriminator = edgeconnect.build_discriminator(3, width)
 
-    names = ("pixel", "perceptual", "style", "adversarial")
-
-    def prepare(self, network: Any, width: int) -> None:
-        """Choose the second network, and freeze the first one."""
-        network.first.trainable = False
-        self.learner, self.frozen = network.second, [network.first]
-        self.discriminator = edgeconnect.build_discriminator(3, width)
-
-    def terms(self, batch: Batch, training: bool) -> tuple[dict[str, Any], Any]:
-        """Return the terms and the painted image, known pixels included."""
+    def terms(batch: Batch, training: bool) -> tuple[dict[str, Any], Any]:
         truth, hole = batch["truth"], batch["mask"] * batch["valid"]
-        drawn = _float(ops.stop_gradient(self.frozen[0](_drawing(batch), training=False)))
-        painted = self.learner([batch["image"], drawn, batch["mask"]], training=training)
+        drawn = _float(ops.stop_gradient(drawer(_drawing(batch), training=False)))
+        painted = painter([batch["image"], drawn, batch["mask"]], training=training)
         shown = _valid(painted, truth, batch)
-        _, *seen = self.discriminator(shown)
         found = {
             "pixel": losses.pixel_loss(shown, truth, hole),
-            "adversarial": _cross_entropy(seen[-1], real=True),
+            "adversarial": _cross_entropy(discriminator(shown)[-1], real=True),
         }
-        if self._features is not None:
-            ours, theirs = (_floats(self._features(x)[0]) for x in (shown, truth))
-            found["perceptual"] = losses.perceptual_loss(ours, theirs)
-            ours, theirs = (_floats(self._features(x * hole)[1]) for x in (shown, truth))
-            found["style"] = losses.style_loss(ours, theirs)
+        if features is not None:
+            pair = (_floats(features(x)[0]) for x in (shown, truth))
+            found["perceptual"] = losses.perceptual_loss(*pair)
+            pair = (_floats(features(x * hole)[1]) for x in (shown, truth))
+            found["style"] = losses.style_loss(*pair)
         return found, shown
 
-    def judge(self, batch: Batch, shown: Any) -> Any:
-        """Return the cross-entropy of true and painted images."""
-        return _two_entropies(self.discriminator, batch["truth"], shown)
+    def judge(batch: Batch, shown: Any) -> Any:
+        return _two_entropies(discriminator, batch["truth"], shown)
+
+    return Objective(painter, discriminator, terms, judge, (drawer,))
 
 
-class Pluralistic(Objective):
-    """Two paths: one paints what the hole's own picture says of it, one what its rim suggests.
+def _pluralistic(network: Networks, width: int) -> Objective:
+    """Both paths: by the hole's own picture, and by what is around it (Zheng et al., 2019)."""
+    encoder, generator = network.first, network.second
+    pair = [pluralistic.build_discriminator(width) for _ in range(2)]
+    # Of samples and of reconstructions; without the block that has no effect.
+    discriminator = Networks(*(keras.Model(judge.input, judge.output) for judge in pair))
+    of_samples, of_rebuilt = discriminator.first, discriminator.second
 
-    Reference:
-        Zheng et al., 2019, equations 5 to 9, and the published code.
-    """
-
-    names = ("pixel", "kl", "adversarial")
-
-    def prepare(self, network: Any, width: int) -> None:
-        """Build the discriminators of samples and of reconstructions."""
-        self._encoder, self._generator = network.first, network.second
-        judges = [pluralistic.build_discriminator(width) for _ in range(2)]
-        # Without the block that has no effect.
-        self.discriminator = Networks(*(keras.Model(j.input, j.output) for j in judges))
-
-    def terms(self, batch: Batch, training: bool) -> tuple[dict[str, Any], Any]:
-        """Return the terms, and the completed sample with the reconstruction."""
+    def terms(batch: Batch, training: bool) -> tuple[dict[str, Any], Any]:
         image, truth, mask, valid = (batch[n] for n in ("image", "truth", "mask", "valid"))
         pictures = ops.concatenate([image, truth], axis=0)
-        masks = ops.concatenate([mask, 1.0 - mask], axis=0)
-        seen = self._encoder([pictures, masks], training=training)
+        seen = encoder([pictures, ops.concatenate([mask, 1.0 - mask], axis=0)], training=training)
         mu, sigma = (_half(seen[n], 0) for n in ("mu", "sigma"))
         own_mu, own_sigma = (_half(seen[f"posterior_{n}"], 1) for n in ("mu", "sigma"))
-
+        # The more is known, the narrower: as published.
         share = ops.mean(1.0 - mask, axis=(1, 2, 3), keepdims=True)
-        plain = ops.sigmoid(-_STEEPNESS * (share - _KNOWN))
+        plain = ops.sigmoid(-8.0 * (share - 0.8))
         fixed = ops.stop_gradient(own_mu), ops.stop_gradient(own_sigma)
         divergence = _divergence(0.0, plain, own_mu, own_sigma) + _divergence(*fixed, mu, sigma)
 
         noise = batch["noise"]
-        z = ops.concatenate(
-            [own_mu + own_sigma * noise[..., 0], mu + sigma * noise[..., 1]], axis=0
-        )
-        features, early = (
-            ops.tile(ops.split(seen[n], 2, axis=0)[0], (2, 1, 1, 1)) for n in ("features", "early")
-        )
-        images = self._generator(
-            [z, features, early, ops.tile(mask, (2, 1, 1, 1))], training=training
-        )
+        samples = [own_mu + own_sigma * noise[..., 0], mu + sigma * noise[..., 1]]
+        known_part = [_half(seen[n], 0) for n in ("features", "early")]
+        twice = [ops.concatenate([x, x], axis=0) for x in (*known_part, mask)]
+        images = generator([ops.concatenate(samples, axis=0), *twice], training=training)
         pixel = 0.0
         for painted in images:
             size = truth.shape[1] // painted.shape[1]
             wanted, known, there = (_shrink(x, size) for x in (truth, 1.0 - mask, valid))
-            rebuilt, sample = (_half(painted, i) for i in (0, 1))
-            pixel = pixel + _difference(rebuilt * there, wanted * there)
-            pixel = pixel + _difference(sample * known * there, wanted * known * there)
+            rebuilt, sample = (ops.abs(_half(painted, i) - wanted) * there for i in (0, 1))
+            pixel = pixel + ops.mean(rebuilt) + ops.mean(sample * known)
         rebuilt, sample = (_valid(_half(images[-1], i), truth, batch) for i in (0, 1))
         completed = losses.composite(sample, truth, mask)
-
-        first, second = self.discriminator.first, self.discriminator.second
-        matching = ops.mean(ops.square(_float(second(rebuilt)) - _float(second(truth))))
+        apart = _float(of_rebuilt(rebuilt)) - _float(of_rebuilt(truth))
         return {
             "pixel": _RANGE * pixel,
             "kl": ops.mean(divergence),
-            "adversarial": losses.adversarial_loss(_float(first(completed))) + matching,
+            "adversarial": losses.adversarial_loss(_float(of_samples(completed)))
+            + ops.mean(ops.square(apart)),
         }, (completed, rebuilt)
 
-    def judge(self, batch: Batch, shown: Any) -> Any:
-        """Return both discriminators' least squares, halved."""
-        judges = self.discriminator.first, self.discriminator.second
-        return sum(
-            losses.discriminator_loss(
-                *(_float(judge(x, training=True)) for x in (batch["truth"], fake))
-            )
-            for judge, fake in zip(judges, shown, strict=True)
-        )
+    def judge(batch: Batch, shown: Any) -> Any:
+        pairs = zip((of_samples, of_rebuilt), shown, strict=True)
+        scores = [[_float(d(x, training=True)) for x in (batch["truth"], y)] for d, y in pairs]
+        return sum(losses.discriminator_loss(*both) for both in scores)
+
+    return Objective(network, discriminator, terms, judge)
 
 
-OBJECTIVES: Mapping[str, type[Objective]] = {
-    "deepfill2": DeepFill2,
-    "edgeconnect-edges": EdgeConnectEdges,
-    "edgeconnect": EdgeConnect,
-    "pluralistic": Pluralistic,
-}
-"""By what recipes call them."""
-
-
-def as_floats(inputs: Batch) -> dict[str, Any]:
+def _as_floats(inputs: Batch) -> dict[str, Any]:
     """Turn images into [0, 1], masks and edges into 0 and 1; noise stays as it is."""
-    pictures = ("image", "truth")
-    return {
-        n: ops.cast(v, "float32") / (255.0 if n in pictures else 1.0) for n, v in inputs.items()
-    }
+    largest = dict.fromkeys(("image", "truth"), 255.0)
+    return {n: ops.cast(v, "float32") / largest.get(n, 1.0) for n, v in inputs.items()}
 
 
 def _float(x: Any) -> Any:
@@ -310,10 +254,6 @@ def _gray(image: Any) -> Any:
 
 def _drawing(batch: Batch) -> list[Any]:
     return [_gray(batch["image"]), batch["edges"], batch["mask"]]
-
-
-def _true_edges(batch: Batch) -> Any:
-    return ops.concatenate([_gray(batch["truth"]), batch["edges"]], axis=-1)
 
 
 def _cross_entropy(logits: Any, *, real: bool) -> Any:

@@ -21,7 +21,7 @@ from unmask.inpainting.features import load_features
 from unmask.rivals.completion import SIDE
 from unmask.rivals.edgeconnect import SIGMA, find_edges
 from unmask.rivals.networks import build_networks
-from unmask.rivals.objectives import OBJECTIVES
+from unmask.rivals.objectives import TERMS, make_objective
 from unmask.training.adversarial import AdversarialModel
 from unmask.training.helpers import find_beside
 from unmask.training.optimizers import PairAdam
@@ -60,7 +60,7 @@ class RivalRecipe(Recipe):
     def __post_init__(self) -> None:
         """Refuse what does not fit together."""
         super().__post_init__()
-        names = OBJECTIVES[self.system].names
+        names = TERMS[self.system]
         weights = self.losses.values()
         if self.optimizer.name != "adam":
             raise ValueError("optimizer.name must be 'adam'")
@@ -96,14 +96,15 @@ class RivalTask(Task):
         self.network = build_networks(recipe.system, recipe.width, recipe.depth)
         if recipe.losses.get("perceptual") or recipe.losses.get("style"):
             features = load_features(find_beside(recipe.features, self.places.data))
-        objective = OBJECTIVES[recipe.system](
-            self.network, recipe.losses, recipe.discriminator_width, features
+        objective = make_objective(
+            recipe.system, self.network, recipe.discriminator_width, features
         )
         self._learner = objective.learner
         self._frozen = [*objective.frozen, *([features.model] if features else [])]
+        weights = {name: weight for name, weight in recipe.losses.items() if weight}
         return AdversarialModel(
-            objective.learner, objective.discriminator, objective.generator_loss,
-            objective.discriminator_loss, objective.logged, self._frozen,
+            objective.learner, objective.discriminator, partial(objective.generator_loss, weights),
+            objective.discriminator_loss, [*weights, "discriminator"], self._frozen,
         )  # fmt: skip
 
     def make_optimizer(self, model: keras.Model) -> keras.optimizers.Optimizer:

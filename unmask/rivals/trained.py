@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +49,9 @@ def load(name: str, path: Path) -> Complete:
         WeightsError: It cannot be read, or is no training of that system.
     """
     try:
-        settings = json.loads(load_metadata(path)["settings"])
+        metadata = load_metadata(path)
+        settings = json.loads(metadata["settings"])
+        float(metadata["seconds"])  # figures name them
         sizes = settings if "system" in settings else settings["generator"]
         kind, width = sizes.get("system") or sizes["kind"], int(sizes["width"])
         depth, side = int(sizes["depth"]), int(settings["samples"]["side"])
@@ -63,19 +65,6 @@ def load(name: str, path: Path) -> Complete:
     network = build(width, depth) if build else build_networks(kind, width, depth)
     load_weights(network, path)
     return in_window(_painter(kind, network, side), side)
-
-
-def minutes_of(path: Path) -> float:
-    """Return how many minutes a small training has taken, all of its phases together.
-
-    Raises:
-        WeightsError: The file cannot be read, or says nothing of it.
-    """
-    metadata: Mapping[str, str] = load_metadata(path)
-    try:
-        return float(metadata["seconds"]) / 60.0
-    except (KeyError, ValueError) as error:
-        raise WeightsError(f"{path}: not a training of this package ({error})") from error
 
 
 def in_window(paint: Guided, side: int) -> Complete:
