@@ -2,6 +2,7 @@
 
 import json
 
+import cv2
 import numpy as np
 import pytest
 from keras import ops
@@ -113,7 +114,8 @@ def test_the_network_sees_the_window_at_its_side():
 
     image, hole = photo()
     result = in_window(paint, SIDE)(image, hole)
-    assert (np.abs(result[hole].astype(int) - 127) <= 1).all()
+    inner = cv2.erode(hole.astype(np.uint8), np.ones((13, 13))) > 0
+    assert (np.abs(result[inner].astype(int) - 127) <= 1).all()
     given, mask, points = seen[0]
     assert given.shape == (1, SIDE, SIDE, 3)
     assert not given[mask[..., 0] > 0].any()

@@ -29,7 +29,7 @@ pytestmark = pytest.mark.usefixtures("step_by_step")
 KINDS = (
     "lite/coarse", "lite/gender", "paper/gender", "lite/inpainting", "lite/landmarks",
     "lite/mask-rcnn", "lite/parsing", "lite/segmentation", "lite/verifier",
-    "rivals/deepfill2",
+    "rivals/edgeconnect",
 )  # fmt: skip
 
 # Compiling for JAX takes long. What it does otherwise is the step: of one network with several
