@@ -9,7 +9,7 @@ import pytest
 
 from unmask.errors import DataError, SettingError, WeightsError
 from unmask.evaluation.comparison import MaskedFace, compare
-from unmask.rivals import SYSTEMS, edgeconnect, load_system, pluralistic
+from unmask.rivals import KEPT, SYSTEMS, edgeconnect, load_system, pluralistic
 from unmask.rivals.completion import SIDE, completer
 
 
@@ -101,7 +101,8 @@ def test_missing_weights_are_named_with_their_source(tmp_path):
             with pytest.raises(WeightsError, match=system.title) as caught:
                 load_system(name, weights)
             assert system.source in str(caught.value)
-            assert system.files[0][0] in str(caught.value)
+            assert (system.files or ((KEPT,),))[0][0] in str(caught.value)
+            assert system.recipe in str(caught.value)
     with pytest.raises(SettingError, match=r"deepfill2.*Received: system='deepfill3'"):
         load_system("deepfill3")
 
