@@ -69,5 +69,7 @@ def test_the_surest_mask_of_a_face_is_kept():
     sure, unsure = _subject((70, 140, 186, 250)), _subject((80, 150, 170, 220), score=0.75)
     elsewhere = replace(sure, photo=1)
     assert one_a_face([unsure, sure, elsewhere]) == [sure, elsewhere]
+    collar, mask = replace(sure, outcome="leave"), replace(unsure, outcome="complete")
+    assert one_a_face([collar, mask]) == [mask]
     given = replace(unsure, given=True)
     assert one_a_face([given, sure]) == [given, sure]

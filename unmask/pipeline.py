@@ -1,7 +1,8 @@
 """The paper's Figure 3 as code: from a photo with masked faces to the faces without.
 
 Read `Unmasker._process` from top to bottom: find the masks, locate the landmarks, segment inside
-the canonical crop, decide which are worn, tell the gender, complete the hole, paste it back.
+the canonical crop, decide which are worn, tell the gender, take the ear loops away, complete the
+hole, paste it back.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from unmask.inference import Network
 from unmask.inpainting.coarse import CoarseCompletion, load_coarse
 from unmask.inpainting.predict import complete_windows
 from unmask.landmarks.predict import locate_landmarks
+from unmask.loops import find_loops, remove_loops
 from unmask.presets import GENDERS, build_stage, get_preset
 from unmask.refine import free_eyes, refine_mask
 from unmask.result import Face, Result
@@ -167,7 +169,7 @@ class Unmasker:
 
     def load(self) -> Unmasker:
         """Load every network now instead of at first use, and return this object."""
-        for name in ("segmentation", "landmarks", "gender", "coarse", "generators"):
+        for name in ("segmentation", "loops", "landmarks", "gender", "coarse", "generators"):
             getattr(self, name)
         return self
 
@@ -198,6 +200,11 @@ class Unmasker:
     def landmarks(self) -> Network:
         """The network that finds landmarks."""
         return self._network("landmarks")
+
+    @cached_property
+    def loops(self) -> Network | None:
+        """The network that finds ear loops, if the preset has it."""
+        return self._network("loops") if self._stages("loops") else None
 
     @cached_property
     def gender(self) -> Network:
@@ -369,9 +376,10 @@ class Unmasker:
         self, subjects: list[Subject], photos: Sequence[Photo], seed: int
     ) -> list[Result]:
         """Complete the holes and blend them into their photos."""
-        frames = [frame_subject(s, photos[s.photo]) for s in subjects]
-        completed = self._paint(frames, [s.gender for s in subjects])
         images = [photo.pixels for photo in photos]
+        bare = self._without_loops(subjects, images)
+        frames = [frame_subject(s, images[s.photo]) for s in subjects]
+        completed = self._paint(frames, [s.gender for s in subjects])
         faces: list[list[Face]] = [[] for _ in photos]
         for i, (subject, frame) in enumerate(zip(subjects, frames, strict=True)):
             # By its place in the photo, so that a photo's result does not depend on its neighbours.
@@ -381,11 +389,32 @@ class Unmasker:
                 subject.landmarks, rng,
             )  # fmt: skip
             images[subject.photo] = image
-            faces[subject.photo].append(as_face(subject, image, changed))
+            faces[subject.photo].append(as_face(subject, image, changed | bare[i]))
         return [
             Result(image, found, photo)
             for image, found, photo in zip(images, faces, photos, strict=True)
         ]
+
+    def _without_loops(
+        self, subjects: list[Subject], images: list[NDArray[np.uint8]]
+    ) -> list[NDArray[np.bool_]]:
+        """Take the ear loops of found masks out of photos, and say where they were.
+
+        Before the holes are completed: a loop would lend the cheek its colour.
+        """
+        where = [np.zeros(images[s.photo].shape[:2], bool) for s in subjects]
+        found = [i for i, s in enumerate(subjects) if not s.given]
+        if self.loops is None or not found:
+            return where
+        crops, masks = (
+            np.stack([getattr(subjects[i], a) for i in found]) for a in ("crop", "mask")
+        )
+        for i, loops in zip(found, find_loops(self.loops, crops, masks), strict=True):
+            subject = subjects[i]
+            images[subject.photo], where[i] = remove_loops(
+                images[subject.photo], loops, subject.mask, subject.matrix
+            )
+        return where
 
     def _paint(self, frames: list[Frame], genders: list[str]) -> NDArray[np.uint8]:
         """Complete the windows coarsely, all at once, then by each gender's generator."""

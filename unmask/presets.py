@@ -79,6 +79,7 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
             {
                 "segmentation": Builder("unmask.segmentation.lite", "build_unet", "LITE"),
                 "verifier": Builder("unmask.segmentation.lite", "build_verifier", "VERIFIER"),
+                "loops": Builder("unmask.segmentation.lite", "build_unet", "LOOPS"),
                 "landmarks": Builder("unmask.landmarks.lite", "build_lite", {}),
                 "gender": Builder("unmask.gender.lite", "build_lite", {}),
                 "coarse": Builder("unmask.inpainting.coarse_network", "build_coarse", {}),

@@ -147,14 +147,14 @@ class Frame:
     matrix: NDArray[np.float64]
 
 
-def frame_subject(subject: Subject, photo: Photo) -> Frame:
-    """Cut the generator's window, wide enough for the whole hole."""
+def frame_subject(subject: Subject, photo: NDArray[np.uint8]) -> Frame:
+    """Cut the generator's window out of a photo (H, W, 3), wide enough for the whole hole."""
     hole = grow(subject.mask, HOLE_GROWTH)
     to_window = window_matrix(hole)
     matrix = compose(to_window, subject.matrix)
     window_hole = warp(hole.astype(np.float32), to_window, WINDOW_SIDE, border=0) > 0.5
-    image = warp(photo.pixels, matrix, WINDOW_SIDE)
-    valid = coverage(photo.pixels.shape, matrix, WINDOW_SIDE)
+    image = warp(photo, matrix, WINDOW_SIDE)
+    valid = coverage(photo.shape, matrix, WINDOW_SIDE)
     points = transform_points(subject.landmarks, matrix)
     return Frame(image, window_hole, valid, points, matrix)
 
@@ -185,9 +185,12 @@ def _in_photo(subject: Subject, shape: tuple[int, int]) -> NDArray[np.bool_]:
 
 
 def one_a_face(subjects: list[Subject]) -> list[Subject]:
-    """Keep the surest of the found masks that lead to one face, in their order."""
+    """Keep one of the found masks that lead to one face, in their order.
+
+    The surest of those that are to be completed: beside them a collar may pass for a surer mask.
+    """
     kept: list[Subject] = []
-    for subject in sorted(subjects, key=lambda s: -s.score):
+    for subject in sorted(subjects, key=lambda s: (s.outcome != "complete", -s.score)):
         center = invert(subject.matrix) @ (CROP_SIZE / 2, CROP_SIZE / 2, 1)
         side = CROP_SIZE / scale_of(subject.matrix)
         others = [

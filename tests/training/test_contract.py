@@ -27,7 +27,7 @@ pytestmark = pytest.mark.usefixtures("step_by_step")
 
 # One recipe of each kind of task: what goes on is the task's, whatever its network.
 KINDS = (
-    "lite/coarse", "lite/gender", "paper/gender", "lite/inpainting", "lite/landmarks",
+    "lite/coarse", "lite/gender", "paper/gender", "lite/inpainting", "lite/landmarks", "lite/loops",
     "lite/mask-rcnn", "lite/parsing", "lite/segmentation", "lite/verifier",
     "rivals/edgeconnect",
 )  # fmt: skip

@@ -163,6 +163,13 @@ def verifier(folder: Path) -> Toy:
     return _scenes(folder, **network, **regions)
 
 
+@toy("lite/loops")
+def loops(folder: Path) -> Toy:
+    draw_faces(folder / "faces_wide")
+    network = {"widths": [8, 8, 8, 8, 8], "blocks": [1, 1, 1, 1, 1]}
+    return Toy([folder], {**network, "batch_size": 1, "held_back": 2})
+
+
 @toy("lite/mask-rcnn")
 def small_mask_rcnn(folder: Path) -> Toy:
     return _scenes(folder, **{"photos.pseudo_labels": 0.0}, side=64, validation_photos=1)

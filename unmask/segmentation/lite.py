@@ -20,12 +20,18 @@ Tensor = Any
 
 # Arguments of `build_unet` for the shipped weights; multiples of 16 are fastest on CPUs.
 LITE: dict[str, Any] = {"widths": (16, 32, 64, 128, 160), "blocks": (1, 1, 2, 2, 3)}
+# For the network that finds ear loops in a face's crop, whose fourth channel is the mask.
+LOOPS: dict[str, Any] = {
+    "widths": (16, 24, 32, 48, 64), "blocks": (1, 1, 1, 1, 1), "channels": 4
+}  # fmt: skip
 # The same of `build_verifier`.
 VERIFIER: dict[str, Any] = {"widths": (16, 32, 64, 128), "blocks": (0, 1, 2, 2)}
 
 
 def build_unet(
-    widths: Sequence[int] = (32, 64, 128, 256, 256), blocks: Sequence[int] = (1, 2, 2, 2, 3)
+    widths: Sequence[int] = (32, 64, 128, 256, 256),
+    blocks: Sequence[int] = (1, 2, 2, 2, 3),
+    channels: int = 3,
 ) -> keras.Model:
     """Builds a U-Net with residual blocks and five levels, the deepest at 1/32 of the photo.
 
@@ -36,10 +42,12 @@ def build_unet(
     Args:
         widths: Channels of the five levels at 1/2, 1/4, 1/8, 1/16 and 1/32 of the resolution.
         blocks: Residual blocks of each of these levels, at least 1.
+        channels: Channels of the input.
 
     Returns:
-        A fully convolutional model from (B, H, W, 3) in [0, 1], H and W multiples of 32, to
-        (B, H, W, 1) float32: the probability that the pixel belongs to a face mask.
+        A fully convolutional model from (B, H, W, channels) in [0, 1], H and W multiples of 32, to
+        (B, H, W, 1) float32: the probability that the pixel belongs to a face mask, or to what else
+        it was trained for.
 
     Raises:
         ValueError: `widths` or `blocks` do not have five positive entries.
@@ -52,7 +60,7 @@ def build_unet(
     Reference:
         Ronneberger et al., "U-Net", MICCAI 2015; the residual blocks follow He et al., CVPR 2016.
     """
-    inputs = keras.Input((None, None, 3), name="photo")
+    inputs = keras.Input((None, None, channels), name="photo")
     x = keras.layers.Rescaling(4.0, offset=-2.0, name="rescale")(inputs)
     x = unet_trunk(x, widths, blocks)
     x = keras.layers.Conv2DTranspose(1, 4, strides=2, padding="same", name="logit")(x)

@@ -237,7 +237,7 @@ def augment_view(view: Pixels, rng: np.random.Generator) -> Pixels:
     """Move, mirror and recolour a stored view (S, S, 4), cut its margin, spoil its region."""
     moved = _moved(view, rng)
     colours = photometric(np.ascontiguousarray(moved[..., :3]), rng)
-    return np.dstack([colours, _spoilt(np.ascontiguousarray(moved[..., 3]), rng)])
+    return np.dstack([colours, spoil(np.ascontiguousarray(moved[..., 3]), rng)])
 
 
 def _moved(view: Pixels, rng: np.random.Generator) -> Pixels:
@@ -249,8 +249,8 @@ def _moved(view: Pixels, rng: np.random.Generator) -> Pixels:
     return np.asarray(cv2.warpAffine(view, matrix, (VIEW_SIDE, VIEW_SIDE)), np.uint8)
 
 
-def _spoilt(inside: Pixels, rng: np.random.Generator) -> Pixels:
-    """Grow or shrink the region, or cut a part off, as a segmenter might."""
+def spoil(inside: Pixels, rng: np.random.Generator) -> Pixels:
+    """Grow or shrink a region (S, S), or cut a part off, as a segmenter might."""
     change: dict[int, Any] = {0: cv2.dilate, 1: cv2.erode}
     operation = change.get(int(rng.integers(4)))
     if operation is not None:
@@ -258,6 +258,7 @@ def _spoilt(inside: Pixels, rng: np.random.Generator) -> Pixels:
         inside = operation(inside, disk)
     if rng.random() < 0.2:
         angle, shift = rng.uniform(0, 2 * np.pi), rng.normal(0, 0.12)
-        y, x = np.mgrid[:VIEW_SIDE, :VIEW_SIDE] / VIEW_SIDE - np.array([0.72, 0.5])[:, None, None]
+        side = len(inside)
+        y, x = np.mgrid[:side, :side] / side - np.array([0.72, 0.5])[:, None, None]
         inside = np.where(x * np.cos(angle) + y * np.sin(angle) > shift, np.uint8(0), inside)
     return np.asarray(inside, np.uint8)

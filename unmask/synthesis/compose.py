@@ -17,6 +17,8 @@ Field = NDArray[np.float32]
 Box = tuple[int, int, int, int]
 
 _LOOPS_SHOWN = 0.85
+# Grey levels from which on a loop is seen.
+_SHOWS = 10.0
 # Where loops end, upper and lower, along the jaw from its temple.
 _EARS = (1.0, 3.8)
 # Share of a mask's width on one side of the nose below which that ear is out of sight.
@@ -35,16 +37,16 @@ def compose(
     head: Head,
     surface: Surface,
     rng: np.random.Generator,
-) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    """Return the photo with a mask, a flat sheet, drawn over a face, and the mask's body, (H, W).
+) -> tuple[NDArray[np.uint8], NDArray[np.bool_], NDArray[np.bool_]]:
+    """Return the photo with a mask, a flat sheet, drawn over a face; its body and loops, (H, W).
 
     The mask lies on the head as its surface says; `rng` varies light, shadow, loops and noise.
     """
     result = image.copy()
-    body = np.zeros(image.shape[:2], bool)
+    body, loops = np.zeros((2, *image.shape[:2]), bool)
     box = _box(surface, image.shape)
     if box is None:
-        return result, body
+        return result, body, loops
     x0, y0, x1, y1 = box
     region = image[y0:y1, x0:x1]
     softness, grain = _softness_and_noise(region)
@@ -54,7 +56,7 @@ def compose(
     alpha = layer[..., 3].astype(np.float32) * np.float32(1 / 255)
     light = _read_light(image, region, alpha, rng)
     if template.loops is not None and rng.random() < _LOOPS_SHOWN:
-        _draw_loops(result, template.loops, head, surface, light, rng)
+        _draw_loops(result, loops, template.loops, head, surface, light, rng)
 
     mixed = result[y0:y1, x0:x1].astype(np.float32)
     mixed *= _shadow(alpha, surface.width, rng)[..., None]
@@ -69,7 +71,7 @@ def compose(
     np.clip(mixed, 0, 255, out=mixed)
     result[y0:y1, x0:x1] = mixed.astype(np.uint8)
     body[y0:y1, x0:x1] = alpha > 0.5
-    return result, body
+    return result, body, loops & ~body
 
 
 def _box(surface: Surface, shape: tuple[int, ...]) -> Box | None:
@@ -184,13 +186,14 @@ def _softness_and_noise(region: NDArray[np.uint8]) -> tuple[float, float]:
 
 def _draw_loops(
     image: NDArray[np.uint8],
+    shown: NDArray[np.bool_],
     loops: Loops,
     head: Head,
     surface: Surface,
     light: _Light,
     rng: np.random.Generator,
 ) -> None:
-    """Draw the loops of the sides that face the camera, in place.
+    """Draw the loops of the sides that face the camera, in place, and mark where they show.
 
     Hair and background, told by their colour, hide them: behind an ear or under hair no loop shows.
     """
@@ -209,7 +212,7 @@ def _draw_loops(
             middle = (start + ear) / 2 + rng.normal(0, 0.03, 2) * surface.width
             if share > _HIDDEN_BELOW:
                 curve = (1 - t) ** 2 * start + 2 * t * (1 - t) * middle + t**2 * ear
-                _band(image, curve, loops.width * surface.width, color, skin)
+                _band(image, shown, curve, loops.width * surface.width, color, skin)
 
 
 def _cheek_color(image: NDArray[np.uint8], surface: Surface) -> Field:
@@ -222,9 +225,10 @@ def _cheek_color(image: NDArray[np.uint8], surface: Surface) -> Field:
 
 
 def _band(
-    image: NDArray[np.uint8], curve: NDArray[np.float64], width: float, color: Field, skin: Field
-) -> None:
-    """Draw one band of even width with a shadow below it."""
+    image: NDArray[np.uint8], shown: NDArray[np.bool_], curve: NDArray[np.float64], width: float,
+    color: Field, skin: Field,
+) -> None:  # fmt: skip
+    """Draw one band of even width with a shadow below it, and mark its pixels."""
     margin = width + 3
     x0, y0 = np.maximum(np.floor(curve.min(0) - margin), 0).astype(int)
     x1, y1 = np.minimum(np.ceil(curve.max(0) + margin), image.shape[1::-1]).astype(int)
@@ -246,5 +250,7 @@ def _band(
     shadow = np.zeros_like(opacity)
     shadow[drop:] = opacity[:-drop]
     patch *= (1 - np.float32(0.35) * shadow)[..., None]
-    patch += opacity[..., None] * (color - patch)
+    change = opacity[..., None] * (color - patch)
+    patch += change
     image[y0:y1, x0:x1] = np.clip(patch + np.float32(0.5), 0, 255).astype(np.uint8)
+    shown[y0:y1, x0:x1] |= np.abs(change).max(-1) > _SHOWS

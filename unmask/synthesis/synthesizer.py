@@ -21,11 +21,13 @@ class MaskedFace:
     Attributes:
         image: (H, W, 3) uint8 RGB.
         mask: (H, W) bool, True on the mask's body (without ear loops and shadow).
+        loops: (H, W) bool, True on its ear loops where they show.
         kind: Family of the mask.
     """
 
     image: np.ndarray = field(repr=False)
     mask: np.ndarray = field(repr=False)
+    loops: np.ndarray = field(repr=False)
     kind: str
 
 
@@ -98,8 +100,8 @@ class MaskSynthesizer:
         rng = np.random.default_rng([self.seed, index])
         template = self._choose(head, rng)
         surface = wear(head, FITS[template.kind], rng)
-        masked, mask = compose(image, template, head, surface, rng)
-        return MaskedFace(masked, mask, template.kind)
+        masked, mask, loops = compose(image, template, head, surface, rng)
+        return MaskedFace(masked, mask, loops, template.kind)
 
     def _choose(self, head: Head, rng: np.random.Generator) -> MaskTemplate:
         number = int(rng.integers(len(self._bank) + len(self._sets)))

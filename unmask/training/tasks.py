@@ -16,6 +16,7 @@ TASKS = {
     "gender-head": "unmask.gender.task:HeadTask",
     "segmentation": "unmask.segmentation.task:SegmentationTask",
     "verifier": "unmask.segmentation.verifier_task:VerifierTask",
+    "loops": "unmask.segmentation.loops_task:LoopsTask",
     "parsing": "unmask.parsing.task:ParsingTask",
     "mask-rcnn": "unmask.segmentation.task:MaskRCNNTask",
     "rival": "unmask.rivals.task:RivalTask",
