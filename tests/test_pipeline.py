@@ -96,7 +96,8 @@ def test_every_kind_of_source_gives_the_same(unmasker, result, masked, tmp_path)
     Image.fromarray(masked).save(path)
     content = path.read_bytes()
     for source in (path, str(path), content, io.BytesIO(content), Image.fromarray(masked)):
-        np.testing.assert_array_equal(unmasker(source).image, result.image)
+        np.testing.assert_array_equal(load_image(source), masked)
+    np.testing.assert_array_equal(unmasker(path).image, result.image)
 
 
 def test_lists_are_batched(unmasker, result, masked):

@@ -16,8 +16,8 @@ def test_both_presets_have_every_network():
     names = {"segmentation", "landmarks", "gender", "inpainting_female", "inpainting_male"}
     # The coarse completion of the small generators is not in the paper.
     assert set(get_preset("paper").networks) == set(get_preset("paper").files) == names
-    assert set(get_preset("lite").networks) == names | {"verifier", "coarse"}
-    assert set(get_preset("lite").files) == names | {"verifier", "coarse", "prior"}
+    assert set(get_preset("lite").networks) == names | {"verifier", "loops", "coarse"}
+    assert set(get_preset("lite").files) == {*get_preset("lite").networks, "prior"}
 
 
 def test_what_only_trainings_need_is_no_part_of_a_run():

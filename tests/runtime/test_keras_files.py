@@ -34,6 +34,7 @@ _FIVE = {"widths": (16,) * 5, "blocks": (1,) * 5}
 # Every network of a preset, in toy sizes, by preset and stage; the others by their place.
 NETWORKS: dict[str, Callable[[], keras.Model]] = {
     "lite/segmentation": lambda: build_unet(**_FIVE),
+    "lite/loops": lambda: build_unet(**_FIVE, channels=4),
     "lite/verifier": lambda: build_verifier((8, 8), (1, 1)),
     "lite/landmarks": lambda: build_landmarks(4, 16, 2, 64),
     "lite/gender": lambda: build_gender(widths=(8, 8), blocks=(1, 1)),
