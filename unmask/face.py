@@ -181,7 +181,8 @@ def warp(
         interpolation = cv2.INTER_CUBIC if scale > 1.0 else cv2.INTER_LINEAR
     if scale < 0.6:
         # warpAffine samples at most 4 x 4 pixels: shrinking further needs averaging first.
-        shrink = min(0.9, scale * 1.25)
+        image, matrix = _part_seen(image, matrix, (height, width), spare=round(4 / scale))
+        shrink = scale * 1.25
         height_in, width_in = image.shape[:2]
         small = (max(1, round(width_in * shrink)), max(1, round(height_in * shrink)))
         image = cv2.resize(image, small, interpolation=cv2.INTER_AREA)
@@ -201,15 +202,18 @@ def warp(
 
 
 def _part_seen(
-    image: NDArray[_Pixels], matrix: NDArray[np.floating], size: tuple[int, int]
+    image: NDArray[_Pixels], matrix: NDArray[np.floating], size: tuple[int, int], spare: int = 4
 ) -> tuple[NDArray[_Pixels], NDArray[np.float64]]:
-    """Return the part of an image that a transform shows, mirrored borders included."""
+    """Return the part of an image that a transform shows, mirrored borders included.
+
+    Around it are some spare pixels; the matrix returned leads from the part.
+    """
     height, width = size
     corners = np.array([(x, y) for x in (0, width - 1) for y in (0, height - 1)], np.float64)
     seen = transform_points(corners, invert(matrix))
     spans = []
     for axis, length in ((0, image.shape[1]), (1, image.shape[0])):
-        low, high = int(seen[:, axis].min()) - 4, int(seen[:, axis].max()) + 5
+        low, high = int(seen[:, axis].min()) - spare, int(seen[:, axis].max()) + spare + 1
         # What lies beyond an edge is a mirror image of what lies before it.
         start = min(low, 2 * (length - 1) - high)
         stop = max(high, -low)

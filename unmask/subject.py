@@ -121,7 +121,9 @@ def cut_subject(
     matrix = steady_matrix(canonical_matrix(landmarks))
     # The networks were trained on crops whose missing border is mirrored.
     crop = warp(photo.pixels, matrix, CROP_SIZE)
-    mask = warp(region.mask.astype(np.float32), matrix, CROP_SIZE, border=cv2.BORDER_CONSTANT)
+    from_patch = compose(matrix, np.array([[1.0, 0.0, region.box[0]], [0.0, 1.0, region.box[1]]]))
+    patch = region.patch.astype(np.float32)
+    mask = warp(patch, from_patch, CROP_SIZE, border=cv2.BORDER_CONSTANT)
     valid = coverage(photo.pixels.shape, matrix, CROP_SIZE)
     return Subject(
         number, matrix, landmarks, crop, valid, mask > 0.5, region, confidence, spread, given
