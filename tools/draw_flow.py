@@ -27,11 +27,12 @@ _BOXES = (
     ("main", 4, "canonical crop", "256 x 256, similarity transform"),
     ("main", 5, "segmentation", "inside the crop: the exact mask"),
     ("side", 5, "gender", "which generator?"),
-    ("main", 6, "window", "192 x 192, the hole is the mask and 4 px"),
-    ("main", 7, "prior", "linear: a blurred first completion"),
-    ("main", 8, "coarse network", "corrects it at 64 x 64"),
-    ("main", 9, "generator", "adds what is missing"),
-    ("main", 10, "result", "(H, W, 3), feathered, colour and grain matched"),
+    ("main", 6, "loops", "ear loops: found and painted over"),
+    ("main", 7, "window", "192 x 192, the hole is the mask and 4 px"),
+    ("main", 8, "prior", "linear: a blurred first completion"),
+    ("main", 9, "coarse network", "corrects it at 64 x 64"),
+    ("main", 10, "generator", "adds what is missing"),
+    ("main", 11, "result", "(H, W, 3), feathered, colour and grain matched"),
 )
 
 
@@ -67,20 +68,20 @@ def draw_flow() -> str:
             label=labels.get(row, ""),
             at=(main + 62, _y(row + 0.5) + 4),
         )
-        for row in range(10)
+        for row in range(11)
     ]
     gap = (edge + side_edge) / 2
     arrows += [
         _arrow((edge, _y(3)), (side_edge, _y(3)), label="if not", at=(gap, _y(3) - 7)),
         _arrow((edge, _y(4)), (side, _y(4)), (side, _y(5) - _HALF_HEIGHT)),
-        _arrow((side, _y(5) + _HALF_HEIGHT), (side, _y(8)), (edge, _y(8)),
-               label="told", at=(gap, _y(8) - 7)),
-        _arrow((side, _y(8)), (side, _y(9)), (edge, _y(9)),
-               label="its weights", at=(gap + 20, _y(9) - 7)),
-        _arrow((main - wide, _y(3)), (_LEFT_LANE, _y(3)), (_LEFT_LANE, _y(9)),
-               (main - wide, _y(9)), label="drawn as a map", at=(_LEFT_LANE + 4, _y(9) + 18)),
+        _arrow((side, _y(5) + _HALF_HEIGHT), (side, _y(9)), (edge, _y(9)),
+               label="told", at=(gap, _y(9) - 7)),
+        _arrow((side, _y(9)), (side, _y(10)), (edge, _y(10)),
+               label="its weights", at=(gap + 20, _y(10) - 7)),
+        _arrow((main - wide, _y(3)), (_LEFT_LANE, _y(3)), (_LEFT_LANE, _y(10)),
+               (main - wide, _y(10)), label="drawn as a map", at=(_LEFT_LANE + 4, _y(10) + 18)),
     ]  # fmt: skip
-    height = _y(10) + _HALF_HEIGHT + 16
+    height = _y(11) + _HALF_HEIGHT + 16
     style = (
         "rect{fill:#eef3fb;stroke:#3f5f9f}"
         "text{font:12px sans-serif;text-anchor:middle;fill:#222}"

@@ -182,10 +182,9 @@ def _strap_colour(image: Pixels, mask: NDArray[np.bool_], rng: Generator) -> NDA
     """White, black, or the mask's own colour, in the mask's light."""
     own = np.median(image[mask], axis=0)
     level = float(np.clip(own.max() * rng.uniform(0.8, 1.2), 60, 245))
-    chosen = (own, np.full(3, level), np.full(3, rng.uniform(10, 60)))[
-        rng.choice(3, p=(0.4, 0.4, 0.2))
-    ]
-    return np.float32(np.clip(chosen * rng.uniform(0.9, 1.1, 3), 0, 255))
+    colours = (own, np.full(3, level), np.full(3, rng.uniform(10, 60)))
+    chosen = colours[rng.choice(3, p=(0.4, 0.4, 0.2))]
+    return np.clip(chosen * rng.uniform(0.9, 1.1, 3), 0, 255).astype(np.float32)
 
 
 def _jitter(rng: Generator) -> NDArray[np.float64]:
