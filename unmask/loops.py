@@ -6,7 +6,16 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from unmask.face import CROP_SIZE, compose, grow, invert, scale_of, warp
+from unmask.face import (
+    CROP_SIZE,
+    compose,
+    grow,
+    invert,
+    scale_of,
+    tight_box,
+    transform_points,
+    warp,
+)
 from unmask.inference import Network, forward
 
 # Crop pixels. A loop begins so near to its mask; what is thinner than its own blur is widened.
@@ -25,18 +34,18 @@ def find_loops(
 
     Args:
         network: One of `build_unet` with `LOOPS`.
-        crops: (B, 256, 256, 3) uint8 RGB canonical crops.
+        crops: (B, 256, 256, 3) uint8 RGB canonical crops, B at least 1.
         masks: (B, 256, 256) bool, the masks in them.
 
     Returns:
         (B, 256, 256) bool, what touches its mask, widened; nothing of the mask itself.
     """
-    colours = crops.astype(np.float32) / np.float32(255)
-    given = np.concatenate([colours, masks[..., None].astype(np.float32)], axis=-1)
-    probability = (forward(network, given) + forward(network, given[:, :, ::-1])[:, :, ::-1]) / 2
-    return np.stack(
-        [_attached(p, mask) for p, mask in zip(probability[..., 0], masks, strict=True)]
-    )
+    found = []
+    for crop, mask in zip(crops, masks, strict=True):
+        view = np.dstack([crop.astype(np.float32) / np.float32(255), mask.astype(np.float32)])
+        straight, mirrored = forward(network, np.stack([view, view[:, ::-1]]))[..., 0]
+        found.append(_attached((straight + mirrored[:, ::-1]) / 2, mask))
+    return np.stack(found)
 
 
 def _attached(probability: NDArray[np.float32], mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -66,22 +75,46 @@ def remove_loops(
     Reference:
         Telea, "An image inpainting technique based on the fast marching method", 2004.
     """
-    if not loops.any():
-        return photo, np.zeros(photo.shape[:2], bool)
+    changed = np.zeros(photo.shape[:2], bool)
+    place = _place(loops, matrix, changed.shape)
+    if place is None:
+        return photo, changed
     finer = int(np.clip(np.ceil(1 / scale_of(matrix)), 1, _FINEST))
     larger = np.array([[finer, 0, (finer - 1) / 2], [0, finer, (finer - 1) / 2]], np.float64)
     to_fine, side = compose(larger, matrix), CROP_SIZE * finer
-    fine = warp(photo, to_fine, side)
     hole, unusable = (
         cv2.resize(part.astype(np.uint8), (side, side), interpolation=cv2.INTER_NEAREST)
         for part in (loops, loops | grow(mask, _NEAR // 2))
     )
-    painted = cv2.inpaint(fine, unusable, _REACH * finer, cv2.INPAINT_TELEA)
-    back, shape = invert(to_fine), (photo.shape[0], photo.shape[1])
-    share = warp(cv2.GaussianBlur(hole.astype(np.float32), (0, 0), finer), back, shape, border=0)
-    changed = warp(hole.astype(np.float32), back, shape, border=0) > 0.5
-    share = np.where(changed, np.clip(2 * share, 0, 1), 0)[..., None]
-    mixed = photo + share * (warp(painted, back, shape).astype(np.float32) - photo)
-    return np.where(changed[..., None], np.clip(mixed + 0.5, 0, 255), photo).astype(
-        np.uint8
-    ), changed
+    painted = cv2.inpaint(warp(photo, to_fine, side), unusable, _REACH * finer, cv2.INPAINT_TELEA)
+    # From the crop to this part of the photo.
+    back = invert(to_fine)
+    back[:, 2] -= (place[1].start, place[0].start)
+    old = photo[place]
+    size = old.shape[0], old.shape[1]
+    inside = warp(hole.astype(np.float32), back, size, border=cv2.BORDER_CONSTANT) > 0.5
+    soft = cv2.GaussianBlur(hole.astype(np.float32), (0, 0), finer)
+    share = np.clip(2 * warp(soft, back, size, border=cv2.BORDER_CONSTANT), 0, 1)[..., None]
+    mixed = old + share * (warp(painted, back, size).astype(np.float32) - old)
+    result = photo.copy()
+    result[place] = np.where(inside[..., None], np.clip(mixed + 0.5, 0, 255).astype(np.uint8), old)
+    changed[place] = inside
+    return result, changed
+
+
+def _place(
+    loops: NDArray[np.bool_], matrix: NDArray[np.floating], shape: tuple[int, ...]
+) -> tuple[slice, slice] | None:
+    """Return the photo's rows and columns in which loops of the crop lie, if there are any."""
+    box = tight_box(loops)
+    if box is None:
+        return None
+    x0, y0, x1, y1 = box
+    corners = transform_points(
+        np.array([(x, y) for x in (x0 - 1, x1) for y in (y0 - 1, y1)]), invert(matrix)
+    )
+    low = np.clip(np.floor(corners.min(0)), 0, shape[1::-1]).astype(int)
+    high = np.clip(np.ceil(corners.max(0)) + 1, 0, shape[1::-1]).astype(int)
+    if (low >= high).any():
+        return None
+    return slice(low[1], high[1]), slice(low[0], high[0])

@@ -377,7 +377,7 @@ class Unmasker:
     ) -> list[Result]:
         """Complete the holes and blend them into their photos."""
         images = [photo.pixels for photo in photos]
-        bare = self._without_loops(subjects, images)
+        loops = self._without_loops(subjects, images)
         frames = [frame_subject(s, images[s.photo]) for s in subjects]
         completed = self._paint(frames, [s.gender for s in subjects])
         faces: list[list[Face]] = [[] for _ in photos]
@@ -389,7 +389,8 @@ class Unmasker:
                 subject.landmarks, rng,
             )  # fmt: skip
             images[subject.photo] = image
-            faces[subject.photo].append(as_face(subject, image, changed | bare[i]))
+            changed |= loops.get(i, False)
+            faces[subject.photo].append(as_face(subject, image, changed))
         return [
             Result(image, found, photo)
             for image, found, photo in zip(images, faces, photos, strict=True)
@@ -397,24 +398,25 @@ class Unmasker:
 
     def _without_loops(
         self, subjects: list[Subject], images: list[NDArray[np.uint8]]
-    ) -> list[NDArray[np.bool_]]:
-        """Take the ear loops of found masks out of photos, and say where they were.
+    ) -> dict[int, NDArray[np.bool_]]:
+        """Take the ear loops of found masks out of photos; by a subject's number, where they were.
 
         Before the holes are completed: a loop would lend the cheek its colour.
         """
-        where = [np.zeros(images[s.photo].shape[:2], bool) for s in subjects]
         found = [i for i, s in enumerate(subjects) if not s.given]
         if self.loops is None or not found:
-            return where
+            return {}
         crops, masks = (
             np.stack([getattr(subjects[i], a) for i in found]) for a in ("crop", "mask")
         )
+        taken = {}
         for i, loops in zip(found, find_loops(self.loops, crops, masks), strict=True):
-            subject = subjects[i]
-            images[subject.photo], where[i] = remove_loops(
-                images[subject.photo], loops, subject.mask, subject.matrix
-            )
-        return where
+            if loops.any():
+                photo, matrix = subjects[i].photo, subjects[i].matrix
+                images[photo], taken[i] = remove_loops(
+                    images[photo], loops, subjects[i].mask, matrix
+                )
+        return taken
 
     def _paint(self, frames: list[Frame], genders: list[str]) -> NDArray[np.uint8]:
         """Complete the windows coarsely, all at once, then by each gender's generator."""
