@@ -9,14 +9,6 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 STAGES = ("gender", "inpainting", "landmarks", "parsing", "segmentation")
 
-# What is still wrong, importer and imported; to be emptied.
-EXCEPTIONS = {
-    # matterport's `MaskRCNN.train` is a method of the network.
-    ("unmask.mrcnn.task", "unmask.training.recipe"),
-    ("unmask.mrcnn.task", "unmask.training.runner"),
-    ("unmask.mrcnn.task", "unmask.training.task"),
-}
-
 
 def module_name(path: Path) -> str:
     parts = path.relative_to(ROOT).with_suffix("").parts
@@ -43,7 +35,7 @@ IMPORTS = {name: imported(name) for name in MODULES}
 
 def wrong(importers: Iterator[str], forbidden: tuple[str, ...]) -> set[tuple[str, str]]:
     pairs = {(name, other) for name in importers for other in IMPORTS[name]}
-    return {pair for pair in pairs if inside(pair[1], *forbidden)} - EXCEPTIONS
+    return {pair for pair in pairs if inside(pair[1], *forbidden)}
 
 
 def inside(name: str, *packages: str) -> bool:
@@ -51,14 +43,14 @@ def inside(name: str, *packages: str) -> bool:
 
 
 def reached(start: str) -> Iterator[str]:
-    """Yield what running a module can import, but for the exceptions."""
+    """Yield what running a module can import."""
     seen, ahead = set(), [start]
     while ahead:
         name = ahead.pop()
         if name not in seen:
             seen.add(name)
             yield name
-            ahead += [other for other in IMPORTS[name] if (name, other) not in EXCEPTIONS]
+            ahead += IMPORTS[name]
 
 
 def test_no_stage_imports_another():
@@ -83,7 +75,3 @@ def test_nothing_below_the_stages_imports_them():
 def test_only_the_command_line_imports_itself():
     others = (name for name in MODULES if not inside(name, "cli") and name != "unmask.__main__")
     assert wrong(others, ("cli",)) == set()
-
-
-def test_every_exception_still_exists():
-    assert {pair for pair in EXCEPTIONS if pair[1] not in IMPORTS.get(pair[0], ())} == set()

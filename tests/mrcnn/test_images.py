@@ -88,7 +88,7 @@ def test_sizes_that_the_settings_do_not_allow(
 ) -> None:
     with pytest.raises(ImageError, match=rf"photo: .*{message}"):
         prepare_image(np.zeros((*shape, 3), np.uint8), config(IMAGE_MIN_DIM=832), mode, "photo")
-    assert prepare_image(np.zeros((96, 64, 3), np.uint8), config(), "none", "photo").scale == 1
+    assert prepare_image(np.zeros((96, 64, 3), np.uint8), config(), "none", "photo")[3] == 1
 
 
 def test_a_mean_for_each_channel() -> None:

@@ -11,7 +11,7 @@ from unmask.errors import DataError, ImageError, UnmaskError, WeightsError
 from unmask.mrcnn import model as modellib
 from unmask.mrcnn import utils
 from unmask.mrcnn.config import Config
-from unmask.mrcnn.model import LAYERS, MaskRCNN
+from unmask.mrcnn.model import LAYERS, MaskRCNN, StopOnNaN
 from unmask.mrcnn.targets import LOSS_NAMES
 
 Trained = tuple[MaskRCNN, dict[str, list[float]]]
@@ -249,8 +249,6 @@ def test_a_file_of_other_classes(trained: Trained, tiny_config: type[Config]) ->
 
 
 def test_nan_is_an_error_at_once(trained: Trained, squares: Any) -> None:
-    from unmask.mrcnn.task import StopOnNaN
-
     with pytest.raises(UnmaskError, match="batch 3: rpn_class_loss"):
         StopOnNaN().on_train_batch_end(3, {"loss": 1.0, "rpn_class_loss": float("nan")})
 

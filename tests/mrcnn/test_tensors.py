@@ -9,7 +9,7 @@ from unmask.mrcnn import utils
 from unmask.mrcnn.boxes import (
     apply_box_deltas_graph,
     box_refinement_graph,
-    pairwise_iou,
+    overlaps_graph,
     sample_boxes,
     suppress,
     suppress_sorted,
@@ -35,7 +35,7 @@ def meta(size: int, window: tuple[int, ...]) -> np.ndarray:
 
 def test_tensor_and_array_functions_agree() -> None:
     first, second = random_boxes(7), random_boxes(7, seed=1)
-    overlaps = array(pairwise_iou(ops.convert_to_tensor(first[None]), second[None]))[0]
+    overlaps = array(overlaps_graph(ops.convert_to_tensor(first[None]), second[None]))[0]
     np.testing.assert_allclose(overlaps, numpy_boxes.compute_overlaps(first, second), atol=1e-6)
     deltas = array(
         box_refinement_graph(ops.convert_to_tensor(first), ops.convert_to_tensor(second))

@@ -1,4 +1,8 @@
-"""Boxes (y1, x1, y2, x2): in NumPy, y2 and x2 exclusive; in tensors of fixed shapes, normalised."""
+"""Boxes (y1, x1, y2, x2): in NumPy, y2 and x2 exclusive; in tensors of fixed shapes, normalised.
+
+What does the same to both is one function; some have a second name in matterport's package, ending
+in "_graph".
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,8 @@ import keras
 import numpy as np
 from keras import ops
 from numpy.typing import ArrayLike, NDArray
+
+from unmask.face import tight_box
 
 Tensor = Any
 
@@ -32,9 +38,9 @@ def extract_bboxes(mask: ArrayLike) -> NDArray[np.int32]:
         raise ValueError(f"mask must be (H, W, n). Received: shape={masks.shape}")
     boxes = np.zeros((masks.shape[-1], 4), np.int32)
     for box, single in zip(boxes, np.moveaxis(masks, -1, 0), strict=True):
-        rows, columns = (np.flatnonzero(single.any(axis=axis)) for axis in (1, 0))
-        if len(rows):
-            box[:] = rows[0], columns[0], rows[-1] + 1, columns[-1] + 1
+        if (around := tight_box(single)) is not None:
+            left, top, right, bottom = around
+            box[:] = top, left, bottom, right
     return boxes
 
 
@@ -43,11 +49,21 @@ def box_areas(boxes: Any) -> Any:
     return (boxes[..., 2] - boxes[..., 0]) * (boxes[..., 3] - boxes[..., 1])
 
 
+def _common_area(a: Any, b: Any) -> Any:
+    library = _library(a)
+    size = library.minimum(a[..., 2:], b[..., 2:]) - library.maximum(a[..., :2], b[..., :2])
+    size = library.maximum(size, 0)
+    return size[..., 0] * size[..., 1]
+
+
+def _library(values: Any) -> Any:
+    """Return what computes with an array, or else with a tensor."""
+    return np if isinstance(values, np.ndarray) else ops
+
+
 def compute_iou(box: Floats, boxes: Floats, box_area: float, boxes_area: Floats) -> Floats:
     """Return the overlaps (n,) of a box (4,) with boxes (n, 4), given the areas of all of them."""
-    top, left = np.maximum(box[0], boxes[:, 0]), np.maximum(box[1], boxes[:, 1])
-    bottom, right = np.minimum(box[2], boxes[:, 2]), np.minimum(box[3], boxes[:, 3])
-    common = np.maximum(right - left, 0) * np.maximum(bottom - top, 0)
+    common = _common_area(box, boxes)
     union = box_area + boxes_area - common
     return np.divide(common, union, out=np.zeros(len(boxes)), where=union > 0)
 
@@ -63,8 +79,8 @@ def compute_overlaps(boxes1: ArrayLike, boxes2: ArrayLike) -> NDArray[np.float64
     second = np.asarray(boxes2, np.float64).reshape(-1, 4)
     areas1, areas2 = box_areas(first), box_areas(second)
     overlaps = np.zeros((len(first), len(second)))
-    for j in range(len(second)):
-        overlaps[:, j] = compute_iou(second[j], first, float(areas2[j]), areas1)
+    for j, box in enumerate(second):
+        overlaps[:, j] = compute_iou(box, first, float(areas2[j]), areas1)
     return overlaps
 
 
@@ -135,27 +151,38 @@ def non_max_suppression(boxes: Floats, scores: Floats, threshold: float) -> NDAr
     return np.array(kept, np.int32)
 
 
-def apply_box_deltas(boxes: Floats, deltas: Floats) -> NDArray[np.float32]:
-    """Move and resize boxes (n, 4), by shifts in heights and widths and logarithms of growth."""
-    boxes, deltas = np.asarray(boxes, np.float32), np.asarray(deltas, np.float32)
-    size = boxes[:, 2:] - boxes[:, :2]
-    center = boxes[:, :2] + 0.5 * size + deltas[:, :2] * size
-    size = size * np.exp(deltas[:, 2:])
+# A box can grow by e^10 at most: no box of this size differs from the whole image after it is
+# clipped, and the exponential of a wild correction in an early training is still a number.
+_MAX_LOG_GROWTH = 10.0
+
+
+def apply_box_deltas(boxes: Any, deltas: Any) -> Any:
+    """Move and resize boxes (..., 4), by shifts in heights and widths and logarithms of growth."""
+    library = _library(boxes)
+    size = boxes[..., 2:] - boxes[..., :2]
+    center = boxes[..., :2] + 0.5 * size + deltas[..., :2] * size
+    size = size * library.exp(library.minimum(deltas[..., 2:], _MAX_LOG_GROWTH))
     start = center - 0.5 * size
-    return np.concatenate([start, start + size], axis=1)
+    return library.concatenate([start, start + size], axis=-1)
 
 
-def box_refinement(box: Floats, gt_box: Floats) -> NDArray[np.float32]:
-    """Return the deltas from boxes (n, 4), none empty, to others; undoes `apply_box_deltas`.
+def box_refinement(box: Any, gt_box: Any) -> Any:
+    """Return the deltas from boxes (..., 4) to others; undoes `apply_box_deltas`.
+
+    Empty boxes give numbers, not NaN.
 
     Example:
         >>> box_refinement(np.array([[0, 0, 10, 10]]), np.array([[5, 0, 15, 10]])).tolist()
         [[0.5, 0.0, 0.0, 0.0]]
     """
-    box, gt_box = np.asarray(box, np.float32), np.asarray(gt_box, np.float32)
-    size, gt_size = box[:, 2:] - box[:, :2], gt_box[:, 2:] - gt_box[:, :2]
-    center, gt_center = box[:, :2] + 0.5 * size, gt_box[:, :2] + 0.5 * gt_size
-    return np.concatenate([(gt_center - center) / size, np.log(gt_size / size)], axis=1)
+    library, tiny = _library(box), keras.config.epsilon()
+    size = library.maximum(box[..., 2:] - box[..., :2], tiny)
+    gt_size = library.maximum(gt_box[..., 2:] - gt_box[..., :2], tiny)
+    shift = gt_box[..., :2] + 0.5 * gt_size - box[..., :2] - 0.5 * size
+    return library.concatenate([shift / size, library.log(gt_size / size)], axis=-1)
+
+
+apply_box_deltas_graph, box_refinement_graph = apply_box_deltas, box_refinement
 
 
 def trim_zeros(x: Floats) -> Floats:
@@ -167,29 +194,6 @@ def _scale(shape: Sequence[int]) -> NDArray[np.float64]:
     return np.array([shape[0], shape[1], shape[0], shape[1]], np.float64) - 1.0
 
 
-# A box can grow by e^10 at most: no box of this size differs from the whole image after it is
-# clipped, and the exponential of a wild correction in an early training is still a number.
-_MAX_LOG_GROWTH = 10.0
-
-
-def apply_box_deltas_graph(boxes: Tensor, deltas: Tensor) -> Tensor:
-    """Move and resize boxes: (..., 4) and (..., 4) to (..., 4)."""
-    size = boxes[..., 2:] - boxes[..., :2]
-    center = boxes[..., :2] + 0.5 * size + deltas[..., :2] * size
-    size = size * ops.exp(ops.minimum(deltas[..., 2:], _MAX_LOG_GROWTH))
-    start = center - 0.5 * size
-    return ops.concatenate([start, start + size], axis=-1)
-
-
-def box_refinement_graph(boxes: Tensor, targets: Tensor) -> Tensor:
-    """Return the deltas from boxes to targets, (..., 4); empty boxes give numbers, not NaN."""
-    tiny = keras.config.epsilon()
-    size = ops.maximum(boxes[..., 2:] - boxes[..., :2], tiny)
-    target_size = ops.maximum(targets[..., 2:] - targets[..., :2], tiny)
-    shift = targets[..., :2] + 0.5 * target_size - boxes[..., :2] - 0.5 * size
-    return ops.concatenate([shift / size, ops.log(target_size / size)], axis=-1)
-
-
 def clip_boxes_graph(boxes: Tensor, window: Tensor) -> Tensor:
     """Cut boxes (..., 4) at a window that broadcasts to them."""
     low = ops.concatenate([window[..., :2]] * 2, axis=-1)
@@ -197,23 +201,12 @@ def clip_boxes_graph(boxes: Tensor, window: Tensor) -> Tensor:
     return ops.maximum(ops.minimum(boxes, high), low)
 
 
-def pairwise_iou(first: Tensor, second: Tensor) -> Tensor:
-    """Return the overlaps (B, n, m) of boxes (B, n, 4) and (B, m, 4); 0 for empty ones."""
-    a, b = first[:, :, None], second[:, None]
+def overlaps_graph(boxes1: Tensor, boxes2: Tensor) -> Tensor:
+    """Return the overlaps (..., n, m) of boxes (..., n, 4) and (..., m, 4); 0 for empty ones."""
+    a, b = boxes1[..., :, None, :], boxes2[..., None, :, :]
     common = _common_area(a, b)
     union = box_areas(a) + box_areas(b) - common
     return ops.where(union > 0.0, common / ops.where(union > 0.0, union, 1.0), 0.0)
-
-
-def _common_area(a: Tensor, b: Tensor) -> Tensor:
-    size = ops.minimum(a[..., 2:], b[..., 2:]) - ops.maximum(a[..., :2], b[..., :2])
-    size = ops.maximum(size, 0.0)
-    return size[..., 0] * size[..., 1]
-
-
-def overlaps_graph(boxes1: Tensor, boxes2: Tensor) -> Tensor:
-    """Return the overlaps (n, m) of boxes (n, 4) and (m, 4)."""
-    return pairwise_iou(boxes1[None], boxes2[None])[0]
 
 
 def norm_boxes_graph(boxes: Tensor, shape: Any) -> Tensor:

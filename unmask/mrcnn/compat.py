@@ -14,7 +14,6 @@ import runpy
 import sys
 from importlib import import_module
 from pathlib import Path
-from types import ModuleType
 
 _MODULES = ("config", "model", "parallel_model", "utils", "visualize")
 
@@ -25,18 +24,11 @@ def install() -> None:
     Raises:
         ImportError: Another package of this name has been imported already.
     """
-    known = sys.modules.get("mrcnn")
-    if known is not None:
-        if getattr(known, "config", None) is import_module("unmask.mrcnn.config"):
-            return
+    package = import_module("unmask.mrcnn")
+    if (known := sys.modules.setdefault("mrcnn", package)) is not package:
         raise ImportError(f"another `mrcnn` has been imported already: {known!r}")
-    package = ModuleType("mrcnn", "`unmask.mrcnn` under the name of matterport's package.")
-    aliases = {"mrcnn": package}
     for name in _MODULES:
-        module = import_module(f"unmask.mrcnn.{name}")
-        setattr(package, name, module)
-        aliases[f"mrcnn.{name}"] = module
-    sys.modules.update(aliases)
+        sys.modules[f"mrcnn.{name}"] = import_module(f"unmask.mrcnn.{name}")
 
 
 def _main(arguments: list[str]) -> None:

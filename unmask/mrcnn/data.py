@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import logging
-import threading
 from collections.abc import Collection, Iterator, Sequence
 from types import SimpleNamespace
 from typing import Any, NamedTuple
@@ -164,12 +163,10 @@ class RandomFlip:
 
     def __init__(self, probability: float = 0.5, seed: int = 0) -> None:
         self._probability, self._rng = probability, np.random.default_rng(seed)
-        self._lock = threading.Lock()
 
     def __call__(self, image: Array, masks: Array) -> tuple[Array, Array]:
         """Return the image and its masks, mirrored or not."""
-        with self._lock:
-            flip = self._rng.random() < self._probability
+        flip = self._rng.random() < self._probability
         return (image[:, ::-1], masks[:, ::-1]) if flip else (image, masks)
 
 

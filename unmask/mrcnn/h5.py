@@ -234,23 +234,17 @@ def last_checkpoint(model_dir: PathLike, name: str) -> Path:
     Raises:
         FileNotFoundError: There is none.
     """
-    found = max(_checkpoints(Path(model_dir), name), default=None)
-    if found is None:
+    found = []
+    for file in Path(model_dir).glob("*/mask_rcnn_*.h5"):
+        # Names are compared whole: one configuration's may begin with another's.
+        checkpoint = read_checkpoint_path(file)
+        if checkpoint is None or checkpoint[0] != name or not file.is_file():
+            continue
+        if file.parent == run_folder(model_dir, name, checkpoint[1]):
+            found.append((*checkpoint[1:], file))
+    if not found:
         raise FileNotFoundError(
             f"no checkpoint of {name!r} under {model_dir}: no "
             f"{name}YYYYMMDDTHHMM/mask_rcnn_{name}_NNNN.h5"
         )
-    return found[-1]
-
-
-def _checkpoints(model_dir: Path, name: str) -> Iterator[tuple[datetime.datetime, int, Path]]:
-    runs = model_dir.iterdir() if model_dir.is_dir() else ()
-    for run in runs:
-        # Names are compared whole: one configuration's may begin with another's.
-        match = _RUN.fullmatch(run.name)
-        if not match or match[1] != name or not run.is_dir():
-            continue
-        for file in run.iterdir():
-            checkpoint = read_checkpoint_path(file)
-            if checkpoint is not None and checkpoint[0] == name and file.is_file():
-                yield checkpoint[1], checkpoint[2], file
+    return max(found)[-1]

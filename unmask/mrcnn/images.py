@@ -8,7 +8,7 @@ name, because a network finds nothing in such images and says nothing.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -175,31 +175,20 @@ def _scaled(shape: Sequence[int], scale: float) -> tuple[int, int]:
 _STRIDE = 32
 
 
-class Prepared(NamedTuple):
-    """What `resize_image` returns, after the image's own shape with the network's channels."""
-
-    shape: tuple[int, ...]
-    image: Array
-    window: Window
-    scale: float
-    padding: Padding
-    crop: Window | None
-
-
 def prepare_image(
     image: Any, config: Config, mode: str, name: str, rng: np.random.Generator | None = None
-) -> Prepared:
+) -> tuple[tuple[int, ...], Array, Window, float, Padding, Window | None]:
     """Check an image, called `name` in messages, and resize it; `rng` places a crop.
+
+    Returns the image's own shape with the network's channels, and what `resize_image` does.
 
     Raises:
         ImageError: The image cannot be used.
     """
     pixels = checked_image(image, config, name)
     _check_size(pixels.shape, config, mode, name)
-    resized = resize_image(
-        pixels, config.IMAGE_MIN_DIM, config.IMAGE_MAX_DIM, config.IMAGE_MIN_SCALE, mode, rng
-    )
-    return Prepared(pixels.shape, *resized)
+    limits = config.IMAGE_MIN_DIM, config.IMAGE_MAX_DIM, config.IMAGE_MIN_SCALE
+    return pixels.shape, *resize_image(pixels, *limits, mode, rng)
 
 
 def checked_image(image: Any, config: Config, name: str) -> Array:
@@ -273,17 +262,6 @@ def _check_size(shape: tuple[int, ...], config: Config, mode: str, name: str) ->
         )
 
 
-class Meta(NamedTuple):
-    """The parts of image vectors (N, 12 + classes), arrays or tensors."""
-
-    image_id: Any  # (N,)
-    original_image_shape: Any  # (N, 3) height, width and channels of the photo
-    image_shape: Any  # (N, 3) the same of the network's input
-    window: Any  # (N, 4) pixels, the real image inside the padding
-    scale: Any  # (N,)
-    active_class_ids: Any  # (N, classes), 1 where the image's source knows the class
-
-
 def compose_image_meta(
     image_id: int, original_image_shape: Sequence[int], image_shape: Sequence[int],
     window: Sequence[int], scale: float, active_class_ids: ArrayLike,
@@ -300,15 +278,22 @@ def compose_image_meta(
     return np.concatenate([np.asarray(part, np.float64).ravel() for part in parts])
 
 
-def split_meta(meta: Any) -> Meta:
-    """Return the parts of image vectors (N, 12 + classes) as they are."""
-    ends = (0, slice(1, 4), slice(4, 7), slice(7, 11), 11, slice(12, None))
-    return Meta(*(meta[:, where] for where in ends))
-
-
 def parse_image_meta_graph(meta: Any) -> dict[str, Any]:
-    """Return the parts of image vectors (N, 12 + classes) by name."""
-    return split_meta(meta)._asdict()
+    """Return the parts of image vectors (N, 12 + classes), arrays or tensors, by name.
+
+    These are `image_id` (N,), `original_image_shape` and `image_shape` (N, 3), height, width and
+    channels of the photo and of the network's input, `window` (N, 4) in pixels, the real image
+    inside the padding, `scale` (N,), and `active_class_ids` (N, classes), 1 where the image's
+    source knows the class.
+    """
+    return {
+        "image_id": meta[:, 0],
+        "original_image_shape": meta[:, 1:4],
+        "image_shape": meta[:, 4:7],
+        "window": meta[:, 7:11],
+        "scale": meta[:, 11],
+        "active_class_ids": meta[:, 12:],
+    }
 
 
 def parse_image_meta(meta: NDArray[Any]) -> dict[str, NDArray[Any]]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import datetime
 import logging
+import math
 import os
 import re
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -14,8 +15,9 @@ import numpy as np
 from keras import ops
 from numpy.typing import NDArray
 
-from unmask.errors import ImageError
-from unmask.io import PathLike
+from unmask.data.stream import Stream
+from unmask.errors import ImageError, UnmaskError
+from unmask.io import PathLike, prepare_folder
 from unmask.mrcnn.backbone import (
     BatchNorm,
     compute_backbone_shapes,
@@ -120,13 +122,12 @@ LAYERS = {
 }
 """The keywords of `train(layers=...)` as expressions for names of layers."""
 
-_IMAGENET = {
-    "resnet50": (
-        "https://github.com/fchollet/deep-learning-models/releases/download/v0.2/"
-        "resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5",
-        "a268eb855778b3df3c7506639542a6af",
-    )
-}
+# Of a resnet50.
+_IMAGENET_URL = (
+    "https://github.com/fchollet/deep-learning-models/releases/download/v0.2/"
+    "resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5"
+)
+_IMAGENET_MD5 = "a268eb855778b3df3c7506639542a6af"
 
 # Numbers of masks that are drawn together; each is compiled once.
 _MASK_BATCHES = (8, 32)
@@ -214,13 +215,14 @@ class MaskRCNN:
             ValueError: The backbone is not a resnet50; none are published for others.
         """
         backbone = self.config.BACKBONE
-        if callable(backbone) or backbone not in _IMAGENET:
+        if backbone != "resnet50":
             raise ValueError(
-                f"ImageNet weights exist for {tuple(_IMAGENET)}. Received: BACKBONE={backbone!r}"
+                f"ImageNet weights exist for resnet50 alone. Received: BACKBONE={backbone!r}"
             )
-        url, md5 = _IMAGENET[backbone]
-        name = url.rsplit("/", 1)[-1]
-        return str(keras.utils.get_file(name, url, cache_subdir="models", file_hash=md5))
+        path = keras.utils.get_file(
+            origin=_IMAGENET_URL, cache_subdir="models", file_hash=_IMAGENET_MD5
+        )
+        return str(path)
 
     def find_last(self) -> str:
         """Return this configuration's checkpoint of the highest epoch of the newest run with any.
@@ -249,8 +251,15 @@ class MaskRCNN:
         verbose: int = 0,
     ) -> list[str]:  # fmt: skip
         """Train the layers whose whole name matches, and only those; return their names."""
-        model = self.keras_model if keras_model is None else keras_model
-        chosen = _set_trainable(model, re.compile(layer_regex))
+        chosen = []
+        for layer in (keras_model or self.keras_model).layers:
+            if isinstance(layer, keras.Model):
+                # The leaves decide; a nested network that is frozen itself would freeze them all.
+                layer.trainable = True
+                chosen += self.set_trainable(layer_regex, layer)
+            elif layer.weights:
+                layer.trainable = bool(re.fullmatch(layer_regex, layer.name))
+                chosen += [layer.name] if layer.trainable else []
         if verbose:
             _logger.info("layers that are trained: %s", ", ".join(chosen))
         return chosen
@@ -271,7 +280,7 @@ class MaskRCNN:
         self._require("training")
         self.keras_model.compile(
             optimizer=keras.optimizers.SGD(
-                learning_rate, momentum=momentum, clipnorm=self.config.GRADIENT_CLIP_NORM
+                learning_rate, momentum=momentum, clipnorm=self.config.GRADIENT_CLIP_NORM or None
             ),
             jit_compile=keras.backend.backend() == "jax",
         )
@@ -320,14 +329,27 @@ class MaskRCNN:
             "epoch %d to %d, learning rate %g, %d layers, checkpoints %s",
             self.epoch + 1, epochs, learning_rate, len(chosen), self.checkpoint_path,
         )  # fmt: skip
-        history = keras.callbacks.History()
-        if epochs > self.epoch:
-            from unmask.mrcnn.task import train_epochs
-
-            callbacks = [*(custom_callbacks or ()), history]
-            train_epochs(self, loader, validation, learning_rate, epochs, callbacks)
-            self.epoch += len(history.epoch)
+        if epochs <= self.epoch:
+            return keras.callbacks.History()
+        keras.utils.set_random_seed(self.seed)
+        self.compile(learning_rate, self.config.LEARNING_MOMENTUM)
+        prepare_folder(self.log_dir)
+        first, steps = self.epoch, self.config.STEPS_PER_EPOCH
+        with Stream(loader.__getitem__) as stream:
+            history = self.keras_model.fit(
+                (batch for batch in stream), steps_per_epoch=steps, initial_epoch=first,
+                epochs=epochs, validation_data=validation, verbose=2,
+                callbacks=[
+                    StopOnNaN(), keras.callbacks.TensorBoard(self.log_dir, write_graph=False),
+                    keras.callbacks.LambdaCallback(on_epoch_end=self._keep),
+                    *(custom_callbacks or ()),
+                ],
+            )  # fmt: skip
+        self.epoch += len(history.epoch)
         return history
+
+    def _keep(self, epoch: int, _logs: Any = None) -> None:
+        self.save_weights(self.checkpoint_path.format(epoch=epoch + 1))
 
     # === Detecting ===
 
@@ -469,7 +491,15 @@ class MaskRCNN:
             molded, image_metas, _ = self.mold_inputs(images)
         else:
             molded = np.asarray(images)
-        tensors = {name: self._tensor(name, what) for name, what in outputs}
+        tensors = {}
+        for name, what in outputs:
+            tensor = self.keras_model.get_layer(what).output if isinstance(what, str) else what
+            if not hasattr(tensor, "_keras_history"):
+                raise ValueError(
+                    f"outputs must be tensors of the network or names of its layers. "
+                    f"Received: {name!r}: {what!r}"
+                )
+            tensors[name] = tensor
         probe = keras.Model(self.keras_model.inputs, list(tensors.values()))
         probe.jit_compile = self.keras_model.jit_compile
         values = probe.predict_on_batch(self._inputs(molded, image_metas))
@@ -479,16 +509,6 @@ class MaskRCNN:
             name: _unfolded(np.asarray(value), tensor, len(molded))
             for (name, tensor), value in zip(tensors.items(), values, strict=True)
         }
-
-    def _tensor(self, name: str, what: Any) -> Any:
-        if isinstance(what, str):
-            what = self.keras_model.get_layer(what).output
-        if not hasattr(what, "_keras_history"):
-            raise ValueError(
-                f"outputs must be tensors of the network or names of its layers. "
-                f"Received: {name!r}: {what!r}"
-            )
-        return what
 
     def _detect(
         self, molded: Array, metas: Array, shapes: Sequence[Sequence[int]], windows: Any
@@ -520,6 +540,19 @@ class MaskRCNN:
             )
 
 
+class StopOnNaN(keras.callbacks.Callback):
+    """Stop the training when a loss is not a number, and say which and what helps."""
+
+    def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
+        """Look at the losses."""
+        bad = [name for name, value in (logs or {}).items() if not math.isfinite(float(value))]
+        if bad:
+            raise UnmaskError(
+                f"batch {batch}: {', '.join(bad)} not finite. The learning rate is too high for "
+                "these weights (0.001 suits weights from COCO), or an image holds NaN"
+            )
+
+
 def log(text: str, array: Array | None = None) -> None:
     """Print a text and, beside it, an array's shape, range and type."""
     if array is not None:
@@ -527,19 +560,6 @@ def log(text: str, array: Array | None = None) -> None:
         span = f"min: {values.min():10.5f}  max: {values.max():10.5f}" if values.size else "empty"
         text = f"{text:25}  shape: {values.shape!s:20}  {span}  {values.dtype}"
     print(text)  # noqa: T201 -- notebooks call it for that
-
-
-def _set_trainable(model: keras.Model, pattern: re.Pattern[str]) -> list[str]:
-    chosen = []
-    for layer in model.layers:
-        if isinstance(layer, keras.Model):
-            # The leaves decide; a nested network that is frozen itself would freeze them all.
-            layer.trainable = True
-            chosen += _set_trainable(layer, pattern)
-        elif layer.weights:
-            layer.trainable = bool(pattern.fullmatch(layer.name))
-            chosen += [layer.name] if layer.trainable else []
-    return chosen
 
 
 def _unfolded(value: Array, tensor: Any, batch: int) -> Array:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +14,7 @@ from keras import layers, ops
 
 from unmask.mrcnn.backbone import BatchNorm, build_backbone, build_pyramid
 from unmask.mrcnn.boxes import (
-    apply_box_deltas_graph,
+    apply_box_deltas,
     clip_boxes_graph,
     gather_rows,
     nonzero_rows,
@@ -23,7 +24,7 @@ from unmask.mrcnn.boxes import (
     suppress_sorted,
 )
 from unmask.mrcnn.config import Config
-from unmask.mrcnn.images import split_meta
+from unmask.mrcnn.images import parse_image_meta_graph
 from unmask.mrcnn.targets import (
     LOSS_NAMES,
     DetectionTargetLayer,
@@ -82,8 +83,20 @@ def _apply_rpn(config: Config, pyramid: Sequence[Tensor]) -> list[Tensor]:
     ]
 
 
+class _BoxLayer(layers.Layer):
+    """A layer of boxes, float32 whatever the precision; its arguments are attributes too."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**{**kwargs, "dtype": "float32"})
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments."""
+        names = inspect.signature(type(self).__init__).parameters.keys() - {"self", "kwargs"}
+        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
+
+
 @keras.saving.register_keras_serializable(package="unmask")
-class ProposalLayer(layers.Layer):
+class ProposalLayer(_BoxLayer):
     """Turns `[scores (N, A, 2), corrections (N, A, 4), anchors (N, A, 4)]` into proposals.
 
     These are (N, count, 4) normalised boxes, best first, zeros at the end. No gradient passes.
@@ -98,7 +111,7 @@ class ProposalLayer(layers.Layer):
     def __init__(
         self, count: int, threshold: float, limit: int, std_dev: Sequence[float], **kwargs: Any
     ) -> None:
-        super().__init__(dtype="float32", **kwargs)
+        super().__init__(**kwargs)
         self.count, self.threshold, self.limit = count, threshold, limit
         self.std_dev = [float(value) for value in np.asarray(std_dev)]
 
@@ -119,7 +132,7 @@ class ProposalLayer(layers.Layer):
             )
         best, order = ops.top_k(scores[:, :, 1], limit)
         deltas = gather_rows(deltas, order) * ops.convert_to_tensor(self.std_dev, "float32")
-        boxes = apply_box_deltas_graph(gather_rows(anchors, order), deltas)
+        boxes = apply_box_deltas(gather_rows(anchors, order), deltas)
         boxes = clip_boxes_graph(boxes, ops.convert_to_tensor([0.0, 0.0, 1.0, 1.0], "float32"))
         kept, real = suppress_sorted(boxes, best, self.threshold, self.count)
         proposals = ops.where(real[..., None], gather_rows(boxes, kept), 0.0)
@@ -128,18 +141,6 @@ class ProposalLayer(layers.Layer):
     def compute_output_shape(self, input_shape: Sequence[tuple[Any, ...]]) -> tuple[Any, ...]:
         """Return (N, count, 4)."""
         return (input_shape[0][0], self.count, 4)
-
-    def get_config(self) -> dict[str, Any]:
-        """Return the arguments."""
-        own = {
-            "count": self.count,
-            "threshold": self.threshold,
-            "limit": self.limit,
-            "std_dev": self.std_dev,
-        }
-        config = {**super().get_config(), **own}
-        config.pop("dtype", None)
-        return config
 
 
 # === Heads ===
@@ -169,7 +170,7 @@ class PyramidROIAlign(layers.Layer):
     def call(self, inputs: Sequence[Tensor]) -> Tensor:
         """Cut the boxes out."""
         boxes, maps = ops.stop_gradient(ops.cast(inputs[0], "float32")), inputs[2:]
-        shape = ops.cast(split_meta(inputs[1]).image_shape, "float32")
+        shape = ops.cast(parse_image_meta_graph(inputs[1])["image_shape"], "float32")
         batch, count = ops.shape(boxes)[0], ops.shape(boxes)[1]
         level = ops.reshape(self._level(boxes, shape[:, 0] * shape[:, 1]), (-1,))
 
@@ -204,9 +205,7 @@ class PyramidROIAlign(layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments."""
-        config = {**super().get_config(), "size": self.size, "canonical": self.canonical}
-        config.pop("autocast", None)
-        return config
+        return {**super().get_config(), "size": self.size, "canonical": self.canonical}
 
 
 @keras.saving.register_keras_serializable(package="unmask")
@@ -223,11 +222,11 @@ class FoldBoxes(layers.Layer):
 
 
 @keras.saving.register_keras_serializable(package="unmask")
-class UnfoldBoxes(layers.Layer):
+class UnfoldBoxes(_BoxLayer):
     """Undoes `FoldBoxes`: `[values (N * R, ...), boxes (N, R, 4)]` become (N, R, *shape)."""
 
     def __init__(self, shape: Sequence[int] | None = None, **kwargs: Any) -> None:
-        super().__init__(dtype="float32", **kwargs)
+        super().__init__(**kwargs)
         self.shape = None if shape is None else tuple(shape)
 
     def call(self, inputs: Sequence[Tensor]) -> Tensor:
@@ -241,12 +240,6 @@ class UnfoldBoxes(layers.Layer):
     def compute_output_shape(self, input_shape: Sequence[tuple[Any, ...]]) -> tuple[Any, ...]:
         """Return (N, R, ...)."""
         return (*input_shape[1][:2], *(self.shape or input_shape[0][1:]))
-
-    def get_config(self) -> dict[str, Any]:
-        """Return the arguments."""
-        config = {**super().get_config(), "shape": self.shape}
-        config.pop("dtype", None)
-        return config
 
 
 def fpn_classifier_graph(
@@ -279,34 +272,30 @@ def fpn_classifier_graph(
     return logits, scores, UnfoldBoxes((num_classes, 4), name="mrcnn_bbox")([deltas, rois])
 
 
-class MaskHead:
-    """Draws a mask for each class in each box; holds its layers, to be applied again."""
+def make_mask_head(
+    size: int, classes: int, train_bn: bool | None, filters: int = 256, canonical: float = 224.0
+) -> Callable[[Tensor, Tensor, Sequence[Tensor]], Tensor]:
+    """Return what draws masks (N, R, height, width, C), each time it is called by the same layers.
 
-    def __init__(
-        self, size: int, classes: int, train_bn: bool | None, filters: int = 256,
-        canonical: float = 224.0,
-    ) -> None:  # fmt: skip
-        self._align = PyramidROIAlign(size, canonical, name="roi_align_mask")
-        self._hidden = [
-            FoldBoxes(name="mrcnn_mask_fold"),
-            *(
-                layer
-                for number in (1, 2, 3, 4)
-                for layer in _hidden("mrcnn_mask", number, filters, 3, "same", train_bn)
-            ),
-            layers.Conv2DTranspose(
-                filters, 2, strides=2, activation="relu", name="mrcnn_mask_deconv"
-            ),
-            layers.Conv2D(classes, 1, activation="sigmoid", dtype="float32", name="mrcnn_mask"),
-        ]
-        self._unfold = UnfoldBoxes(name="mrcnn_mask_rows")
+    It takes boxes (N, R, 4), image vectors and P2 to P5.
+    """
+    align = PyramidROIAlign(size, canonical, name="roi_align_mask")
+    drawing = [FoldBoxes(name="mrcnn_mask_fold")]
+    for number in (1, 2, 3, 4):
+        drawing += _hidden("mrcnn_mask", number, filters, 3, "same", train_bn)
+    drawing += [
+        layers.Conv2DTranspose(filters, 2, strides=2, activation="relu", name="mrcnn_mask_deconv"),
+        layers.Conv2D(classes, 1, activation="sigmoid", dtype="float32", name="mrcnn_mask"),
+    ]
+    unfold = UnfoldBoxes(name="mrcnn_mask_rows")
 
-    def __call__(self, boxes: Tensor, meta: Tensor, pyramid: Sequence[Tensor]) -> Tensor:
-        """Return probabilities (N, R, height, width, C)."""
-        x = self._align([boxes, meta, *pyramid])
-        for layer in self._hidden:
+    def draw(boxes: Tensor, meta: Tensor, pyramid: Sequence[Tensor]) -> Tensor:
+        x = align([boxes, meta, *pyramid])
+        for layer in drawing:
             x = layer(x)
-        return self._unfold([x, boxes])
+        return unfold([x, boxes])
+
+    return draw
 
 
 def build_fpn_mask_graph(
@@ -314,7 +303,7 @@ def build_fpn_mask_graph(
     num_classes: int, train_bn: bool | None = True,
 ) -> Tensor:  # fmt: skip
     """Return masks (N, R, 2 * pool_size, 2 * pool_size, C); else as `fpn_classifier_graph`."""
-    return MaskHead(pool_size, num_classes, train_bn)(rois, image_meta, feature_maps)
+    return make_mask_head(pool_size, num_classes, train_bn)(rois, image_meta, feature_maps)
 
 
 def _hidden(
@@ -331,7 +320,7 @@ def _hidden(
 
 
 @keras.saving.register_keras_serializable(package="unmask")
-class DetectionLayer(layers.Layer):
+class DetectionLayer(_BoxLayer):
     """Detects in `[rois (N, R, 4), probabilities (N, R, C), corrections (N, R, C, 4), image_meta]`.
 
     It corrects the proposals, drops what is unsure or double, and returns (N, count, 6): y1, x1,
@@ -348,15 +337,15 @@ class DetectionLayer(layers.Layer):
         self, count: int, confidence: float | None, threshold: float, std_dev: Sequence[float],
         **kwargs: Any,
     ) -> None:  # fmt: skip
-        super().__init__(dtype="float32", **kwargs)
+        super().__init__(**kwargs)
         self.count, self.confidence, self.threshold = count, confidence, threshold
         self.std_dev = [float(value) for value in np.asarray(std_dev)]
 
     def call(self, inputs: Sequence[Tensor]) -> Tensor:
         """Choose the detections."""
         rois, probabilities, deltas, meta = inputs
-        parts = split_meta(meta)
-        window = norm_boxes_graph(parts.window, parts.image_shape[:, :2])
+        parts = parse_image_meta_graph(meta)
+        window = norm_boxes_graph(parts["window"], parts["image_shape"][:, :2])
         return _refined(
             rois, probabilities, deltas, window,
             self.count, self.confidence, self.threshold, self.std_dev,
@@ -365,18 +354,6 @@ class DetectionLayer(layers.Layer):
     def compute_output_shape(self, input_shape: Sequence[tuple[Any, ...]]) -> tuple[Any, ...]:
         """Return (N, count, 6)."""
         return (input_shape[0][0], self.count, 6)
-
-    def get_config(self) -> dict[str, Any]:
-        """Return the arguments."""
-        own = {
-            "count": self.count,
-            "confidence": self.confidence,
-            "threshold": self.threshold,
-            "std_dev": self.std_dev,
-        }
-        config = {**super().get_config(), **own}
-        config.pop("dtype", None)
-        return config
 
 
 def refine_detections_graph(
@@ -396,7 +373,7 @@ def _refined(
     classes = ops.cast(ops.argmax(probabilities, axis=-1), "int32")
     scores = ops.max(probabilities, axis=-1)
     chosen = ops.take_along_axis(deltas, classes[:, :, None, None], axis=2)[:, :, 0]
-    boxes = apply_box_deltas_graph(rois, chosen * ops.convert_to_tensor(std_dev, "float32"))
+    boxes = apply_box_deltas(rois, chosen * ops.convert_to_tensor(std_dev, "float32"))
     boxes = clip_boxes_graph(boxes, window[:, None])
 
     keep = ops.logical_and(classes > 0, scores >= (confidence or 0.0))
@@ -509,13 +486,14 @@ def _training_graph(config: Config, seed: int) -> tuple[dict[str, Tensor], dict[
         "mrcnn_class_logits": logits, "mrcnn_class": probabilities, "mrcnn_bbox": deltas,
         "mrcnn_mask": masks, "rpn_rois": rois, "output_rois": target_rois,
         "target_class_ids": target_classes, "target_bbox": target_bbox,
-        "target_mask": target_mask, "active_class_ids": meta[:, 12:],
+        "target_mask": target_mask,
+        "active_class_ids": parse_image_meta_graph(meta)["active_class_ids"],
     }  # fmt: skip
 
 
 def _normalised(boxes: Tensor, meta: Tensor) -> Tensor:
     """Turn boxes (N, R, 4) in pixels into fractions of the network's input; zeros stay zeros."""
-    sides = split_meta(meta).image_shape[:, None, :2]
+    sides = parse_image_meta_graph(meta)["image_shape"][:, None, :2]
     return ops.where(nonzero_rows(boxes)[..., None], norm_boxes_graph(boxes, sides), 0.0)
 
 
@@ -542,14 +520,14 @@ def _classified(
     )  # fmt: skip
 
 
-def _mask_head(config: Config) -> MaskHead:
-    return MaskHead(
+def _mask_head(config: Config) -> Callable[..., Tensor]:
+    return make_mask_head(
         config.MASK_POOL_SIZE, config.NUM_CLASSES, config.TRAIN_BN, config.MASK_FILTERS,
         config.ROI_CANONICAL_SIZE,
     )  # fmt: skip
 
 
-def _masks_of(head: MaskHead, config: Config) -> keras.Model:
+def _masks_of(head: Callable[..., Tensor], config: Config) -> keras.Model:
     boxes = keras.Input((None, 4), name="detection_boxes")
     meta = keras.Input((config.IMAGE_META_SIZE,), dtype="float32", name="input_image_meta")
     pyramid = [

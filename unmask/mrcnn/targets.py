@@ -12,11 +12,10 @@ from numpy.typing import NDArray
 
 from unmask.mrcnn.boxes import (
     box_refinement,
-    box_refinement_graph,
     compute_overlaps,
     gather_rows,
     nonzero_rows,
-    pairwise_iou,
+    overlaps_graph,
     sample_boxes,
 )
 from unmask.mrcnn.config import Config
@@ -59,10 +58,7 @@ def build_rpn_targets(
     deltas = np.zeros((total, 4))
     positive = np.flatnonzero(match == 1)
     if len(positive):
-        a, g = anchors[positive].astype(np.float64), boxes[owner[positive]]
-        size, gt_size = a[:, 2:] - a[:, :2], g[:, 2:] - g[:, :2]
-        shift = (g[:, :2] + 0.5 * gt_size - a[:, :2] - 0.5 * size) / size
-        corrections = np.concatenate([shift, np.log(gt_size / size)], axis=1)
+        corrections = box_refinement(anchors[positive].astype(np.float64), boxes[owner[positive]])
         deltas[: len(positive)] = corrections / config.RPN_BBOX_STD_DEV
     return match, deltas
 
@@ -128,7 +124,7 @@ class DetectionTargetLayer(layers.Layer):
         owner = ops.take_along_axis(owner, chosen, axis=1)
         own_boxes = gather_rows(gt_boxes, owner)
         own_classes = ops.take_along_axis(ops.cast(classes, "int32"), owner, axis=1)
-        deltas = box_refinement_graph(rois, own_boxes)
+        deltas = box_refinement(rois, own_boxes)
         deltas = deltas / ops.convert_to_tensor(self._std_dev, "float32")
         masks = self._masks(rois, own_boxes, owner, gt_masks)
         masks = ops.where(objects[:, : self._positives, None, None], masks, 0.0)
@@ -148,7 +144,7 @@ class DetectionTargetLayer(layers.Layer):
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return each proposal's best overlap, whose it is, and the best overlap with a crowd."""
         given = nonzero_rows(gt_boxes)
-        overlaps = pairwise_iou(proposals, gt_boxes)
+        overlaps = overlaps_graph(proposals, gt_boxes)
         normal = ops.logical_and(given, classes > 0)[:, None]
         crowd = ops.logical_and(given, classes < 0)[:, None]
         own = ops.where(normal, overlaps, -1.0)

@@ -6,15 +6,17 @@ import colorsys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.patches import Polygon, Rectangle
 from numpy.typing import NDArray
+from skimage.measure import find_contours
 
 from unmask.mrcnn.images import unmold_mask
 from unmask.mrcnn.utils import compute_matches
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
     from unmask.mrcnn.model import MaskRCNN
 
 Array = NDArray[Any]
@@ -50,7 +52,6 @@ def display_images(
     norm: Any = None, interpolation: Any = None,
 ) -> None:  # fmt: skip
     """Show pictures in rows."""
-    plt = _pyplot()
     rows = -(-len(images) // cols)
     plt.figure(figsize=(14, 14 * rows // cols + 1))
     for i, image in enumerate(images):
@@ -58,7 +59,7 @@ def display_images(
         plt.title(titles[i] if titles else "", fontsize=9)
         plt.axis("off")
         plt.imshow(image, cmap=cmap, norm=norm, interpolation=interpolation)
-    _show(plt)
+    _show()
 
 
 def display_instances(
@@ -153,7 +154,6 @@ def draw_rois(
     class_names: Sequence[str], limit: int = 10,
 ) -> None:  # fmt: skip
     """Show some proposals (n, 4), where the network moved them, and masks (n, h, w) in there."""
-    plt = _pyplot()
     _, ax = plt.subplots(1, figsize=(12, 12))
     ax.axis("off")
     canvas = image.astype(np.uint32)
@@ -167,7 +167,7 @@ def draw_rois(
             )
             apply_mask(canvas, unmold_mask(mask[i], refined_rois[i], image.shape[:2]), color)
     ax.imshow(canvas.astype(np.uint8))
-    _show(plt)
+    _show()
 
 
 def draw_box(image: Array, box: Sequence[int], color: Sequence[int]) -> Array:
@@ -201,13 +201,12 @@ def display_top_masks(
 
 def plot_precision_recall(AP: float, precisions: Array, recalls: Array) -> None:
     """Show a precision-recall curve."""
-    plt = _pyplot()
     _, ax = plt.subplots(1)
     ax.set_title(f"Precision-Recall Curve. AP@50 = {AP:.3f}")
     ax.set_ylim(0, 1.1)
     ax.set_xlim(0, 1.1)
     ax.plot(recalls, precisions)
-    _show(plt)
+    _show()
 
 
 def plot_overlaps(
@@ -215,7 +214,6 @@ def plot_overlaps(
     class_names: Sequence[str], threshold: float = 0.5,
 ) -> None:  # fmt: skip
     """Show the overlaps (detections, true objects) as a table with colours."""
-    plt = _pyplot()
     plt.figure(figsize=(12, 10))
     plt.imshow(overlaps, interpolation="nearest", cmap="Blues")
     names = [class_names[c] for c in gt_class_ids if c > 0]
@@ -234,7 +232,7 @@ def plot_overlaps(
         plt.text(j, i, f"{value:.3f}\n{note}", ha="center", va="center", fontsize=9, color=colour)
     plt.xlabel("Ground Truth")
     plt.ylabel("Predictions")
-    _show(plt)
+    _show()
 
 
 def draw_boxes(
@@ -311,17 +309,10 @@ def _axes(ax: Axes | None, figsize: tuple[float, float]) -> tuple[Axes, Callable
     """Return where to draw, and what to call at the end: a figure made here is shown."""
     if ax is not None:
         return ax, lambda: None
-    plt = _pyplot()
-    return plt.subplots(1, figsize=figsize)[1], lambda: _show(plt)
+    return plt.subplots(1, figsize=figsize)[1], _show
 
 
-def _pyplot() -> Any:
-    import matplotlib.pyplot as plt
-
-    return plt
-
-
-def _show(plt: Any) -> None:
+def _show() -> None:
     # Without a screen there is nothing to show; the figure stays open for `savefig`.
     if plt.get_backend().lower() != "agg":
         plt.show()
@@ -330,8 +321,6 @@ def _show(plt: Any) -> None:
 def _rectangle(
     ax: Axes, box: Array, color: Colour, alpha: float = 1.0, style: str = "solid"
 ) -> None:
-    from matplotlib.patches import Rectangle
-
     y1, x1, y2, x2 = (float(v) for v in box)
     ax.add_patch(
         Rectangle(
@@ -342,9 +331,6 @@ def _rectangle(
 
 
 def _outline(ax: Axes, mask: Array, color: Colour) -> None:
-    from matplotlib.patches import Polygon
-    from skimage.measure import find_contours
-
     # A border of zeros closes outlines at the image's edge.
     for contour in find_contours(np.pad(np.asarray(mask, float), 1), 0.5):
         ax.add_patch(Polygon(np.fliplr(contour) - 1, facecolor="none", edgecolor=color))

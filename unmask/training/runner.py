@@ -48,8 +48,6 @@ def train(
     deadline: float | None = None,
     metadata: dict[str, str] | None = None,
     report: Report = _LOG.info,
-    callbacks: Sequence[keras.callbacks.Callback] = (),
-    first_row: int = 0,
 ) -> Path:
     """Train until the recipe's budget is used up, or go on where an earlier call was stopped.
 
@@ -64,12 +62,10 @@ def train(
             None.
         tensorboard: Whether to write event files too.
         checkpoint_minutes: How often to write a checkpoint, and the weights where no figure chooses
-            among them; math.inf for no checkpoints, where the caller keeps its own.
+            among them.
         deadline: Value of `time.monotonic` at which to stop, whatever is left of the budget.
         metadata: Strings to note in the kept file.
         report: Called with a line for each row of the history.
-        callbacks: Further Keras callbacks; a row is an epoch to them.
-        first_row: Number of the first row, for them.
 
     Returns:
         The kept file: the best averaged weights by `task.monitor`, or the last ones.
@@ -110,9 +106,9 @@ def train(
         model.fit(
             _tuples(stream),
             steps_per_epoch=recipe.history_steps,
-            initial_epoch=first_row + len(progress.history),
+            initial_epoch=len(progress.history),
             epochs=_EPOCHS,
-            callbacks=_Callbacks([run, *callbacks], add_history=True, model=model),
+            callbacks=_Callbacks([run], add_history=True, model=model),
             shuffle=False,
             verbose=0,
         )
@@ -212,8 +208,6 @@ class _Run(keras.callbacks.Callback):
                 if drawn:
                     self._draw()
             row |= figures
-            if logs is not None:
-                logs |= figures  # for the callbacks that follow
         progress.history.append(row)
         self._row_start = progress.step
         self._report("  ".join(f"{key} {value:.6g}" for key, value in row.items()))
@@ -221,7 +215,7 @@ class _Run(keras.callbacks.Callback):
             self.board.add_row(row)
         if over:
             self._task.finish(self._kept)
-        if (validated or due) and self._every < math.inf:
+        if validated or due:
             self._save()
 
     def _is_over(self) -> bool:
