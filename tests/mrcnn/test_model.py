@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 
-from unmask.errors import DataError, ImageError, UnmaskError, WeightsError
+from unmask.errors import DataError, ImageError, UnmaskError
 from unmask.mrcnn import model as modellib
 from unmask.mrcnn import utils
 from unmask.mrcnn.config import Config
@@ -16,6 +16,9 @@ from unmask.mrcnn.targets import LOSS_NAMES
 
 Trained = tuple[MaskRCNN, dict[str, list[float]]]
 
+# Only the one training of many steps is traced, in its fixture.
+pytestmark = pytest.mark.usefixtures("untraced")
+
 
 class Coco(Config):
     NAME = "coco"
@@ -23,13 +26,8 @@ class Coco(Config):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("backbone", "count"), [("resnet50", 45_088_120), ("resnet101", 64_158_584)]
-)
-def test_published_sizes(backbone: str, count: int, tmp_path: Path) -> None:
-    config = Coco()
-    config.BACKBONE = backbone
-    assert MaskRCNN("inference", config, tmp_path).keras_model.count_params() == count
+def test_published_size(tmp_path: Path) -> None:
+    assert MaskRCNN("inference", Coco(), tmp_path).keras_model.count_params() == 64_158_584
 
 
 # === Detecting ===
@@ -60,16 +58,10 @@ def test_any_number_of_images_of_any_size(detector: MaskRCNN) -> None:
     assert detector.detect([]) == []
 
 
-def test_images_in_other_forms_are_detected_alike_or_refused(
-    detector: MaskRCNN, squares: Any
-) -> None:
+def test_images_without_a_clear_meaning_are_refused(detector: MaskRCNN, squares: Any) -> None:
     image = squares.load_image(0)
-    expected = detector.detect([image])[0]["scores"]
-    alpha = np.zeros((64, 64, 1), np.uint8)
-    for same in (image.astype(np.float32), image.astype(np.uint16), np.dstack([image, alpha])):
-        np.testing.assert_array_equal(detector.detect([same])[0]["scores"], expected)
     with pytest.raises(ImageError, match=r"images\[1\]: .*MEAN_PIXEL.*from 0.*multiply by 255"):
-        detector.detect([image, image / 255])
+        detector.mold_inputs([image, image / 255])
     with pytest.raises(ImageError, match="must be a list"):
         detector.detect(image)
 
@@ -160,9 +152,12 @@ def test_losses_fall_and_a_square_is_found(trained: Trained, squares: Any, tmp_p
     assert np.isfinite(history["val_loss"]).all()
 
     finder = MaskRCNN("inference", type(model.config)(), tmp_path)
-    finder.config.DETECTION_MIN_CONFIDENCE = 0.5
-    report = finder.load_weights(model.find_last())
+    last = Path(model.find_last())
+    assert (last.name, last.parent) == ("mask_rcnn_tiny_0004.h5", Path(model.log_dir))
+    assert finder.epoch == 0
+    report = finder.load_weights(last)
     assert (report.missing, report.unused) == ((), ())
+    assert (finder.epoch, finder.log_dir) == (4, str(tmp_path / last.parent.name))
     values = []
     for i in range(4):
         masks, ids = squares.load_mask(i)
@@ -177,26 +172,14 @@ def test_losses_fall_and_a_square_is_found(trained: Trained, squares: Any, tmp_p
     assert np.mean(values) >= 0.75
 
 
-def test_checkpoints_carry_epoch_and_folder(trained: Trained) -> None:
-    model, _ = trained
-    last = Path(model.find_last())
-    assert last.name == "mask_rcnn_tiny_0006.h5"
-    assert last.parent == Path(model.log_dir)
-    again = MaskRCNN("training", model.config, model.model_dir)
-    assert again.epoch == 0
-    again.load_weights(last)
-    assert (again.epoch, again.log_dir) == (6, model.log_dir)
-    assert again.checkpoint_path.endswith("mask_rcnn_tiny_{epoch:04d}.h5")
-
-
 def test_a_training_goes_on_to_an_absolute_epoch(trained: Trained, make_squares: Any) -> None:
     model, _ = trained
     model.config.STEPS_PER_EPOCH = 1
     epochs = []
     watch = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, _: epochs.append(epoch))
     kept = np.asarray(model.keras_model.get_layer("tiny1").get_weights()[0])
-    model.train(make_squares(8), None, 0.001, 7, "heads", custom_callbacks=[watch])
-    assert (epochs, model.epoch) == ([6], 7)
+    model.train(make_squares(8), None, 0.001, 5, "heads", custom_callbacks=[watch])
+    assert (epochs, model.epoch) == ([4], 5)
     np.testing.assert_array_equal(model.keras_model.get_layer("tiny1").get_weights()[0], kept)
 
 
@@ -205,8 +188,8 @@ def test_no_checkpoint(detector: MaskRCNN) -> None:
         detector.find_last()
 
 
-def test_layers_to_train(tiny_config: type[Config], tmp_path: Path) -> None:
-    model = MaskRCNN("training", tiny_config(), tmp_path)
+def test_layers_to_train(trained: Trained) -> None:
+    model, _ = trained
     heads = model.set_trainable(LAYERS["heads"])
     assert not any(name.startswith("tiny") for name in heads)
     assert {"rpn_conv_shared", "fpn_c5p5", "mrcnn_mask_deconv", "mrcnn_class_bn1"} <= set(heads)
@@ -237,18 +220,7 @@ def test_layers_that_match_nothing(trained: Trained, squares: Any) -> None:
         trained[0].train(squares, None, 0.1, 99, "head")
 
 
-def test_a_file_of_other_classes(trained: Trained, tiny_config: type[Config]) -> None:
-    config = tiny_config()
-    config.NUM_CLASSES = 3
-    model = MaskRCNN("inference", config, "logs")
-    with pytest.raises(WeightsError, match=r"mrcnn_class_logits.*exclude"):
-        model.load_weights(trained[0].find_last(), by_name=True)
-    left = ["mrcnn_class_logits", "mrcnn_bbox_fc", "mrcnn_bbox", "mrcnn_mask"]
-    report = model.load_weights(trained[0].find_last(), by_name=True, exclude=left)
-    assert report.missing == ()
-
-
-def test_nan_is_an_error_at_once(trained: Trained, squares: Any) -> None:
+def test_nan_is_an_error_at_once() -> None:
     with pytest.raises(UnmaskError, match="batch 3: rpn_class_loss"):
         StopOnNaN().on_train_batch_end(3, {"loss": 1.0, "rpn_class_loss": float("nan")})
 

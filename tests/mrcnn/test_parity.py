@@ -21,7 +21,8 @@ from unmask.mrcnn.targets import match_anchors
 NETWORK = "matterport_resnet50_1class"
 SEED = 1
 
-pytestmark = pytest.mark.slow
+# Each network runs once or twice, for which tracing would take longer.
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("untraced")]
 
 
 class ParityConfig(Config):

@@ -168,7 +168,7 @@ def test_balloons(mrcnn: None, tmp_path: Path) -> None:
 
 
 def test_shapes(mrcnn: None, tmp_path: Path, squares: Any) -> None:
-    """The notebook: look at data, train heads, then all, find the last file, detect, measure."""
+    """The notebook: look at data, train, find the last file, detect, measure."""
     import mrcnn.model as modellib
     from mrcnn import utils
 
@@ -193,10 +193,9 @@ def test_shapes(mrcnn: None, tmp_path: Path, squares: Any) -> None:
     assert not drawn[0, 1:].any()
 
     model = modellib.MaskRCNN(mode="training", config=config, model_dir=str(tmp_path))
-    model.train(squares, squares, learning_rate=0.001, epochs=1, layers="heads")
-    model.train(squares, squares, learning_rate=0.0001, epochs=2, layers="all")
+    model.train(squares, None, learning_rate=0.001, epochs=1, layers="heads")
     inference = modellib.MaskRCNN(mode="inference", config=config, model_dir=str(tmp_path))
-    assert Path(inference.find_last()).name == "mask_rcnn_shapes_0002.h5"
+    assert Path(inference.find_last()).name == "mask_rcnn_shapes_0001.h5"
     inference.load_weights(inference.find_last(), by_name=True)
     truth = modellib.load_image_gt(squares, config, 0, use_mini_mask=False)
     found = inference.detect([truth.image], verbose=1)[0]
@@ -280,5 +279,5 @@ def test_nuclei(mrcnn: None, tmp_path: Path) -> None:
     np.testing.assert_array_equal(turned.masks, plain.masks[::-1])
 
     model = modellib.MaskRCNN(mode="training", config=config, model_dir=str(tmp_path))
-    losses = model.train(data, data, 0.001, epochs=1, layers="all", augmentation=augmentation)
+    losses = model.train(data, None, 0.001, epochs=1, layers="all", augmentation=augmentation)
     assert np.isfinite(losses.history["loss"]).all()

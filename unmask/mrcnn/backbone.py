@@ -100,7 +100,7 @@ def resnet_graph(
             break
         for block in range(count):
             strides = None if block else 1 if stage == 2 else 2
-            x = _block(x, 3, filters, f"{stage}{chr(97 + block)}", strides, True, train_bn)
+            x = conv_block(x, 3, filters, stage, chr(97 + block), strides, True, train_bn)
         maps.append(x)
     return maps
 
@@ -133,33 +133,29 @@ def identity_block(
     input_tensor: Tensor, kernel_size: int, filters: Sequence[int], stage: int, block: str,
     use_bias: bool = True, train_bn: bool | None = True,
 ) -> Tensor:  # fmt: skip
-    """Return a bottleneck whose shortcut is its input (N, H, W, filters[2]).
-
-    Args:
-        input_tensor: The input.
-        kernel_size: Side of the middle convolution.
-        filters: Channels of the three convolutions.
-        stage: Number of the stage, part of the layers' names.
-        block: Letter of the block, part of the layers' names.
-        use_bias: Whether the convolutions have biases.
-        train_bn: As `Config.TRAIN_BN`.
-    """
-    return _block(input_tensor, kernel_size, filters, f"{stage}{block}", None, use_bias, train_bn)
+    """Return a bottleneck whose shortcut is its input (N, H, W, filters[2]); see `conv_block`."""
+    return conv_block(input_tensor, kernel_size, filters, stage, block, None, use_bias, train_bn)
 
 
 def conv_block(
     input_tensor: Tensor, kernel_size: int, filters: Sequence[int], stage: int, block: str,
-    strides: tuple[int, int] | int = (2, 2), use_bias: bool = True, train_bn: bool | None = True,
+    strides: tuple[int, int] | int | None = (2, 2), use_bias: bool = True,
+    train_bn: bool | None = True,
 ) -> Tensor:  # fmt: skip
-    """Return a bottleneck whose shortcut is a convolution, both with `strides`; else the same."""
+    """Return a bottleneck whose shortcut is a convolution.
+
+    Args:
+        input_tensor: The input (N, H, W, C).
+        kernel_size: Side of the middle convolution.
+        filters: Channels of the three convolutions.
+        stage: Number of the stage, part of the layers' names.
+        block: Letter of the block, part of the layers' names.
+        strides: Those of the first convolution and the shortcut; None for the input as shortcut.
+        use_bias: Whether the convolutions have biases.
+        train_bn: As `Config.TRAIN_BN`.
+    """
     name = f"{stage}{block}"
-    return _block(input_tensor, kernel_size, filters, name, strides, use_bias, train_bn)
 
-
-def _block(
-    x: Tensor, size: int, filters: Sequence[int], name: str, strides: tuple[int, int] | int | None,
-    use_bias: bool, train_bn: bool | None,
-) -> Tensor:  # fmt: skip
     def conv_bn(x: Tensor, width: int, size: int, branch: str, strides: Any = 1) -> Tensor:
         x = layers.Conv2D(
             width, size, strides=strides, padding="same", use_bias=use_bias,
@@ -167,11 +163,13 @@ def _block(
         )(x)  # fmt: skip
         return BatchNorm(train_bn, name=f"bn{name}_branch{branch}")(x)
 
-    y = conv_bn(x, filters[0], 1, "2a", strides or 1)
+    y = conv_bn(input_tensor, filters[0], 1, "2a", strides or 1)
     y = layers.Activation("relu", name=f"res{name}_relu_a")(y)
-    y = conv_bn(y, filters[1], size, "2b")
+    y = conv_bn(y, filters[1], kernel_size, "2b")
     y = layers.Activation("relu", name=f"res{name}_relu_b")(y)
     y = conv_bn(y, filters[2], 1, "2c")
-    shortcut = x if strides is None else conv_bn(x, filters[2], 1, "1", strides)
+    shortcut = input_tensor
+    if strides is not None:
+        shortcut = conv_bn(input_tensor, filters[2], 1, "1", strides)
     y = layers.Add(name=f"res{name}_add")([y, shortcut])
     return layers.Activation("relu", name=f"res{name}_out")(y)

@@ -310,10 +310,8 @@ def sample_boxes(
     map, by where it begins and its height and width (n,), and all shapes stay fixed. Points
     outside the map read its border if `clamp`, else 0.
     """
-    y, y_inside = _points(boxes[:, 0], boxes[:, 2], height, size)
-    x, x_inside = _points(boxes[:, 1], boxes[:, 3], width, size)
-    top, low_y, part_y = _split(y, height)
-    left, low_x, part_x = _split(x, width)
+    top, low_y, part_y, y_inside = _points(boxes[:, 0], boxes[:, 2], height, size)
+    left, low_x, part_x, x_inside = _points(boxes[:, 1], boxes[:, 3], width, size)
 
     def read(rows: Tensor, columns: Tensor) -> Tensor:
         cells = offset[:, None, None] + rows[:, :, None] * width[:, None, None]
@@ -332,16 +330,16 @@ def sample_boxes(
     return ops.where(inside[..., None], values, ops.zeros_like(values))
 
 
-def _points(start: Tensor, stop: Tensor, length: Tensor, size: int) -> tuple[Tensor, Tensor]:
-    last = ops.cast(length, "float32")[:, None] - 1.0
-    steps = ops.arange(size, dtype="float32")[None]
-    points = start[:, None] * last + steps * ((stop - start)[:, None] * last / max(size - 1, 1))
-    return points, ops.logical_and(points >= 0.0, points <= last)
-
-
-def _split(points: Tensor, length: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _points(
+    start: Tensor, stop: Tensor, length: Tensor, size: int
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return the cells before and after each point, the share of the latter, and what is inside."""
     last = length[:, None] - 1
-    points = ops.clip(points, 0.0, ops.cast(last, "float32"))
+    end = ops.cast(last, "float32")
+    steps = ops.arange(size, dtype="float32")[None]
+    points = start[:, None] * end + steps * ((stop - start)[:, None] * end / max(size - 1, 1))
+    inside = ops.logical_and(points >= 0.0, points <= end)
+    points = ops.clip(points, 0.0, end)
     first = ops.floor(points)
-    low = ops.cast(first, "int32")
-    return low, ops.minimum(low + 1, last), points - first
+    before = ops.cast(first, "int32")
+    return before, ops.minimum(before + 1, last), points - first, inside

@@ -15,12 +15,6 @@ from unmask.errors import SettingError
 
 T = TypeVar("T")
 
-RESIZE_MODES = ("none", "square", "pad64", "crop")
-"""The values of `Config.IMAGE_RESIZE_MODE`."""
-
-_META_FIXED = 12
-_STRIDE = 64
-
 
 class _Computed(Generic[T]):
     """An attribute that follows from others when it is read, unless it is assigned."""
@@ -148,7 +142,7 @@ class Config:
     @_Computed
     def IMAGE_META_SIZE(self) -> int:  # noqa: N802
         """Length of the vector that describes an image."""
-        return _META_FIXED + self.NUM_CLASSES
+        return 12 + self.NUM_CLASSES
 
     def display(self) -> None:
         """Print all settings."""
@@ -199,11 +193,11 @@ def check_config(config: Config) -> None:
             "NAME",
         ),
         (
-            config.IMAGE_RESIZE_MODE in RESIZE_MODES,
-            f"IMAGE_RESIZE_MODE must be one of {RESIZE_MODES}", "IMAGE_RESIZE_MODE",
+            config.IMAGE_RESIZE_MODE in ("none", "square", "pad64", "crop"),
+            "IMAGE_RESIZE_MODE must be none, square, pad64 or crop", "IMAGE_RESIZE_MODE",
         ),
         (
-            not any(int(side) % _STRIDE for side in config.IMAGE_SHAPE[:2]),
+            not any(int(side) % 64 for side in config.IMAGE_SHAPE[:2]),
             "the sides of IMAGE_SHAPE must be divisible by 64 (2^6), because the pyramid halves "
             "them six times: 256, 320, 384, 448, 512, ...", "IMAGE_SHAPE",
         ),

@@ -338,7 +338,7 @@ class MaskRCNN:
         with Stream(loader.__getitem__) as stream:
             history = self.keras_model.fit(
                 (batch for batch in stream), steps_per_epoch=steps, initial_epoch=first,
-                epochs=epochs, validation_data=validation, verbose=2,
+                epochs=epochs, validation_data=validation, shuffle=False, verbose=2,
                 callbacks=[
                     StopOnNaN(), keras.callbacks.TensorBoard(self.log_dir, write_graph=False),
                     keras.callbacks.LambdaCallback(on_epoch_end=self._keep),

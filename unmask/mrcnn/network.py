@@ -91,7 +91,7 @@ class _BoxLayer(layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments."""
-        names = inspect.signature(type(self).__init__).parameters.keys() - {"self", "kwargs"}
+        _self, *names, _kwargs = inspect.signature(type(self).__init__).parameters
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
 

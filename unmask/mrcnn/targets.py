@@ -327,7 +327,8 @@ def rpn_class_loss_graph(match: Tensor, logits: Tensor) -> Tensor:
     """Cross-entropy of the anchors that are object (1) or background (-1), (N, A, 1)."""
     match = match[..., 0]
     truth = ops.cast(ops.equal(match, 1), "int32")
-    return _mean(_cross_entropy(truth, logits), ops.not_equal(match, 0))
+    entropy = ops.sparse_categorical_crossentropy(truth, logits, from_logits=True)
+    return _mean(entropy, ops.not_equal(match, 0))
 
 
 def rpn_bbox_loss_graph(
@@ -345,7 +346,8 @@ def mrcnn_class_loss_graph(truth: Tensor, logits: Tensor, active: Tensor) -> Ten
     """Cross-entropy of the proposals whose predicted class the image's source knows (N, C)."""
     predicted = ops.argmax(logits, axis=-1)
     known = ops.take_along_axis(ops.cast(active, "float32"), predicted, axis=1)
-    return _mean(_cross_entropy(truth, logits), known > 0)
+    entropy = ops.sparse_categorical_crossentropy(truth, logits, from_logits=True)
+    return _mean(entropy, known > 0)
 
 
 def mrcnn_bbox_loss_graph(targets: Tensor, truth: Tensor, deltas: Tensor) -> Tensor:
@@ -358,9 +360,7 @@ def mrcnn_mask_loss_graph(targets: Tensor, truth: Tensor, masks: Tensor) -> Tens
     """Binary cross-entropy of the true class's mask (N, P, h, w), objects only; they are first."""
     truth = truth[:, : targets.shape[1]]
     own = ops.take_along_axis(masks, truth[:, :, None, None, None], axis=-1)[..., 0]
-    tiny = keras.config.epsilon()
-    own = ops.clip(own, tiny, 1.0 - tiny)
-    entropy = -(targets * ops.log(own) + (1.0 - targets) * ops.log(1.0 - own))
+    entropy = ops.binary_crossentropy(targets, own)
     return _mean(ops.mean(entropy, axis=(2, 3)), truth > 0)
 
 
@@ -371,11 +371,6 @@ def decay_loss(weights: Sequence[keras.Variable], factor: float) -> Tensor:
     for weight in decayed:
         total = total + factor * ops.mean(ops.square(ops.cast(weight, "float32")))
     return total
-
-
-def _cross_entropy(truth: Tensor, logits: Tensor) -> Tensor:
-    own = ops.take_along_axis(logits, ops.cast(truth, "int32")[..., None], axis=-1)[..., 0]
-    return ops.logsumexp(logits, axis=-1) - own
 
 
 def smooth_l1_loss(y_true: Tensor, y_pred: Tensor) -> Tensor:
