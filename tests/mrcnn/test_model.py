@@ -33,18 +33,14 @@ def test_published_size(tmp_path: Path) -> None:
 # === Detecting ===
 
 
-@pytest.mark.parametrize("mode", ["square", "pad64", "none", "crop"])
+@pytest.mark.parametrize("mode", ["pad64", "none", "crop"])
 def test_masks_have_the_size_of_the_photo(
-    tiny_config: type[Config], tmp_path: Path, detector: MaskRCNN, mode: str
+    detector: MaskRCNN, monkeypatch: pytest.MonkeyPatch, mode: str
 ) -> None:
     shape = (64, 128, 3) if mode == "none" else (50, 40, 3)
     image = np.random.default_rng(0).integers(0, 255, shape).astype(np.uint8)
-    before = detector.config.IMAGE_RESIZE_MODE
-    detector.config.IMAGE_RESIZE_MODE = mode
-    try:
-        result = detector.detect([image])[0]
-    finally:
-        detector.config.IMAGE_RESIZE_MODE = before
+    monkeypatch.setattr(detector.config, "IMAGE_RESIZE_MODE", mode)
+    result = detector.detect([image])[0]
     assert result["masks"].shape == (*shape[:2], len(result["rois"]))
     assert (result["masks"].dtype, result["rois"].dtype) == (bool, np.int32)
     assert len(result["class_ids"]) == len(result["scores"]) == len(result["rois"])
@@ -106,9 +102,8 @@ def test_both_ways_to_detect_agree(detector: MaskRCNN, squares: Any) -> None:
     np.testing.assert_allclose(probe["m"], whole[3], atol=1e-5)
     np.testing.assert_allclose(probe["first"], whole[0], atol=1e-5)
     np.testing.assert_allclose(probe["rois"], whole[4], atol=1e-5)
-    # One output keeps the batch, and so does a layer that sees all boxes one after another.
+    # A single output keeps the batch, also of a layer that sees all boxes one after another.
     two = [image, squares.load_image(1)]
-    assert detector.run_graph(two, [("c", "rpn_class")])["c"].shape == (2, 1023, 2)
     folded = detector.run_graph(two, [("x", "mrcnn_class_conv1")])["x"]
     assert folded.shape == (2, 32, 1, 1, 64)
     with pytest.raises(ValueError, match="'inner': None"):
@@ -181,11 +176,6 @@ def test_a_training_goes_on_to_an_absolute_epoch(trained: Trained, make_squares:
     model.train(make_squares(8), None, 0.001, 5, "heads", custom_callbacks=[watch])
     assert (epochs, model.epoch) == ([4], 5)
     np.testing.assert_array_equal(model.keras_model.get_layer("tiny1").get_weights()[0], kept)
-
-
-def test_no_checkpoint(detector: MaskRCNN) -> None:
-    with pytest.raises(FileNotFoundError, match="tiny"):
-        detector.find_last()
 
 
 def test_layers_to_train(trained: Trained) -> None:

@@ -449,30 +449,27 @@ def _training_graph(config: Config, seed: int) -> tuple[dict[str, Tensor], dict[
     image, meta = _image_inputs(config)
     mask_shape = config.MINI_MASK_SHAPE if config.USE_MINI_MASK else (None, None)
     instances = config.MAX_GT_INSTANCES
-    inputs = {
-        "input_image": image,
-        "input_image_meta": meta,
-        "input_rpn_match": keras.Input((None, 1), dtype="int32", name="input_rpn_match"),
-        "input_rpn_bbox": keras.Input(
-            (config.RPN_TRAIN_ANCHORS_PER_IMAGE, 4), name="input_rpn_bbox"
-        ),
-        "input_gt_class_ids": keras.Input((instances,), dtype="int32", name="input_gt_class_ids"),
-        "input_gt_boxes": keras.Input((instances, 4), dtype="int32", name="input_gt_boxes"),
-        "input_gt_masks": keras.Input(
-            (*mask_shape, instances), dtype="bool", name="input_gt_masks"
-        ),
+    given: dict[str, tuple[tuple[int | None, ...], str | None]] = {
+        "input_rpn_match": ((None, 1), "int32"),
+        "input_rpn_bbox": ((config.RPN_TRAIN_ANCHORS_PER_IMAGE, 4), None),
+        "input_gt_class_ids": ((instances,), "int32"),
+        "input_gt_boxes": ((instances, 4), "int32"),
+        "input_gt_masks": ((*mask_shape, instances), "bool"),
+    }
+    if config.USE_RPN_ROIS:
+        given["input_anchors"] = (None, 4), None
+    else:
+        given["input_roi"] = (config.POST_NMS_ROIS_TRAINING, 4), "int32"
+    inputs = {"input_image": image, "input_image_meta": meta} | {
+        name: keras.Input(shape, dtype=dtype, name=name) for name, (shape, dtype) in given.items()
     }
     pyramid = build_pyramid(build_backbone(image, config)[1:], config.TOP_DOWN_PYRAMID_SIZE)
     rpn_logits, rpn_class, rpn_bbox = _apply_rpn(config, pyramid)
     if config.USE_RPN_ROIS:
-        inputs["input_anchors"] = keras.Input((None, 4), name="input_anchors")
-        rois = _proposals(config, config.POST_NMS_ROIS_TRAINING)(
-            [rpn_class, rpn_bbox, inputs["input_anchors"]]
-        )
+        propose = _proposals(config, config.POST_NMS_ROIS_TRAINING)
+        rois = propose([rpn_class, rpn_bbox, inputs["input_anchors"]])
     else:
-        fed = keras.Input((config.POST_NMS_ROIS_TRAINING, 4), dtype="int32", name="input_roi")
-        inputs["input_roi"] = fed
-        rois = _normalised(fed, meta)
+        rois = _normalised(inputs["input_roi"], meta)
     boxes = _normalised(inputs["input_gt_boxes"], meta)
     target_rois, target_classes, target_bbox, target_mask = DetectionTargetLayer(
         config, seed, name="proposal_targets"

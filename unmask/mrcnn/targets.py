@@ -301,13 +301,7 @@ def _random_boxes(region: Sequence[int], count: int, rng: np.random.Generator) -
     return np.stack([ys[:, 0], xs[:, 0], ys[:, 1] + 1, xs[:, 1] + 1], axis=1).astype(np.int32)
 
 
-LOSS_NAMES = (
-    "rpn_class_loss",
-    "rpn_bbox_loss",
-    "mrcnn_class_loss",
-    "mrcnn_bbox_loss",
-    "mrcnn_mask_loss",
-)
+LOSS_NAMES = tuple(Config.LOSS_WEIGHTS)
 
 
 def all_losses(inputs: Mapping[str, Tensor], outputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
