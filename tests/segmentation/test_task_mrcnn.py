@@ -17,7 +17,7 @@ from unmask.segmentation import detector
 from unmask.segmentation.data import gather_photos
 from unmask.segmentation.evaluate import load_segmenter
 from unmask.segmentation.lite import LITE, build_unet
-from unmask.segmentation.paper import PaperConfig, build_detector
+from unmask.segmentation.paper import PaperConfig, build_mask_rcnn
 from unmask.segmentation.task import (
     InstanceDataset,
     InstanceSampler,
@@ -149,7 +149,7 @@ def test_a_resnet101_from_coco_gives_a_resnet50_what_fits(tmp_path: Path, caplog
 
 @pytest.mark.slow
 def test_trained_weights_are_recognised(tmp_path: Path) -> None:
-    model = build_detector().keras_model
+    model = build_mask_rcnn()
     save_weights(model, tmp_path / "detector.safetensors")
     found = load_segmenter(tmp_path / "detector.safetensors")
     assert (found.name, found.parameters) == ("Mask R-CNN, resnet50", model.count_params())

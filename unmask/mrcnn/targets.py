@@ -282,12 +282,10 @@ def build_detection_targets(
     for i, owner in enumerate(overlaps[objects].argmax(axis=1) if len(real) else ()):
         y1, x1, y2, x2 = rois[i]
         class_ids[i] = number = gt_class_ids[real[owner]]
-        own = boxes[owner : owner + 1]
-        refinement = box_refinement(rois[i : i + 1].astype(np.float64), own)[0]
-        deltas[i, number] = refinement / config.BBOX_STD_DEV
+        deltas[i, number] = box_refinement(rois[i], boxes[owner]) / config.BBOX_STD_DEV
         mask = masks[..., owner : owner + 1]
         if config.USE_MINI_MASK:
-            mask = expand_mask(own, mask, extent)
+            mask = expand_mask(boxes[owner], mask, extent)
         piece = resize(mask[y1:y2, x1:x2, 0], config.MASK_SHAPE, preserve_range=True)
         drawn[i, :, :, number] = np.around(piece)
     return rois, class_ids, deltas, drawn

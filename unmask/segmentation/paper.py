@@ -31,11 +31,6 @@ class PaperConfig(Config):
     LEARNING_RATE = 2.5e-4
 
 
-def build_detector() -> MaskRCNN:
-    """Build the paper's network for detecting, with untrained weights."""
-    return MaskRCNN("inference", PaperConfig(), "logs")
-
-
 def build_mask_rcnn() -> keras.Model:
-    """Build the network of `build_detector`, for weights; detecting needs the detector itself."""
-    return build_detector().keras_model
+    """Build the paper's network with untrained weights; detecting needs a `MaskRCNN` around it."""
+    return MaskRCNN("inference", PaperConfig(), "logs").keras_model
