@@ -346,10 +346,23 @@ class DetectionLayer(_BoxLayer):
         rois, probabilities, deltas, meta = inputs
         parts = parse_image_meta_graph(meta)
         window = norm_boxes_graph(parts["window"], parts["image_shape"][:, :2])
-        return _refined(
-            rois, probabilities, deltas, window,
-            self.count, self.confidence, self.threshold, self.std_dev,
-        )  # fmt: skip
+        return self.refine(rois, probabilities, deltas, window)
+
+    def refine(self, rois: Tensor, probabilities: Tensor, deltas: Tensor, window: Tensor) -> Tensor:
+        """Do the same with normalised windows (N, 4) in place of image vectors."""
+        classes = ops.cast(ops.argmax(probabilities, axis=-1), "int32")
+        scores = ops.max(probabilities, axis=-1)
+        chosen = ops.take_along_axis(deltas, classes[:, :, None, None], axis=2)[:, :, 0]
+        boxes = apply_box_deltas(rois, chosen * ops.convert_to_tensor(self.std_dev, "float32"))
+        boxes = clip_boxes_graph(boxes, window[:, None])
+
+        keep = ops.logical_and(classes > 0, scores >= (self.confidence or 0.0))
+        alive = ops.where(keep, scores, -1.0)
+        kept, real = suppress(boxes, alive, classes, self.threshold, self.count)
+        rows = ops.concatenate(
+            [boxes, ops.cast(classes, "float32")[..., None], scores[..., None]], axis=-1
+        )
+        return ops.where(real[..., None], gather_rows(rows, kept), 0.0)
 
     def compute_output_shape(self, input_shape: Sequence[tuple[Any, ...]]) -> tuple[Any, ...]:
         """Return (N, count, 6)."""
@@ -360,29 +373,14 @@ def refine_detections_graph(
     rois: Tensor, probs: Tensor, deltas: Tensor, window: Tensor, config: Config
 ) -> Tensor:
     """Do for one image what `DetectionLayer` does for a batch; the window is normalised."""
-    return _refined(
-        rois[None], probs[None], deltas[None], window[None], config.DETECTION_MAX_INSTANCES,
-        config.DETECTION_MIN_CONFIDENCE, config.DETECTION_NMS_THRESHOLD, config.BBOX_STD_DEV,
-    )[0]  # fmt: skip
+    return _detection(config).refine(rois[None], probs[None], deltas[None], window[None])[0]
 
 
-def _refined(
-    rois: Tensor, probabilities: Tensor, deltas: Tensor, window: Tensor,
-    count: int, confidence: float | None, threshold: float, std_dev: Sequence[float],
-) -> Tensor:  # fmt: skip
-    classes = ops.cast(ops.argmax(probabilities, axis=-1), "int32")
-    scores = ops.max(probabilities, axis=-1)
-    chosen = ops.take_along_axis(deltas, classes[:, :, None, None], axis=2)[:, :, 0]
-    boxes = apply_box_deltas(rois, chosen * ops.convert_to_tensor(std_dev, "float32"))
-    boxes = clip_boxes_graph(boxes, window[:, None])
-
-    keep = ops.logical_and(classes > 0, scores >= (confidence or 0.0))
-    alive = ops.where(keep, scores, -1.0)
-    kept, real = suppress(boxes, alive, classes, threshold, count)
-    rows = ops.concatenate(
-        [boxes, ops.cast(classes, "float32")[..., None], scores[..., None]], axis=-1
-    )
-    return ops.where(real[..., None], gather_rows(rows, kept), 0.0)
+def _detection(config: Config) -> DetectionLayer:
+    return DetectionLayer(
+        config.DETECTION_MAX_INSTANCES, config.DETECTION_MIN_CONFIDENCE,
+        config.DETECTION_NMS_THRESHOLD, config.BBOX_STD_DEV, name="mrcnn_detection",
+    )  # fmt: skip
 
 
 # === The networks ===
@@ -405,10 +403,7 @@ def build_inference(config: Config) -> InferenceNetworks:
     _, rpn_class, rpn_bbox = _apply_rpn(config, pyramid)
     rois = _proposals(config, config.POST_NMS_ROIS_INFERENCE)([rpn_class, rpn_bbox, anchors])
     _, probabilities, deltas = _classified(config, rois, pyramid, meta)
-    detections = DetectionLayer(
-        config.DETECTION_MAX_INSTANCES, config.DETECTION_MIN_CONFIDENCE,
-        config.DETECTION_NMS_THRESHOLD, config.BBOX_STD_DEV, name="mrcnn_detection",
-    )([rois, probabilities, deltas, meta])  # fmt: skip
+    detections = _detection(config)([rois, probabilities, deltas, meta])
     mask_head = _mask_head(config)
     masks = mask_head(detections[..., :4], meta, pyramid[:4])
 
