@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from unmask.data.photometric import add_noise, blur, coarsen, compress, recolour
 from unmask.gender.lite import FRAMINGS, Framing
-from unmask.image import LUMA
 
 Augmentation: TypeAlias = Literal["varied", "notebook", "none"]
 
@@ -112,34 +112,25 @@ def _moved(source: NDArray[np.uint8], side: int, rng: np.random.Generator) -> ND
 
 
 def _recoloured(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
-    saturation = 0.0 if rng.random() < 0.07 else rng.uniform(0.6, 1.4)
-    grey = np.array(LUMA)
-    tint = np.exp(rng.normal(0.0, 0.08, 3))
-    contrast = math.exp(rng.uniform(-0.45, 0.35))
-    matrix = saturation * np.eye(3) + (1 - saturation) * grey
-    matrix = contrast * tint[:, None] * matrix
-    offset = (1 - contrast) * 128.0 + rng.uniform(-35.0, 30.0)
-    changed = cv2.transform(image, np.column_stack([matrix, np.full(3, offset)]))
-    if rng.random() < 0.5:
-        levels = np.linspace(0, 1, 256) ** math.exp(rng.uniform(-0.4, 0.4))
-        changed = cv2.LUT(changed, (levels * 255).astype(np.uint8))
-    return np.asarray(changed, np.uint8)
+    return recolour(
+        image,
+        saturation=0.0 if rng.random() < 0.07 else rng.uniform(0.6, 1.4),
+        contrast=math.exp(rng.uniform(-0.45, 0.35)),
+        gain=np.exp(rng.normal(0.0, 0.08, 3)),
+        brightness=rng.uniform(-35.0, 30.0),
+        gamma=math.exp(rng.uniform(-0.4, 0.4)) if rng.random() < 0.5 else 1.0,
+    )
 
 
 def _degraded(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
     kind = rng.integers(4)
     if kind == 0:
-        return np.asarray(cv2.GaussianBlur(image, (0, 0), rng.uniform(0.5, 2.0)), np.uint8)
+        return blur(image, rng.uniform(0.5, 2.0))
     if kind == 1:
-        side = int(image.shape[0] / rng.uniform(1.5, 3.5))
-        small = cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA)
-        return np.asarray(cv2.resize(small, image.shape[:2]), np.uint8)
+        return coarsen(image, 1 / rng.uniform(1.5, 3.5))
     if kind == 2:
-        quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(25, 85))]
-        _, encoded = cv2.imencode(".jpg", image, quality)
-        return np.asarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR), np.uint8)
-    noise = rng.normal(0.0, rng.uniform(3.0, 14.0), image.shape).astype(np.float32)
-    return np.clip(image + noise, 0, 255).astype(np.uint8)
+        return compress(image, int(rng.integers(25, 85)))
+    return add_noise(image, rng.normal(0.0, rng.uniform(3.0, 14.0), image.shape))
 
 
 def _erase(image: NDArray[np.uint8], rng: np.random.Generator) -> None:

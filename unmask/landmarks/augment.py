@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from unmask.data.photometric import add_noise, blur, coarsen, compress, recolour
 from unmask.face import CROP_SIZE, compose
 
 Degradation: TypeAlias = Literal["blur", "resolution", "noise", "jpeg"]
@@ -105,54 +105,33 @@ def vary_pixels(
         image = _recolour(image, rng, grey=rng.random() < settings.grey)
     for name in settings.degradations:
         if rng.random() < settings.degraded:
-            image = _DEGRADE[name](image, rng)
+            image = _degrade(image, rng, name)
     return image
 
 
 def _recolour(
     image: NDArray[np.uint8], rng: np.random.Generator, *, grey: bool
 ) -> NDArray[np.uint8]:
-    """Gamma, contrast, brightness and a colour cast by one table a channel."""
-    values = np.linspace(0, 1, 256)[:, None]
-    values = values ** np.exp(rng.normal(0, 0.2)) * np.exp(rng.normal(0, 0.12))
-    values = (values - 0.5) * np.exp(rng.normal(0, 0.15)) + 0.5 + rng.normal(0, 0.06)
-    values = values * np.exp(rng.normal(0, 0.05, 3))
-    if grey:
-        image = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
-    table = np.clip(np.rint(values * 255), 0, 255).astype(np.uint8)
-    return np.asarray(cv2.LUT(image, table[None]), np.uint8)
+    return recolour(
+        image,
+        saturation=0.0 if grey else 1.0,
+        contrast=np.exp(rng.normal(0, 0.15)),
+        gain=np.exp(rng.normal(0, 0.12) + rng.normal(0, 0.05, 3)),
+        brightness=255 * rng.normal(0, 0.06),
+        gamma=np.exp(rng.normal(0, 0.2)),
+    )
 
 
-def _blur(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
-    return np.asarray(cv2.GaussianBlur(image, (0, 0), rng.uniform(0.5, 2.0)), np.uint8)
-
-
-def _coarsen(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
-    """What a small face looks like after it has been enlarged to the crop."""
-    height, width = image.shape[:2]
-    share = rng.uniform(0.2, 0.7)
-    small = (max(1, round(width * share)), max(1, round(height * share)))
-    image = cv2.resize(image, small, interpolation=cv2.INTER_AREA)
-    return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR), np.uint8)
-
-
-def _add_noise(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
-    noise = rng.standard_normal(image.shape, np.float32) * rng.uniform(2, 12)
-    return np.clip(image + noise, 0, 255).astype(np.uint8)
-
-
-def _compress(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
-    quality = int(rng.integers(20, 80))
-    _, encoded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
-    return np.asarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR), np.uint8)
-
-
-_DEGRADE: dict[Degradation, Callable[[NDArray[np.uint8], np.random.Generator], Any]] = {
-    "blur": _blur,
-    "resolution": _coarsen,
-    "noise": _add_noise,
-    "jpeg": _compress,
-}
+def _degrade(
+    image: NDArray[np.uint8], rng: np.random.Generator, kind: Degradation
+) -> NDArray[np.uint8]:
+    if kind == "blur":
+        return blur(image, rng.uniform(0.5, 2.0))
+    if kind == "resolution":  # a small face that has been enlarged to the crop
+        return coarsen(image, rng.uniform(0.2, 0.7))
+    if kind == "noise":
+        return add_noise(image, rng.standard_normal(image.shape, np.float32) * rng.uniform(2, 12))
+    return compress(image, int(rng.integers(20, 80)))
 
 
 # === What hides parts of a face besides masks ===
