@@ -25,8 +25,7 @@ import numpy as np
 from unmask.data.stream import Stream, default_workers
 from unmask.training.recipe import parse_overrides, read_recipe, recipe_names
 from unmask.training.runner import compiled
-from unmask.training.task import Places, Task
-from unmask.training.tasks import find_task
+from unmask.training.task import Places, Task, find_task
 
 _MATRIX = 2048
 

@@ -13,7 +13,7 @@ from cyclopts import CycloptsError
 
 from unmask.cli import build_app
 from unmask.training.recipe import parse_overrides, read_recipe
-from unmask.training.tasks import find_task
+from unmask.training.task import find_task
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

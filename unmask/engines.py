@@ -13,7 +13,7 @@ import pickle
 import signal
 import socket
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
@@ -98,45 +98,72 @@ def one_thread_each() -> None:
 # === Processes ===
 
 
+class Workers:
+    """Processes that hold one function and call it for job after job; they end with this one.
+
+    Args:
+        work: The function, picklable.
+        count: Number of processes.
+        environment: Variables that are set in them before the function's code is imported.
+    """
+
+    def __init__(
+        self, work: Callable[[Any], Any], count: int, environment: Mapping[str, str] | None = None
+    ) -> None:
+        # Threads, which TensorFlow and JAX have, do not survive a fork: the processes start afresh.
+        context = get_context("spawn")
+        self._listened, self._lifeline = context.Pipe(duplex=False)
+        # Pickled here, so that the environment is set before the work is imported.
+        given = (pickle.dumps(work), dict(environment or {}), self._listened)
+        self._pool = ProcessPoolExecutor(count, context, _begin, given)
+
+    def submit(self, job: Any) -> Future[Any]:
+        """Order a job."""
+        return self._pool.submit(_do, job)
+
+    def close(self) -> None:
+        """End the processes, whatever they have begun."""
+        self._lifeline.close()
+        self._pool.shutdown(cancel_futures=True)
+        self._listened.close()
+
+
 def _with_processes(
-    work: Callable[[Job], Answer], jobs: Sequence[Job], workers: int
+    work: Callable[[Job], Answer], jobs: Sequence[Job], count: int
 ) -> Iterator[Answer]:
     waiting = iter(jobs)
-    # TensorFlow's threads do not survive a fork: the processes start afresh.
-    context = get_context("spawn")
-    listened, lifeline = context.Pipe(duplex=False)
-    pool = ProcessPoolExecutor(
-        workers, mp_context=context, initializer=_begin, initargs=(work, listened)
-    )
+    workers = Workers(work, count)
     pending: set[Future[Answer]] = set()
     try:
         while True:
-            room = _AHEAD * workers - len(pending)
-            pending |= {pool.submit(_do, job) for job in islice(waiting, room)}
+            room = _AHEAD * count - len(pending)
+            pending |= {workers.submit(job) for job in islice(waiting, room)}
             if not pending:
                 return
             done, pending = wait(pending, return_when=FIRST_COMPLETED)
             yield from (future.result() for future in done)
     except BrokenProcessPool as error:
         raise UnmaskError(
-            f"a worker process was killed, perhaps for want of memory. Received: {workers=}"
+            f"a worker process was killed, perhaps for want of memory. Received: workers={count}"
         ) from error
     finally:
-        # After an interruption or an error nobody waits for what has begun.
-        lifeline.close()
-        pool.shutdown(cancel_futures=True)
-        listened.close()
+        workers.close()
 
 
 # The work of a worker process, which has no other place for it: a pool passes functions only.
 _given: list[Callable[[Any], Any]] = []
 
 
-def _begin(work: Callable[[Any], Any], lifeline: Connection) -> None:
-    _given[:] = [work]
-    # Ctrl-C reaches all processes of a terminal; this one ends with its parent.
+def _begin(work: bytes, environment: Mapping[str, str], lifeline: Connection) -> None:
+    # First, as unpickling may take seconds. Ctrl-C reaches all processes of a terminal; this one
+    # ends with its parent.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with, args=(lifeline,), daemon=True).start()
+    os.environ |= environment
+    import cv2
+
+    cv2.setNumThreads(1)  # the processes are as many as cores
+    _given[:] = [pickle.loads(work)]
 
 
 def _end_with(lifeline: Connection) -> None:

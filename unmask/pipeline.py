@@ -25,7 +25,7 @@ from unmask.errors import PhotoWarning
 from unmask.face import canonical_matrix, matrix_from_mask_box
 from unmask.gender.predict import predict_gender
 from unmask.image import DEFAULT_MAX_PIXELS, ImageSource, Photo, load_mask, load_photo
-from unmask.inference import Network
+from unmask.inference import Network, OnnxNetwork, has_onnxruntime
 from unmask.inpainting.coarse import CoarseCompletion, load_coarse
 from unmask.inpainting.predict import complete_windows
 from unmask.landmarks.predict import locate_landmarks
@@ -33,7 +33,6 @@ from unmask.loops import find_loops, remove_loops
 from unmask.presets import GENDERS, build_stage, get_preset
 from unmask.refine import free_eyes, refine_mask
 from unmask.result import Face, Result
-from unmask.runtime.onnx import OnnxNetwork, has_onnxruntime
 from unmask.segmentation.finder import MaskFinder, load_finder
 from unmask.segmentation.regions import MaskRegion, regions_of_mask
 from unmask.subject import Frame, Subject, as_face, cut_subject, frame_subject, one_a_face

@@ -22,9 +22,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unmask.errors import DataError, WeightsError
+from unmask.inference import is_onnx
 from unmask.io import PathLike, write_bytes_atomic
 from unmask.paths import path_inside
-from unmask.runtime.onnx import is_onnx
 
 if sys.version_info >= (3, 11):
     import tomllib

@@ -241,7 +241,7 @@ def _recipes() -> list[bytes]:
 
 def _open_recipe(path: Path) -> None:
     from unmask.training.recipe import read_recipe
-    from unmask.training.tasks import find_task
+    from unmask.training.task import find_task
 
     source = read_recipe(path)
     kind = find_task(source.task)

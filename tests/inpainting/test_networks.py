@@ -172,7 +172,7 @@ def test_images_of_a_batch_do_not_see_each_other(coarse_generator):
 
 
 def test_output_is_float32_in_mixed_precision():
-    from unmask.training.precision import precision
+    from unmask.training.task import precision
 
     with precision("mixed_bfloat16"):
         mixed = build_generator(width=8, depth=1)

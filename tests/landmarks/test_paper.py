@@ -7,7 +7,7 @@ from keras import ops
 
 from unmask.landmarks.lite import build_lite
 from unmask.landmarks.paper import AddCoordinates, build_fan
-from unmask.training.precision import precision
+from unmask.training.task import precision
 
 
 def test_published_size_has_the_published_parameter_count():

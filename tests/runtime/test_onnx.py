@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 
 from unmask.errors import WeightsError
-from unmask.inference import forward
+from unmask.inference import OnnxNetwork, forward
 from unmask.presets import build_stage, get_preset
-from unmask.runtime.onnx import OnnxNetwork
 from unmask.weights import find, load_weights
 
 pytest.importorskip("onnxruntime")

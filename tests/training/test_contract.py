@@ -15,8 +15,7 @@ import pytest
 from tests.training.toys import TOYS, Toy
 from unmask.training.recipe import read_recipe, recipe_names
 from unmask.training.runner import train
-from unmask.training.task import Places, Task
-from unmask.training.tasks import find_task
+from unmask.training.task import Places, Task, find_task
 from unmask.weights import load_arrays, load_metadata
 
 SMALL = {"history_steps": 1, "validation_rows": 2, "steps_per_execution": 1, "sheet_rows": 0}

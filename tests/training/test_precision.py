@@ -5,7 +5,7 @@ from __future__ import annotations
 import keras
 import pytest
 
-from unmask.training.precision import precision
+from unmask.training.task import precision
 
 
 def test_holds_inside_only():

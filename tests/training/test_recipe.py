@@ -17,7 +17,7 @@ from unmask.training.recipe import (
     read_recipe,
     recipe_names,
 )
-from unmask.training.tasks import find_task
+from unmask.training.task import find_task
 
 
 @dataclass(frozen=True, kw_only=True)

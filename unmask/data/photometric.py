@@ -63,7 +63,8 @@ def recolour(
     gains = np.broadcast_to(np.asarray(gain, np.float64), 3)[:, None]
     matrix = saturation * np.eye(3) + (1 - saturation) * np.tile(LUMA, (3, 1))
     offset = gains * 128 * (1 - contrast) + brightness
-    return np.asarray(cv2.transform(image, np.hstack([gains * contrast * matrix, offset])), np.uint8)
+    affine = np.hstack([gains * contrast * matrix, offset])
+    return np.asarray(cv2.transform(image, affine), np.uint8)
 
 
 def coarsen(image: Pixels, share: float, back: int = cv2.INTER_LINEAR) -> Pixels:

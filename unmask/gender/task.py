@@ -37,9 +37,8 @@ from unmask.gender.lite import FRAMINGS, Framing, Scaling, View, build_lite, loo
 from unmask.gender.paper import build_classifier, build_head
 from unmask.inception import train_after
 from unmask.io import write_json_atomic
-from unmask.training.precision import precision
 from unmask.training.recipe import Recipe, read_recipe
-from unmask.training.task import Places, Task, on_bytes
+from unmask.training.task import Places, Task, on_bytes, precision
 from unmask.weights import load_arrays, load_metadata, load_weights, save_arrays, save_weights
 
 

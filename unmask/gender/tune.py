@@ -22,7 +22,7 @@ from unmask.gender.features import Features
 from unmask.gender.paper import build_head
 from unmask.io import check_origin, write_json_atomic, write_text_atomic
 from unmask.tables import csv_text
-from unmask.training.precision import precision
+from unmask.training.task import precision
 
 try:
     import keras_tuner

@@ -17,11 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unmask import presets
-from unmask.inference import Network, forward
+from unmask.inference import Network, OnnxNetwork, forward, is_onnx
 from unmask.inpainting.prior import PRIOR_SIDE, LinearPrior
 from unmask.inpainting.window import WINDOW_SIDE, draw_landmark_map
 from unmask.io import PathLike
-from unmask.runtime.onnx import OnnxNetwork, is_onnx
 
 GENDERS = presets.GENDERS[::-1]
 """Order of the network's two gender inputs."""

@@ -15,11 +15,10 @@ from numpy.typing import NDArray
 from unmask.data.faces import gather_faces
 from unmask.data.record import FaceSet
 from unmask.decide import LIMITS
-from unmask.inference import Network
+from unmask.inference import Network, OnnxNetwork
 from unmask.io import PathLike
 from unmask.metrics import iou
 from unmask.mrcnn.utils import average_precision
-from unmask.runtime.onnx import OnnxNetwork
 from unmask.segmentation import detector
 from unmask.segmentation.data import Example, FacePool, gather_photos
 from unmask.segmentation.finder import UNetFinder, load_finder

@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 from unmask.decide import LIMITS
 from unmask.errors import WeightsError
 from unmask.face import compose, matrix_from_mask_box, warp
-from unmask.inference import Network, forward, mean_probability
+from unmask.inference import Network, OnnxNetwork, forward, is_onnx, mean_probability
 from unmask.io import PathLike
-from unmask.runtime.onnx import OnnxNetwork, is_onnx
 from unmask.segmentation import STRIDE, VIEW_SIDE
 from unmask.segmentation.regions import MaskRegion, find_regions, overlap
 from unmask.weights import load_arrays, load_weights

@@ -30,8 +30,7 @@ from unmask.segmentation.paper import PaperConfig
 from unmask.segmentation.regions import find_regions
 from unmask.segmentation.scenes import SceneComposer, SceneRecipe, SceneSampler, compose_scenes
 from unmask.segmentation.teacher import build_decoder, build_distillation, build_teacher
-from unmask.training.precision import precision
-from unmask.training.task import Task, on_bytes
+from unmask.training.task import Task, on_bytes, precision
 from unmask.weights import load_arrays, load_weights, save_arrays
 
 # Pieces of a true mask with fewer pixels are too small to be worth a box.

@@ -13,8 +13,7 @@ from typing import Any
 from unmask.io import atomic_path
 from unmask.training.recipe import Recipe, RecipeFile, read_recipe, recipe_names
 from unmask.training.runner import train
-from unmask.training.task import Places
-from unmask.training.tasks import find_task
+from unmask.training.task import Places, find_task
 from unmask.weights import read_manifest
 
 _LOG = logging.getLogger(__name__)

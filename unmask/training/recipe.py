@@ -93,7 +93,7 @@ class Recipe:
     """What all trainings have in common; each task adds its own keys.
 
     Attributes:
-        task: Which task trains it, a key of `unmask.training.tasks.TASKS`.
+        task: Which task trains it, a key of `unmask.training.task.TASKS`.
         about: One line on what comes out.
         seed: Seed of the first weights and of the samples.
         dtype_policy: Keras dtype policy of the networks that are trained.

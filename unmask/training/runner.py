@@ -25,9 +25,8 @@ from unmask.image import save_image
 from unmask.io import check_same, prepare_folder
 from unmask.training.checkpoint import Checkpoint, Progress
 from unmask.training.history import Board, write_history
-from unmask.training.precision import precision
 from unmask.training.recipe import Recipe
-from unmask.training.task import Task
+from unmask.training.task import Task, precision
 from unmask.weights import load_metadata
 
 Report = Callable[[str], None]

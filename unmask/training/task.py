@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+import importlib
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -12,9 +14,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unmask.data.stream import Sampler
+from unmask.errors import DataError
 from unmask.training.optimizers import make_optimizer
 from unmask.training.recipe import Recipe
 from unmask.weights import load_weights, save_weights
+
+TASKS = {
+    "prior": "unmask.inpainting.prior_task:PriorTask",
+    "coarse": "unmask.inpainting.coarse_task:CoarseTask",
+    "inpainting": "unmask.inpainting.task:InpaintingTask",
+    "landmarks": "unmask.landmarks.task:LandmarkTask",
+    "gender": "unmask.gender.task:GenderTask",
+    "gender-head": "unmask.gender.task:HeadTask",
+    "segmentation": "unmask.segmentation.task:SegmentationTask",
+    "verifier": "unmask.segmentation.verifier_task:VerifierTask",
+    "loops": "unmask.segmentation.loops_task:LoopsTask",
+    "parsing": "unmask.parsing.task:ParsingTask",
+    "mask-rcnn": "unmask.segmentation.task:MaskRCNNTask",
+    "rival": "unmask.rivals.task:RivalTask",
+}
+"""The tasks that recipes can name, and where they are."""
 
 
 @dataclass(frozen=True)
@@ -111,6 +130,37 @@ class Task:
     def frozen(self) -> Sequence[keras.Variable]:
         """Return variables of the trained model that never change and need no checkpoint."""
         return ()
+
+
+def find_task(name: str) -> type[Task]:
+    """Return a task's class.
+
+    Raises:
+        DataError: There is no such task.
+    """
+    if name not in TASKS:
+        raise DataError(f"no task {name!r}; known: {', '.join(TASKS)}")
+    module, attribute = TASKS[name].split(":")
+    found: type[Task] = getattr(importlib.import_module(module), attribute)
+    return found
+
+
+@contextlib.contextmanager
+def precision(policy: str) -> Iterator[None]:
+    """Build layers with a Keras dtype policy, such as "mixed_bfloat16", and restore the last.
+
+    Example:
+        >>> with precision("mixed_bfloat16"):
+        ...     layer = keras.layers.Dense(3)
+        >>> layer.compute_dtype
+        'bfloat16'
+    """
+    previous = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(previous)
 
 
 def on_bytes(network: keras.Model) -> keras.Model:
