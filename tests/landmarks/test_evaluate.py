@@ -1,24 +1,18 @@
-"""Scores, the learnt correspondence and WFLW's subsets, with locators that are known."""
+"""Scores and WFLW's subsets, with locators that are known."""
 
 import numpy as np
-import pytest
 from skimage.data import astronaut
 
 from unmask.cli import main
 from unmask.data.record import FaceRecord
 from unmask.face import square_matrix, transform_points
 from unmask.image import save_image
-from unmask.landmark_layout import POINTS_98_TO_68
 from unmask.landmarks.data import WflwFace
 from unmask.landmarks.evaluate import (
-    Located,
     PfldLocator,
+    evaluate,
     evaluate_wflw,
-    fit_correspondence,
-    locate_all,
     markdown_table,
-    score_landmarks,
-    score_located,
 )
 
 
@@ -40,27 +34,6 @@ def faces(count, seed=0):
     return base + rng.normal(0, 3, (count, 98, 2))
 
 
-def turned(points, degrees, scale, shift):
-    angle = np.deg2rad(degrees)
-    matrix = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    return points @ matrix.T + shift
-
-
-def test_the_learnt_correspondence_removes_what_is_systematic():
-    """The 68 points lie a fixed step, in the face's own frame, beside those of the 98."""
-    points = faces(120)
-    step = np.random.default_rng(1).normal(0, 4, (68, 2))
-    others = points[:, POINTS_98_TO_68] + step
-    for degrees, scale, shift in ((0, 1, 0), (25, 2.5, (300, -40))):
-        first = turned(points, degrees, scale, shift)
-        second = turned(others, degrees, scale, shift)
-        learnt = fit_correspondence(first[:80], second[:80])
-        fixed = score_landmarks(first[80:], second[80:]).nme
-        assert score_landmarks(learnt(first[80:]), second[80:]).nme < 0.8 * fixed
-    with pytest.raises(ValueError, match=r"points68\.shape=\(2, 68, 2\)"):
-        fit_correspondence(points, others[:2])
-
-
 def test_locators_see_the_same_crops_and_are_scored_masked_and_bare(tmp_path):
     save_image(tmp_path / "a.png", astronaut())
     matrix = np.array([[0.78, 0.0, 125.0], [0.0, 0.78, 22.0]])
@@ -72,20 +45,13 @@ def test_locators_see_the_same_crops_and_are_scored_masked_and_bare(tmp_path):
         return points + np.float32(5 if len(seen) % 2 == 0 else 0)
 
     records = [FaceRecord(tmp_path / "a.png", points, "test")] * 2
-    evaluation = score_located(locate_all(locator, records, seed=3))
+    evaluation = evaluate(locator, records, seed=3)
     assert evaluation.unmasked.nme == 0
     assert evaluation.masked.nme > 0.05
     assert (seen[0][0] == astronaut()).all()
     assert (seen[1][0] != astronaut()).any()
     np.testing.assert_array_equal(seen[0][1], seen[1][1])
     assert not np.allclose(seen[0][1], seen[2][1])  # each face has its own first crop
-
-
-def test_a_correspondence_is_applied_to_both():
-    truth = faces(4)[:, POINTS_98_TO_68].astype(np.float32)
-    found = np.zeros((4, 98, 2), np.float32)
-    scores = score_located(Located(truth, found, found), lambda points: truth)
-    assert scores.unmasked.nme == scores.masked.nme == 0
 
 
 def test_wflw_subsets_and_their_first_crops(tmp_path):

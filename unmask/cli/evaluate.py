@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -152,8 +151,6 @@ def segmentation(
 
 # === Landmarks ===
 
-_FITTED_ON = 200  # training faces that the learnt correspondence is fitted on
-
 
 def landmarks(
     *,
@@ -168,7 +165,6 @@ def landmarks(
     passes: PositiveInt = 2,
     mirror: bool = False,
     thorough: bool = False,
-    learnt: bool = False,
     seed: Seed = 0,
     out: File | None = None,
 ) -> None:
@@ -186,7 +182,6 @@ def landmarks(
         passes: Passes through a network.
         mirror: Our networks also look at the mirrored crops.
         thorough: And at two more, as `unmask run` does.
-        learnt: For 68 true points: also through a correspondence learnt from the split "train".
         seed: Seed of masks and first crops.
         out: Also write the table to this file.
     """
@@ -198,7 +193,7 @@ def landmarks(
     from unmask.data.faces import face_folder_files
     from unmask.io import write_text_atomic
     from unmask.landmarks.data import read_wflw
-    from unmask.landmarks.evaluate import evaluate_wflw, markdown_table
+    from unmask.landmarks.evaluate import evaluate, evaluate_wflw, markdown_table
     from unmask.paths import check_outputs
 
     if out:
@@ -208,10 +203,8 @@ def landmarks(
     scores: dict[str, LandmarkScores] = {}
     for name, locator in track(locators.items(), "networks"):
         if data is not None:
-            faces = _spread(data, split, count)
-            fitted_on = _spread(data, "train", _FITTED_ON) if learnt else []
-            rows = _on_folder(locator, faces, fitted_on, seed)
-            scores |= {f"{name}, {row}": s for row, s in rows.items()}
+            found = evaluate(locator, _spread(data, split, count), seed=seed)
+            scores |= {f"{name}, bare": found.unmasked, f"{name}, masked": found.masked}
         if wflw_list is not None:
             images = wflw_images or wflw_list.parents[2] / "WFLW_images"
             subsets = evaluate_wflw(locator, read_wflw(wflw_list, images))
@@ -248,23 +241,6 @@ def _locators(
     if pfld:
         locators["PFLD"] = PfldLocator(pfld, passes=passes)
     return locators
-
-
-def _on_folder(
-    locator: Locator, faces: Sequence[FaceRecord], fitted_on: Sequence[FaceRecord], seed: int
-) -> dict[str, LandmarkScores]:
-    """Rows of one network; a correspondence is fitted where there are faces for it."""
-    from unmask.landmarks.evaluate import fit_correspondence, locate_all, score_located
-
-    located = locate_all(locator, faces, seed=seed)
-    fixed = score_located(located)
-    rows = {"bare": fixed.unmasked, "masked": fixed.masked}
-    if fitted_on:
-        seen = locate_all(locator, fitted_on, seed=seed)
-        # Bare faces alone: the map is to tell layouts apart, not to make up for what masks do.
-        learnt = score_located(located, fit_correspondence(seen.unmasked, seen.truth))
-        rows |= {"bare, learnt map": learnt.unmasked, "masked, learnt map": learnt.masked}
-    return rows
 
 
 def _spread(folder: Path, split: str, count: int | None) -> list[FaceRecord]:

@@ -17,7 +17,7 @@ from unmask.errors import WeightsError
 from unmask.face import canonical_matrix, compose, invert, square_matrix, transform_points, warp
 from unmask.image import load_image
 from unmask.io import PathLike
-from unmask.landmark_layout import LAYOUTS, POINTS_98_TO_68, REGIONS_98, flip_landmarks
+from unmask.landmark_layout import LAYOUTS, POINTS_98_TO_68, REGIONS_98
 from unmask.landmarks.augment import Augmentation, jitter_matrix
 from unmask.landmarks.data import WFLW_ATTRIBUTES, WflwFace
 from unmask.landmarks.predict import locate_landmarks
@@ -25,7 +25,6 @@ from unmask.metrics import area_under_curve, failure_rate, nme
 from unmask.synthesis import MaskSynthesizer
 from unmask.tables import markdown_table as table
 
-_FRAME = 256  # side of the canonical crop that layouts are compared in
 # PFLD expects a face box that is made square and grown. In the canonical crop of 256 pixels this
 # square serves it best (least error on 73 bare training photos; a detector's boxes serve it worse).
 _PFLD_SIDE, _PFLD_CENTER, _PFLD_SQUARE = 112, (127.5, 160.0), 180.0
@@ -56,21 +55,6 @@ class LandmarkScores:
     def nme(self) -> float:
         """Mean of the faces' errors."""
         return float(self.errors.mean())
-
-
-@dataclass(frozen=True, eq=False)
-class Located:
-    """Landmarks found on the same faces without and with a synthetic mask.
-
-    Attributes:
-        truth: (N, 98, 2) or (N, 68, 2) true points in photo pixels, also where a mask hides them.
-        unmasked: (N, 98, 2) points found without.
-        masked: (N, 98, 2) points found with.
-    """
-
-    truth: NDArray[np.float32]
-    unmasked: NDArray[np.float32]
-    masked: NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -178,8 +162,8 @@ class PfldLocator:
         return np.stack(found).astype(np.float32) * _PFLD_SIDE - np.float32(0.5)
 
 
-def locate_all(locator: Locator, records: Sequence[FaceRecord], *, seed: int = 0) -> Located:
-    """Find landmarks the way the pipeline does, without and with synthetic masks.
+def evaluate(locator: Locator, records: Sequence[FaceRecord], *, seed: int = 0) -> Evaluation:
+    """Score a locator the way the pipeline uses it, without and with synthetic masks.
 
     Each face starts from its canonical crop, moved and scaled at random as a guess from a mask's
     box would be. Crops and masks are the same for every locator. All records have 98 points, or all
@@ -193,98 +177,8 @@ def locate_all(locator: Locator, records: Sequence[FaceRecord], *, seed: int = 0
         guess = compose(shift, canonical_matrix(record.landmarks))
         bare.append(locator(image, guess))
         masked.append(locator(synthesizer(image, record.landmarks, i).image, guess))
-    truth = np.stack([record.landmarks for record in records])
-    return Located(truth, np.stack(bare), np.stack(masked))
-
-
-@dataclass(frozen=True, eq=False)
-class Correspondence:
-    """A learnt replacement of `unmask.landmark_layout.POINTS_98_TO_68`.
-
-    The two layouts put points of the same name in different places: lids are divided into
-    quarters or thirds, and annotators were told different things about jaw and lips. The fixed
-    choice of points counts this as an error of the network; the map removes what is systematic.
-    It works in the canonical frame of the 98 points, so size, place and roll do not matter.
-
-    Attributes:
-        center: (196,) mean of the 98 points in the canonical frame.
-        matrix: (196, 136) from what differs from the mean to the correction of the 68 points.
-        offset: (136,) mean correction.
-    """
-
-    center: NDArray[np.float64]
-    matrix: NDArray[np.float64]
-    offset: NDArray[np.float64]
-
-    def __call__(self, points: ArrayLike) -> NDArray[np.float32]:
-        """Map (N, 98, 2) points to (N, 68, 2), both in pixels of the photos."""
-        mapped = []
-        for face in np.asarray(points, np.float64):
-            matrix = canonical_matrix(face, _FRAME)
-            inside = np.asarray(transform_points(face, matrix), np.float64)
-            correction = (inside.ravel() - self.center) @ self.matrix + self.offset
-            moved = inside[POINTS_98_TO_68] + correction.reshape(-1, 2)
-            mapped.append(transform_points(moved, invert(matrix)))
-        return np.stack(mapped).astype(np.float32)
-
-
-def fit_correspondence(
-    points98: ArrayLike, points68: ArrayLike, *, strength: float = 1e4
-) -> Correspondence:
-    """Learn the map by ridge regression from faces that have both, and from their mirror images.
-
-    Args:
-        points98: (N, 98, 2) pixels, usually a network's predictions on training faces.
-        points68: (N, 68, 2) hand-made points of the same faces. Never those of test faces.
-        strength: Penalty on the matrix, in square pixels of the 256-pixel canonical frame.
-
-    Returns:
-        The map.
-
-    Raises:
-        ValueError: The shapes do not fit.
-
-    Example:
-        >>> faces = np.random.default_rng(0).uniform(0, 256, (50, 98, 2))
-        >>> learnt = fit_correspondence(faces, faces[:, POINTS_98_TO_68])
-        >>> np.abs(learnt(faces) - faces[:, POINTS_98_TO_68]).max() < 1e-3
-        np.True_
-    """
-    first, second = np.asarray(points98, np.float64), np.asarray(points68, np.float64)
-    if first.shape[1:] != (98, 2) or second.shape != (len(first), 68, 2):
-        raise ValueError(
-            "points98 and points68 must be (N, 98, 2) and (N, 68, 2). "
-            f"Received: points98.shape={first.shape}, points68.shape={second.shape}"
-        )
-    matrices = [canonical_matrix(face, _FRAME) for face in first]
-    sources = _with_mirrors(first, matrices)
-    corrections = _with_mirrors(second, matrices) - sources[:, POINTS_98_TO_68]
-    x, y = sources.reshape(len(sources), -1), corrections.reshape(len(sources), -1)
-    center, offset = x.mean(0), y.mean(0)
-    x, y = x - center, y - offset
-    matrix = np.linalg.solve(x.T @ x + strength * np.eye(x.shape[1]), x.T @ y)
-    return Correspondence(center, matrix, offset)
-
-
-def _with_mirrors(
-    points: NDArray[np.float64], matrices: list[NDArray[np.float64]]
-) -> NDArray[np.float64]:
-    """Points in the canonical frame, then those of the mirrored faces."""
-    framed = np.stack([transform_points(p, m) for p, m in zip(points, matrices, strict=True)])
-    return np.concatenate([framed, flip_landmarks(framed, _FRAME)]).astype(np.float64)
-
-
-def score_located(located: Located, correspondence: Correspondence | None = None) -> Evaluation:
-    """Score what `locate_all` returned.
-
-    Where the truth has 68 points, a learnt map of the found ones replaces the fixed choice if there
-    is one.
-    """
-    found = (located.unmasked, located.masked)
-    if correspondence is not None:
-        found = (correspondence(found[0]), correspondence(found[1]))
-    unmasked, masked = (score_landmarks(points, located.truth) for points in found)
-    return Evaluation(unmasked, masked)
+    truth = [record.landmarks for record in records]
+    return Evaluation(score_landmarks(bare, truth), score_landmarks(masked, truth))
 
 
 def evaluate_wflw(locator: Locator, faces: Sequence[WflwFace]) -> dict[str, LandmarkScores]:
