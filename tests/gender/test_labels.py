@@ -44,7 +44,7 @@ def test_photos_without_landmarks_are_used_as_framed_and_bare(authors, tmp_path)
     records = read_faces([authors], {}, "train").records
     views = stored_views(records, tmp_path / "v.npy", masked=0)
     assert views.pixels.shape[:2] == (4, 1)
-    assert np.abs(views.window(3, 0).astype(int) - 80).max() <= 1
+    assert np.abs(views.windows(0)[3].astype(int) - 80).max() <= 1
     with pytest.raises(DataError, match="masks need landmarks"):
         stored_views(records, tmp_path / "w.npy", masked=1)
 

@@ -106,6 +106,30 @@ class FaceSet:
         return shown if number is None else rng.permutation(shown)
 
 
+class Order:
+    """Which face is shown when: epoch after epoch in another random order.
+
+    Args:
+        faces: The faces.
+        seed: Seed of the order.
+    """
+
+    def __init__(self, faces: FaceSet, seed: int) -> None:
+        self._faces, self._seed = faces, seed
+        self._last: tuple[int, NDArray[np.intp]] = (-1, np.zeros(0, np.intp))
+
+    def __getitem__(self, number: int) -> int:
+        """Return the index of the face that is shown as number `number`, from 0."""
+        epoch, place = divmod(number, self._faces.epoch_length)
+        if epoch != self._last[0]:
+            self._last = (epoch, self._faces.epoch(self._seed, epoch))
+        return int(self._last[1][place])
+
+    def batch(self, number: int, size: int) -> list[int]:
+        """Return the indices of batch `number`, from 0."""
+        return [self[number * size + i] for i in range(size)]
+
+
 @dataclass(frozen=True)
 class CanonicalFace:
     """A canonical crop.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import itertools
 import os
 from collections import deque
@@ -16,6 +15,8 @@ from unmask.engines import Workers
 Sampler = Callable[[int], Any]
 """From a batch's number to the batch. It depends on nothing else, so that a training that was
 interrupted goes on with the batches that it has not seen; for processes it can be pickled."""
+
+Submit = Callable[[int], "Future[Any]"]
 
 # Of the processes, which are as many as cores; and the accelerator is the training's.
 _ENVIRONMENT = {
@@ -63,7 +64,7 @@ class Stream(Iterator[Any]):
             self._closing.enter_context(threadpool_limits(1, user_api="blas"))
             thread = ThreadPoolExecutor(1, thread_name_prefix="samples")
             self._closing.callback(thread.shutdown, wait=False, cancel_futures=True)
-            self._submit = functools.partial(thread.submit, sampler)
+            self._submit: Submit = lambda number: thread.submit(sampler, number)
         else:
             pool = Workers(sampler, workers, _ENVIRONMENT)
             self._closing.callback(pool.close)

@@ -27,8 +27,7 @@ def vary(
     """
     if kind == "varied":
         return augment(source, rng, framing)
-    inside = slice(framing.margin, framing.margin + framing.side)
-    window = source[inside, inside]
+    window = source[framing.inside, framing.inside]
     return notebook_augment(window, rng) if kind == "notebook" else window
 
 

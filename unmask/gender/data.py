@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from unmask.data.cache import ByName, cached_rows, digest
 from unmask.data.faces import gather_faces
-from unmask.data.record import FaceRecord, FaceSet, load_canonical
+from unmask.data.record import FaceRecord, FaceSet, Order, load_canonical
 from unmask.errors import DataError
 from unmask.face import CROP_SIZE
 from unmask.gender import UNCERTAIN_BELOW
@@ -67,45 +67,45 @@ class Views(ByName):
         """Return the first views of each face, at most `count`."""
         return replace(self, pixels=self.pixels[:, :count])
 
-    def window(self, index: int, variant: int) -> NDArray[np.uint8]:
-        """Return one view without its margin, as the network sees it at run time."""
-        inside = slice(self.framing.margin, self.framing.margin + self.framing.side)
-        return self.pixels[index, variant, inside, inside]
-
-    def batches(self, variant: int, size: int = 64) -> Iterator[NDArray[np.float32]]:
-        """Yield the windows of one variant of all faces in order, as float32 batches in [0, 1].
-
-        Variant 0 are the bare faces, 1 and more the masked ones.
-        """
-        for start in range(0, len(self.labels), size):
-            chosen = range(start, min(start + size, len(self.labels)))
-            seen = np.stack([self.window(i, variant) for i in chosen])
-            yield seen.astype(np.float32) / 255.0
+    def windows(self, variant: int) -> NDArray[np.uint8]:
+        """Return one variant of all faces without margins, (N, side, side, 3): 0 is bare."""
+        return self.pixels[:, variant, self.framing.inside, self.framing.inside]
 
 
-@dataclass(frozen=True)
 class ViewSampler:
-    """Makes batches of views: faces drawn by weight, with or without a mask, varied."""
+    """Makes batches of views, with or without a mask, varied.
 
-    views: Views
-    weights: NDArray[np.float64]  # (N,) how often each face is drawn, relative to the others
-    batch_size: int  # faces a batch
-    masked_share: float  # probability of a masked view
-    augmentation: Augmentation = "varied"  # how they are varied
-    seed: int = 0
+    Args:
+        views: The faces.
+        order: Which is shown when.
+        batch_size: Faces a batch.
+        masked_share: Probability of a masked view.
+        augmentation: How views are varied.
+        seed: Seed of masks and variation.
+    """
+
+    def __init__(
+        self,
+        views: Views,
+        order: Order,
+        batch_size: int,
+        masked_share: float,
+        augmentation: Augmentation = "varied",
+        seed: int = 0,
+    ) -> None:
+        self._views, self._order, self._batch_size = views, order, batch_size
+        self._masked_share, self._augmentation, self._seed = masked_share, augmentation, seed
 
     def __call__(self, number: int) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
         """Return images (B, side, side, 3) uint8 and labels (B, 1)."""
-        rng = np.random.default_rng([self.seed, number])
-        views = self.views
-        until = np.cumsum(self.weights) / np.sum(self.weights)
-        chosen = np.searchsorted(until[:-1], rng.random(self.batch_size), "right")
+        rng, views = np.random.default_rng([self._seed, number]), self._views
+        chosen = self._order.batch(number, self._batch_size)
         images = []
         for face in chosen:
-            masked = views.masks > 0 and rng.random() < self.masked_share
+            masked = views.masks > 0 and rng.random() < self._masked_share
             variant = 1 + int(rng.integers(views.masks)) if masked else 0
             source = views.pixels[face, variant]
-            images.append(vary(source, views.framing, rng, self.augmentation))
+            images.append(vary(source, views.framing, rng, self._augmentation))
         return np.stack(images), views.labels[chosen, None]
 
 
@@ -284,7 +284,10 @@ def read_faces(
     """
     faces = gather_faces(data, folders, split=split, readers=(_authors_layout, _table))
     if pseudo_labels is not None:
-        faces = replace(faces, records=tuple(_named(faces.records, pseudo_labels)))
+        seen = [record for record in faces.records if len(record.landmarks)]
+        named = iter(name_genders(seen, load_gender(pseudo_labels), least=_SURE))
+        records = (next(named) if len(r.landmarks) else r for r in faces.records)
+        faces = replace(faces, records=tuple(records))
     faces = faces.only(np.array([record.gender in GENDERS for record in faces.records]))
     for gender in GENDERS:
         if all(record.gender != gender for record in faces.records):
@@ -293,51 +296,37 @@ def read_faces(
     return faces
 
 
-def _read_class_folders(folder: Path, split: str) -> list[FaceRecord]:
+def _authors_layout(place: Path, split: str | None) -> list[FaceRecord] | None:
     """Read `Training/{female,male}` or `Validation/{female,male}`, women first, by name."""
-    place = folder / _AUTHORS_SPLITS[split]
+    if not (place / _AUTHORS_SPLITS["train"]).is_dir():
+        return None
+    if split not in _AUTHORS_SPLITS:
+        return []
     records = []
     for gender in GENDERS:
-        if not (place / gender).is_dir():
-            raise DataError(f"{place / gender}: no such folder")
-        paths = find_images([place / gender])
+        folder = place / _AUTHORS_SPLITS[split] / gender
+        if not folder.is_dir():
+            raise DataError(f"{folder}: no such folder")
+        paths = find_images([folder])
         records += [FaceRecord(path, _NO_LANDMARKS, split, gender) for path in paths]
     return records
 
 
-def _read_table(path: Path, split: str) -> list[FaceRecord]:
+def _table(path: Path, split: str | None) -> list[FaceRecord] | None:
     """Read a table; without the column `split`, all faces are "train"."""
-    files = []
-    rows = read_csv(path, ["file", "gender"])
-    for number, row in enumerate(rows, start=2):
-        files.append(path_inside(path.parent, row["file"], f"{path}: line {number}: file"))
+    if path.suffix.lower() != ".csv" or not path.is_file():
+        return None
+    records = []
+    for number, row in enumerate(read_csv(path, ["file", "gender"]), start=2):
+        file = path_inside(path.parent, row["file"], f"{path}: line {number}: file")
         if row["gender"] not in (*GENDERS, "", None):
             raise DataError(
                 f"{path}: line {number}: gender: must be one of {GENDERS} or empty. "
                 f"Received: {row['gender']!r}"
             )
-    return [
-        FaceRecord(file, _NO_LANDMARKS, split, row["gender"])
-        for file, row in zip(files, rows, strict=True)
-        if (row.get("split") or "train") == split
-    ]
-
-
-def _named(records: Sequence[FaceRecord], weights: PathLike) -> list[FaceRecord]:
-    alignable = [record for record in records if len(record.landmarks)]
-    named = iter(name_genders(alignable, load_gender(weights), least=_SURE))
-    return [next(named) if len(record.landmarks) else record for record in records]
-
-
-def _authors_layout(place: Path, split: str | None) -> list[FaceRecord] | None:
-    if not (place / _AUTHORS_SPLITS["train"]).is_dir():
-        return None
-    return _read_class_folders(place, split) if split in _AUTHORS_SPLITS else []
-
-
-def _table(place: Path, split: str | None) -> list[FaceRecord] | None:
-    is_table = place.suffix.lower() == ".csv" and place.is_file()
-    return _read_table(place, split or "train") if is_table else None
+        own = row.get("split") or "train"
+        records.append(FaceRecord(file, _NO_LANDMARKS, own, row["gender"]))
+    return [record for record in records if record.split == (split or "train")]
 
 
 def name_genders(

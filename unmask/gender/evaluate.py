@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import keras
 import numpy as np
@@ -14,7 +14,7 @@ from scipy.special import expit, logit
 
 from unmask.data.record import FaceRecord
 from unmask.gender.data import Views, age_group, labels_of
-from unmask.inference import forward, mean_probability
+from unmask.gender.predict import predict_gender
 from unmask.metrics import accuracy, expected_calibration_error, roc_auc
 from unmask.tables import markdown_table
 
@@ -57,14 +57,8 @@ def probabilities(model: keras.Model, views: Views, *, mirror: bool = False) -> 
 
     With `mirror` it is the mean over each view and its mirror image, as in `unmask.run`.
     """
-    if mirror:
-        flipped = replace(views, pixels=views.pixels[:, :, :, ::-1])
-        return mean_probability(np.stack([probabilities(model, v) for v in (views, flipped)]))
-    columns = [
-        np.concatenate([forward(model, batch)[:, 0] for batch in views.batches(variant)])
-        for variant in range(1 + views.masks)
-    ]
-    return np.stack(columns, axis=1)
+    variants = (views.windows(variant) for variant in range(1 + views.masks))
+    return np.stack([predict_gender(model, v, mirror=mirror) for v in variants], axis=1)
 
 
 def report(predicted: NDArray[np.floating], labels: NDArray[np.floating]) -> GenderReport:

@@ -37,6 +37,11 @@ class Framing:
     margin: int  # pixels around it that stored views have too
 
     @property
+    def inside(self) -> slice:
+        """Rows, and columns, of a stored view that are the window."""
+        return slice(self.margin, self.margin + self.side)
+
+    @property
     def stored_side(self) -> int:
         """Side of a stored view."""
         return self.side + 2 * self.margin
@@ -131,12 +136,17 @@ def look_through(
             raise ValueError(f"`{name}` must be one of {known}. Received: {name}={value!r}")
     trunk, head = classifier.get_layer("inception_v3"), classifier.get_layer("gender_head")
     inputs, x = _window(FRAMINGS[view], cropped)
-    size = trunk.input_shape[1]
-    if FRAMINGS[view].side != size:
-        x = keras.layers.Resizing(size, size, name="enlarge")(x)
+    return keras.Model(inputs, head(features_of(x, trunk, scaling)), name=classifier.name)
+
+
+def features_of(view: keras.KerasTensor, trunk: keras.Model, scaling: Scaling) -> keras.KerasTensor:
+    """Return what a frozen trunk makes of a view in [0, 1], resized and scaled for it."""
+    height, width = trunk.input_shape[1:3]
+    if view.shape[1] != height:
+        view = keras.layers.Resizing(height, width, name="enlarge")(view)
     if scaling == "inception":
-        x = keras.layers.Rescaling(2.0, -1.0, name="scaling")(x)
-    return keras.Model(inputs, head(trunk(x, training=False)), name=classifier.name)
+        view = keras.layers.Rescaling(2.0, -1.0, name="scaling")(view)
+    return trunk(view, training=False)
 
 
 def _window(framing: Framing, cropped: bool) -> tuple[keras.KerasTensor, keras.KerasTensor]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -11,7 +11,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from unmask.data.record import FaceSet
+from unmask.data.record import FaceSet, Order
 from unmask.data.stream import Sampler
 from unmask.errors import DataError, WeightsError
 from unmask.face import CROP_SIZE
@@ -32,7 +32,7 @@ from unmask.gender.evaluate import (
     quality,
     report,
 )
-from unmask.gender.features import Copies, Features, FeatureSampler, cached_features
+from unmask.gender.features import Features, FeatureSampler, cached_features
 from unmask.gender.lite import FRAMINGS, Framing, Scaling, View, build_lite, look_through
 from unmask.gender.paper import build_classifier, build_head
 from unmask.inception import train_after
@@ -180,10 +180,12 @@ class FacesTask(Task):
         self.faces = {"train": training, "calibration": held_back, "val": validation}
         self.views = {name: self._views(name, faces) for name, faces in self.faces.items()}
 
-    def weights(self) -> NDArray[np.float64]:
-        """Return how much each training face counts."""
+    def order(self) -> Order:
+        """Return which training face is shown when."""
         training = self.faces["train"]
-        return fair_weights(training) if self.recipe.balanced else training.weights
+        if self.recipe.balanced:
+            training = replace(training, weights=fair_weights(training))
+        return Order(training, self.recipe.seed)
 
     def start_from(self, path: Path) -> None:
         """Start from a kept file of the same network."""
@@ -295,7 +297,7 @@ class GenderTask(FacesTask):
         recipe = self.recipe
         return ViewSampler(
             views=self.views["train"],
-            weights=self.weights(),
+            order=self.order(),
             batch_size=recipe.batch_size,
             masked_share=recipe.masked_share,
             augmentation=recipe.augmentation,
@@ -367,9 +369,9 @@ class HeadTask(FacesTask):
             name: cached_features(
                 trunk,
                 views,
-                self._copies(name, views),
                 self.places.out / f"{name}_features.npy",
                 scaling=self.recipe.classifier.scaling,
+                **self._copies(name, views),
             )
             for name, views in self.views.items()
         }
@@ -390,12 +392,8 @@ class HeadTask(FacesTask):
     def sampler(self) -> Sampler:
         """Make batches of features."""
         recipe = self.recipe
-        return FeatureSampler(
-            features=self.features["train"],
-            weights=self.weights(),
-            batch_size=recipe.batch_size,
-            seed=recipe.seed,
-        )
+        features = self.features["train"]
+        return FeatureSampler(features, self.order(), recipe.batch_size, recipe.seed)
 
     def predict(
         self, network: keras.Model, name: str, *, briefly: bool = False
@@ -405,14 +403,15 @@ class HeadTask(FacesTask):
         flat, _ = features.flat()
         return np.asarray(network.predict(flat, 1024, verbose=0)).reshape(features.values.shape[:2])
 
-    def _copies(self, name: str, views: Views) -> Copies:
+    def _copies(self, name: str, views: Views) -> dict[str, Any]:
         recipe = self.recipe
         if name != "train":
-            return Copies(1, views.masks)
+            return {"masked": views.masks}
         bare, masked = recipe.bare, recipe.masked
         if not views.masks:
             bare, masked = bare + masked, 0
-        return Copies(bare, masked, recipe.augmentation, recipe.seed)
+        varied = {"augmentation": recipe.augmentation, "seed": recipe.seed}
+        return {"bare": bare, "masked": masked, **varied}
 
 
 def pooled_features(

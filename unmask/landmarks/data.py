@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unmask.data.faces import gather_faces
-from unmask.data.record import FaceRecord, FaceSet
+from unmask.data.record import FaceRecord, FaceSet, Order
 from unmask.errors import DataError
 from unmask.face import CROP_SIZE, canonical_matrix, compose, transform_points, warp
 from unmask.io import PathLike
@@ -88,13 +88,12 @@ def make_targets(points: NDArray[np.floating], size: int = CROP_SIZE) -> NDArray
     return targets
 
 
-@dataclass(frozen=True, eq=False)
 class LandmarkSampler:
     """Makes batches of varied training crops and their target heatmaps.
 
     Every face depends on the seed and on its number alone.
 
-    Attributes:
+    Args:
         faces: Where the faces come from.
         batch_size: Faces a batch.
         augmentation: How strongly faces vary.
@@ -103,35 +102,36 @@ class LandmarkSampler:
         seed: Seed of everything random.
     """
 
-    faces: FaceSet
-    batch_size: int
-    augmentation: Augmentation = field(default_factory=Augmentation)
-    stacks: int = 1
-    profile_oversampling: float = 1.0
-    seed: int = 0
-    _until: NDArray[np.float64] = field(init=False, repr=False)
-    _synthesizer: MaskSynthesizer = field(init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        """Prepare what all batches share."""
-        turned = np.array([is_turned(record.landmarks) for record in self.faces.records])
-        shown = self.faces.weights * np.where(turned, self.profile_oversampling, 1.0)
-        object.__setattr__(self, "_until", np.cumsum(shown)[:-1] / shown.sum())
-        object.__setattr__(self, "_synthesizer", MaskSynthesizer(self.seed))
+    def __init__(
+        self,
+        faces: FaceSet,
+        *,
+        batch_size: int,
+        augmentation: Augmentation,
+        stacks: int = 1,
+        profile_oversampling: float = 1.0,
+        seed: int = 0,
+    ) -> None:
+        turned = np.array([is_turned(record.landmarks) for record in faces.records])
+        shown = faces.weights * np.where(turned, profile_oversampling, 1.0)
+        self._records, self._order = faces.records, Order(FaceSet(faces.records, shown), seed)
+        self._batch_size, self._stacks = batch_size, stacks
+        self._augmentation, self._seed = augmentation, seed
+        self._synthesizer = MaskSynthesizer(seed)
 
     def __call__(self, number: int) -> tuple[NDArray[np.uint8], tuple[NDArray[np.float16], ...]]:
         """Return images (B, 256, 256, 3) and the targets (B, 64, 64, 99) of every stack."""
-        first = number * self.batch_size
-        faces = [self.face(first + i) for i in range(self.batch_size)]
+        first = number * self._batch_size
+        faces = [self.face(first + i) for i in range(self._batch_size)]
         # Half the bytes on their way to the device; the loss computes in float32.
         targets = np.stack([make_targets(points) for _, points in faces]).astype(np.float16)
-        return np.stack([image for image, _ in faces]), (targets,) * self.stacks
+        return np.stack([image for image, _ in faces]), (targets,) * self._stacks
 
     def face(self, index: int) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
         """One varied face: its crop (256, 256, 3) and its landmarks in crop pixels."""
-        rng = np.random.default_rng([self.seed, index])
-        record = self.faces.records[int(np.searchsorted(self._until, rng.random(), "right"))]
-        image, points, settings = record.read(), record.landmarks, self.augmentation
+        rng = np.random.default_rng([self._seed, index])
+        record, settings = self._records[self._order[index]], self._augmentation
+        image, points = record.read(), record.landmarks
         if rng.random() < settings.masked:
             image = self._synthesizer(image, points, index).image
         matrix = compose(jitter_matrix(rng, settings), canonical_matrix(points))

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from unmask.data.faces import gather_faces
 from unmask.data.photometric import photometric
-from unmask.data.record import FaceRecord, FaceSet
+from unmask.data.record import FaceRecord, FaceSet, Order
 from unmask.errors import DataError
 from unmask.face import CROP_SIZE, canonical_matrix, compose, square_matrix, warp
 from unmask.image import load_classes
@@ -158,7 +158,7 @@ class ParsingSampler:
     ) -> None:
         self._faces, self._augmentation = faces, augmentation
         self._batch_size, self._side, self._seed = batch_size, side, seed
-        self._order: tuple[int, NDArray[np.intp]] = (-1, np.zeros(0, np.intp))
+        self._order = Order(faces, seed)
 
     def __call__(self, number: int) -> tuple[Pixels, Pixels]:
         """Return pictures (B, side, side, 3) and labels (B, side, side, 1)."""
@@ -171,18 +171,13 @@ class ParsingSampler:
         """Return picture and labels of sample `number`, from 0."""
         rng = np.random.default_rng([self._seed, number])
         jitter = self._augmentation.matrix(rng, self._side)
-        image, labels = load_labelled(self._record(number), self._side, jitter=jitter)
+        record = self._faces.records[self._order[number]]
+        image, labels = load_labelled(record, self._side, jitter=jitter)
         if rng.random() < 0.5:
             image, labels = mirror(image, labels)
         if self._augmentation.photometric:
             image = photometric(image, rng)
         return image, labels
-
-    def _record(self, number: int) -> FaceRecord:
-        epoch, place = divmod(number, self._faces.epoch_length)
-        if epoch != self._order[0]:
-            self._order = (epoch, self._faces.epoch(self._seed, epoch))
-        return self._faces.records[int(self._order[1][place])]
 
 
 def _label_file(record: FaceRecord) -> Path:
