@@ -235,7 +235,9 @@ def test_turned_heads_are_shown_more_often(face_dir):
     faces = FaceSet((replace(record, landmarks=points), record), np.ones(2))
 
     def share_of_turned(times):
-        sampler = LandmarkSampler(faces, 1, PLAIN, profile_oversampling=times)
+        sampler = LandmarkSampler(
+            faces, batch_size=1, augmentation=PLAIN, profile_oversampling=times
+        )
         return np.mean([is_turned(sampler.face(i)[1]) for i in range(60)])
 
     assert share_of_turned(1) == pytest.approx(0.5, abs=0.2)

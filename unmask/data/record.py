@@ -87,47 +87,56 @@ class FaceSet:
     @property
     def epoch_length(self) -> int:
         """How many faces an epoch shows: the sum of the weights, rounded."""
-        return max(1, round(float(self.weights.sum())))
+        return len(Order(self.weights, 0))
 
     def epoch(self, seed: int, number: int | None) -> NDArray[np.intp]:
-        """Return which faces an epoch shows, (epoch_length,): each as often as its weight says.
-
-        A weight of 2.5 shows a face two or three times. Epochs count from 0; None is the order of
-        the records.
-        """
-        order, start = np.arange(len(self)), 0.5
-        rng = np.random.default_rng([seed, 1 << 20, number or 0])
-        if number is not None:
-            order, start = rng.permutation(len(self)), rng.random()
-        # Equal steps along the weights: the only chance is where they begin.
-        bounds = np.cumsum(self.weights[order])
-        steps = (np.arange(self.epoch_length) + start) * bounds[-1] / self.epoch_length
-        shown = order[np.minimum(np.searchsorted(bounds, steps, side="right"), len(self) - 1)]
-        return shown if number is None else rng.permutation(shown)
+        """Return which faces an epoch shows, see `Order.epoch`."""
+        return Order(self.weights, seed).epoch(number)
 
 
 class Order:
     """Which face is shown when: epoch after epoch in another random order.
 
     Args:
-        faces: The faces.
+        weights: (N,) how often each face is shown relative to the others.
         seed: Seed of the order.
     """
 
-    def __init__(self, faces: FaceSet, seed: int) -> None:
-        self._faces, self._seed = faces, seed
+    def __init__(self, weights: NDArray[np.float64], seed: int) -> None:
+        self._weights, self._seed = weights, seed
         self._last: tuple[int, NDArray[np.intp]] = (-1, np.zeros(0, np.intp))
+
+    def __len__(self) -> int:
+        """Return how many faces an epoch shows: the sum of the weights, rounded."""
+        return max(1, round(float(self._weights.sum())))
 
     def __getitem__(self, number: int) -> int:
         """Return the index of the face that is shown as number `number`, from 0."""
-        epoch, place = divmod(number, self._faces.epoch_length)
+        epoch, place = divmod(number, len(self))
         if epoch != self._last[0]:
-            self._last = (epoch, self._faces.epoch(self._seed, epoch))
+            self._last = (epoch, self.epoch(epoch))
         return int(self._last[1][place])
 
     def batch(self, number: int, size: int) -> list[int]:
         """Return the indices of batch `number`, from 0."""
         return [self[number * size + i] for i in range(size)]
+
+    def epoch(self, number: int | None) -> NDArray[np.intp]:
+        """Return the indices of an epoch, (len,): each as often as its weight says.
+
+        A weight of 2.5 shows a face two or three times. Epochs count from 0; None is the order of
+        the faces.
+        """
+        count = len(self._weights)
+        order, start = np.arange(count), 0.5
+        rng = np.random.default_rng([self._seed, 1 << 20, number or 0])
+        if number is not None:
+            order, start = rng.permutation(count), rng.random()
+        # Equal steps along the weights: the only chance is where they begin.
+        bounds = np.cumsum(self._weights[order])
+        steps = (np.arange(len(self)) + start) * bounds[-1] / len(self)
+        shown = order[np.minimum(np.searchsorted(bounds, steps, side="right"), count - 1)]
+        return shown if number is None else rng.permutation(shown)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -183,9 +183,8 @@ class FacesTask(Task):
     def order(self) -> Order:
         """Return which training face is shown when."""
         training = self.faces["train"]
-        if self.recipe.balanced:
-            training = replace(training, weights=fair_weights(training))
-        return Order(training, self.recipe.seed)
+        weights = fair_weights(training) if self.recipe.balanced else training.weights
+        return Order(weights, self.recipe.seed)
 
     def start_from(self, path: Path) -> None:
         """Start from a kept file of the same network."""

@@ -114,7 +114,7 @@ class LandmarkSampler:
     ) -> None:
         turned = np.array([is_turned(record.landmarks) for record in faces.records])
         shown = faces.weights * np.where(turned, profile_oversampling, 1.0)
-        self._records, self._order = faces.records, Order(FaceSet(faces.records, shown), seed)
+        self._records, self._order = faces.records, Order(shown, seed)
         self._batch_size, self._stacks = batch_size, stacks
         self._augmentation, self._seed = augmentation, seed
         self._synthesizer = MaskSynthesizer(seed)

@@ -158,7 +158,7 @@ class ParsingSampler:
     ) -> None:
         self._faces, self._augmentation = faces, augmentation
         self._batch_size, self._side, self._seed = batch_size, side, seed
-        self._order = Order(faces, seed)
+        self._order = Order(faces.weights, seed)
 
     def __call__(self, number: int) -> tuple[Pixels, Pixels]:
         """Return pictures (B, side, side, 3) and labels (B, side, side, 1)."""
