@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
@@ -120,7 +120,6 @@ def segmentation(
     from dataclasses import asdict
 
     from unmask.data.stream import count_cores
-    from unmask.io import write_json_atomic, write_text_atomic
     from unmask.paths import check_outputs
     from unmask.segmentation.evaluate import (
         load_segmenter,
@@ -143,10 +142,7 @@ def segmentation(
         {"file": str(path), "sha256": file_sha256(path), **asdict(row)}
         for path, row in zip(weights, scores, strict=True)
     ]
-    table = markdown_table(scores, cores)
-    write_json_atomic(out / "evaluation.json", {"cores": cores, "networks": rows})
-    write_text_atomic(out / "evaluation.md", table)
-    print(table)
+    _write(out, {"cores": cores, "networks": rows}, markdown_table(scores, cores))
 
 
 # === Landmarks ===
@@ -302,7 +298,7 @@ def gender(
         reliability_figure,
     )
     from unmask.gender.load import framing_of, load_gender
-    from unmask.io import atomic_path, write_json_atomic, write_text_atomic
+    from unmask.io import atomic_path
     from unmask.paths import check_outputs
     from unmask.weights import find
 
@@ -314,15 +310,13 @@ def gender(
     views = stored_views(records, out / "views.npy", framing_of(model), masked=masks, seed=seed)
     predicted = probabilities(model, views, mirror=mirror)
     evaluation = evaluate_groups(predicted, records, UNCERTAIN_BELOW)
-    write_json_atomic(out / "evaluation.json", asdict(evaluation))
-    write_text_atomic(out / "evaluation.md", markdown(evaluation))
     labels = labels_of(records)
     curves = {"bare": (predicted[:, 0], labels)}
     if masks:
         curves["masked"] = (predicted[:, 1:].ravel(), np.repeat(labels, masks))
     with atomic_path(out / "reliability.png") as temporary:
         reliability_figure(curves).savefig(temporary, dpi=100, format="png")
-    print(markdown(evaluation))
+    _write(out, asdict(evaluation), markdown(evaluation))
 
 
 # === Inpainting ===
@@ -388,7 +382,6 @@ def inpainting(
         markdown_table,
     )
     from unmask.inpainting.features import load_features
-    from unmask.io import write_json_atomic, write_text_atomic
     from unmask.landmarks.predict import landmark_predictor
     from unmask.paths import check_outputs
     from unmask.weights import find
@@ -418,11 +411,9 @@ def inpainting(
     scores = [s for name, images in results.items() for s in _regions(name, cases, images, vgg)]
     table = f"{markdown_table(evaluation)}\nBy region of the hole:\n\n{region_table(scores)}"
     figures = {**asdict(evaluation), "regions": [asdict(s) for s in scores]}
-    write_json_atomic(out / "evaluation.json", figures)
-    write_text_atomic(out / "evaluation.md", table)
     shown = {name: results[name] for name in ("linear prior", "Telea", "generator")}
     contact_sheet(out / "sheet.png", cases, shown, rank_by="generator")
-    print(table)
+    _write(out, figures, table)
 
 
 def _regions(
@@ -497,16 +488,22 @@ def parsing(
     """
     from dataclasses import asdict
 
-    from unmask.io import write_json_atomic, write_text_atomic
     from unmask.parsing.data import gather_labelled
     from unmask.parsing.evaluate import markdown_table, measure_records
     from unmask.paths import check_outputs
     from unmask.training.helpers import load_parser
 
     records = gather_labelled(data, {"faces_celebahq": 1.0}, split).records
-    results = [out / name for name in ("evaluation.json", "evaluation.md")]
+    results = (out / name for name in ("evaluation.json", "evaluation.md"))
     check_outputs(results, (record.path for record in records))
     scores = measure_records(load_parser(weights), records)
-    write_json_atomic(results[0], asdict(scores))
-    write_text_atomic(results[1], markdown_table(scores))
-    print(markdown_table(scores))
+    _write(out, asdict(scores), markdown_table(scores))
+
+
+def _write(out: Path, figures: dict[str, Any], table: str) -> None:
+    """Write evaluation.json and evaluation.md, and print the table."""
+    from unmask.io import write_json_atomic, write_text_atomic
+
+    write_json_atomic(out / "evaluation.json", figures)
+    write_text_atomic(out / "evaluation.md", table)
+    print(table)

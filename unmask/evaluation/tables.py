@@ -5,9 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from unmask.evaluation.conditions import BASELINES, CONDITIONS, MEASURES, FaceMeasures
-from unmask.evaluation.paper import CITATION, QUOTES
 from unmask.evaluation.summary import Estimate, Summary
 from unmask.tables import csv_text, markdown_table
+
+CITATION = "Modak et al., A Deep Learning Framework to Reconstruct Face under Mask, 2022, section F"
+
+QUOTES = (
+    ("FFHQ", "PSNR", "28.82", "30.00"),
+    ("FFHQ", "SSIM", "0.93", "0.95"),
+    ("CelebA", "PSNR", "31.40", "33.32"),
+    ("CelebA", "SSIM", "0.97", "0.98"),
+)
+"""The paper's table as printed, never computed here: data, metric (PSNR in dB or SSIM, whose
+protocol it does not state), and the figures of the models for male and for female faces."""
 
 _TITLES = {
     "psnr_hole": "PSNR, hole only",
@@ -18,6 +28,7 @@ _TITLES = {
     "psnr_photo": "PSNR, as is",
 }
 _IN_PAPER_TABLE = ("psnr_lafin", "ssim_lafin", "psnr_rgb", "ssim_rgb", "psnr_hole")
+_IN_LOSS_TABLE = ("psnr_hole", "ssim_lafin", "psnr_photo")
 _SYSTEMS = ("all predicted", "all true", "Telea, true mask", "masked photo")
 
 
@@ -31,48 +42,24 @@ def markdown_report(summary: Summary, heading: str) -> str:
         " true mask grown by 4 pixels. Protocols as in `unmask.metrics`; `as is` puts no known"
         " pixels back.",
         "## The paper's table, and ours",
-        paper_table(summary),
+        "Quoted rows are printed in the paper, which states no protocol, no split by identity and"
+        " no number of test images: they do not compare with the measured rows.",
+        markdown_table(("data", "system", "metric", "male", "female"), _paper_rows(summary)),
+        f"Quoted: {CITATION}.",
         "## Every condition",
-        condition_table(summary),
+        markdown_table(("inputs", "faces", "n", *_TITLES.values()), _condition_rows(summary)),
         "## The loss that each stage causes",
-        loss_table(summary),
+        "`replaced`: what the truth instead of this stage's prediction gains while the others are"
+        " predicted. `alone`: what this stage's prediction costs while the others are true.",
+        markdown_table(("stage", "measure", "replaced", "alone"), _loss_rows(summary)),
         "## The stages",
-        stage_table(summary),
+        "Shares and means; gender, landmarks and hole over the faces that were found.",
+        markdown_table(
+            ("faces", "n", "found", "gender right", "landmark NME", "hole IoU"),
+            _stage_rows(summary),
+        ),
     ]
     return "\n\n".join(part.rstrip("\n") for part in parts) + "\n"
-
-
-def paper_table(summary: Summary) -> str:
-    """Return the paper's table with its figures quoted and ours beside them, as Markdown."""
-    header = ("data", "system", "metric", "male", "female")
-    return (
-        "Quoted rows are printed in the paper, which states no protocol, no split by identity and"
-        " no number of test images: they do not compare with the measured rows.\n\n"
-        f"{markdown_table(header, _paper_rows(summary))}\nQuoted: {CITATION}."
-    )
-
-
-def condition_table(summary: Summary) -> str:
-    """Return every measure of every baseline and condition, by group, as Markdown."""
-    return markdown_table(("inputs", "faces", "n", *_TITLES.values()), _condition_rows(summary))
-
-
-def loss_table(summary: Summary) -> str:
-    """Return what each stage's prediction costs, as Markdown."""
-    return (
-        "`replaced`: what the truth instead of this stage's prediction gains while the others are"
-        " predicted. `alone`: what this stage's prediction costs while the others are true.\n\n"
-        + markdown_table(("stage", "measure", "replaced", "alone"), _loss_rows(summary))
-    )
-
-
-def stage_table(summary: Summary) -> str:
-    """Return how well the stages predict inside the pipeline, as Markdown."""
-    header = ("faces", "n", "found", "gender right", "landmark NME", "hole IoU")
-    return (
-        "Shares and means; gender, landmarks and hole over the faces that were found.\n\n"
-        + markdown_table(header, _stage_rows(summary))
-    )
 
 
 def latex_table(summary: Summary, data: str) -> str:
@@ -109,8 +96,8 @@ def faces_csv(faces: Sequence[FaceMeasures]) -> str:
 
 
 def _paper_rows(summary: Summary, data: str = "measured") -> Iterator[tuple[str, ...]]:
-    for quote in QUOTES:
-        yield quote.data, "paper (quoted)", quote.metric, quote.male, quote.female
+    for quoted, metric, male, female in QUOTES:
+        yield quoted, "paper (quoted)", metric, male, female
     for system in _SYSTEMS:
         groups = summary.scores[system]
         name = system if system in BASELINES else f"unmask, {system}"
@@ -133,7 +120,7 @@ def _condition_rows(summary: Summary) -> Iterator[tuple[str, ...]]:
 
 def _loss_rows(summary: Summary) -> Iterator[tuple[str, ...]]:
     for loss in summary.losses:
-        if loss.measure in ("psnr_hole", "ssim_lafin", "psnr_photo"):
+        if loss.measure in _IN_LOSS_TABLE:
             cells = (_cell(e, loss.measure, sign="+") for e in (loss.replaced, loss.alone))
             yield loss.stage, _TITLES[loss.measure], *cells
 

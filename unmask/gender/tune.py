@@ -179,7 +179,7 @@ def tune(training: Features, validation: Features, config: TuneConfig) -> list[T
         # Its own memory breaks where a folder's name has brackets, or a file was half written.
         overwrite=True,
     )
-    tuner.leaderboard = Leaderboard(config.out, config.hidden, width)
+    tuner.folder = config.out
     _remember(tuner.oracle, finished)
     tuner.seed_next()
     x, y = training.flat()
@@ -196,45 +196,8 @@ def tune(training: Features, validation: Features, config: TuneConfig) -> list[T
         callbacks=[keras.callbacks.EarlyStopping("val_accuracy", patience=config.patience)],
         verbose=0,
     )
-    return tuner.leaderboard.write(tuner.oracle)
-
-
-@dataclass(frozen=True)
-class Leaderboard:
-    """Writes the finished trials of a search."""
-
-    folder: Path  # where to
-    hidden: int  # width of the head's first layer
-    features: int  # width of its input
-
-    def write(self, oracle: keras_tuner.Oracle) -> list[TrialResult]:
-        """Write `leaderboard.csv` and `best.json`, and return the trials, best first."""
-        finished = [t for t in oracle.trials.values() if t.status == "COMPLETED"]
-        results = [_result(trial) for trial in sorted(finished, key=lambda t: -t.score)]
-        if not results:
-            return []
-        best = {**asdict(results[0].parameters), "val_accuracy": results[0].val_accuracy}
-        write_json_atomic(self.folder / "best.json", best)
-        header = ("rank", "val_accuracy", "units", "activation", "dropout", "parameters")
-        rows = [
-            (
-                rank, f"{result.val_accuracy:.4f}", setting.units, setting.activation,
-                f"{setting.dropout:.2f}", self._trainable(setting),
-            )
-            for rank, result in enumerate(results, start=1)
-            for setting in [result.parameters]
-        ]  # fmt: skip
-        write_text_atomic(self.folder / "leaderboard.csv", csv_text([header, *rows]))
-        # Last, and in the order of the search, which goes on from it.
-        memory = [asdict(_result(trial)) for trial in finished]
-        write_text_atomic(self.folder / _MEMORY, json.dumps(memory) + "\n")
-        return results
-
-    def _trainable(self, setting: HeadParameters) -> int:
-        head = build_head(
-            setting.units, self.hidden, setting.activation, setting.dropout, features=self.features
-        )
-        return sum(math.prod(variable.shape) for variable in head.trainable_variables)
+    results: list[TrialResult] = tuner.write()
+    return results
 
 
 def _result(trial: Any) -> TrialResult:
@@ -280,7 +243,8 @@ def _remember(oracle: keras_tuner.Oracle, finished: Sequence[TrialResult]) -> No
 class _Reporting:
     """Lets a tuner write its leaderboard after every trial, and go on as if never stopped."""
 
-    leaderboard: Leaderboard
+    folder: Path  # where to
+    hypermodel: Any
     oracle: keras_tuner.Oracle
 
     def on_trial_begin(self, trial: Any) -> None:
@@ -289,7 +253,7 @@ class _Reporting:
 
     def on_trial_end(self, trial: Any) -> None:
         super().on_trial_end(trial)  # type: ignore[misc]
-        self.leaderboard.write(self.oracle)
+        self.write()
         self.seed_next()
 
     def seed_next(self) -> None:
@@ -297,6 +261,33 @@ class _Reporting:
         self.oracle._seed_state = seed = self._seed(len(self.oracle.trials))
         if hasattr(self.oracle, "_random_state"):  # of the Bayesian search
             self.oracle._random_state.seed(seed)
+
+    def write(self) -> list[TrialResult]:
+        """Write `leaderboard.csv` and `best.json`, and return the finished trials, best first."""
+        finished = [t for t in self.oracle.trials.values() if t.status == "COMPLETED"]
+        if not finished:
+            return []
+        rows: list[Sequence[object]] = [
+            ("rank", "val_accuracy", "units", "activation", "dropout", "parameters")
+        ]
+        results = []
+        for rank, trial in enumerate(sorted(finished, key=lambda t: -t.score), start=1):
+            result, head = _result(trial), self.hypermodel.build(trial.hyperparameters)
+            setting, trained = result.parameters, head.trainable_variables
+            results.append(result)
+            rows.append(
+                (
+                    rank, f"{result.val_accuracy:.4f}", setting.units, setting.activation,
+                    f"{setting.dropout:.2f}", sum(math.prod(v.shape) for v in trained),
+                )
+            )  # fmt: skip
+        best = {**asdict(results[0].parameters), "val_accuracy": results[0].val_accuracy}
+        write_json_atomic(self.folder / "best.json", best)
+        write_text_atomic(self.folder / "leaderboard.csv", csv_text(rows))
+        # Last, and in the order of the search, which goes on from it.
+        memory = [asdict(_result(trial)) for trial in finished]
+        write_text_atomic(self.folder / _MEMORY, json.dumps(memory) + "\n")
+        return results
 
     def _seed(self, number: int) -> int:
         return int((self.oracle.seed + _SEEDS_A_TRIAL * number) % 2**32)

@@ -19,14 +19,14 @@ IGNORED = -1.0
 _REACH = 3  # heatmap pixels: everything beyond 3 sigma is exactly zero
 
 
-def to_heatmap(points: NDArray[np.floating], stride: int = STRIDE) -> NDArray[np.floating]:
+def to_heatmap(points: NDArray[np.floating]) -> NDArray[np.floating]:
     """Image pixels to heatmap pixels."""
-    return (points + 0.5) / stride - 0.5
+    return (points + 0.5) / STRIDE - 0.5
 
 
-def to_image(points: NDArray[np.floating], stride: int = STRIDE) -> NDArray[np.floating]:
+def to_image(points: NDArray[np.floating]) -> NDArray[np.floating]:
     """Heatmap pixels to image pixels."""
-    return (points + 0.5) * stride - 0.5
+    return (points + 0.5) * STRIDE - 0.5
 
 
 def draw_heatmaps(points: NDArray[np.floating], size: int = 64) -> NDArray[np.float32]:

@@ -14,31 +14,19 @@ from keras import ops
 
 from unmask.landmarks.heatmaps import IGNORED
 
+ALPHA, OMEGA, EPSILON, THETA = 2.1, 14.0, 1.0, 0.5
+"""The published constants: exponent at a target of zero, where more than 2 keeps the loss smooth at
+zero; scale; error at which the logarithm turns from linear to flat; error where the line begins."""
 
-def adaptive_wing(
-    target: Any,
-    prediction: Any,
-    *,
-    alpha: float = 2.1,
-    omega: float = 14.0,
-    epsilon: float = 1.0,
-    theta: float = 0.5,
-) -> Any:
-    """Adaptive Wing loss of every pixel.
+_PEAK, _PEAK_WEIGHT = 0.2, 10.0  # of the loss map
+_FLOOR = 1e-3  # mass of an imaginary point at the centre of each heatmap
 
-    Logarithmic for errors below ``theta`` and linear above; its curvature follows the target, so
+
+def adaptive_wing(target: Any, prediction: Any) -> Any:
+    """Return the Adaptive Wing loss of every pixel, shaped like the heatmaps in [0, 1].
+
+    Logarithmic for errors below `THETA` and linear above; its curvature follows the target, so
     that peaks are fitted closely while small errors of the background are forgiven.
-
-    Args:
-        target: Heatmaps in [0, 1], any shape.
-        prediction: Predicted heatmaps, the same shape.
-        alpha: Exponent at a target of zero; larger than 2 keeps the loss smooth at zero.
-        omega: Scale of the loss.
-        epsilon: Error at which the logarithm turns from linear to flat.
-        theta: Error at which the linear part begins.
-
-    Returns:
-        The loss of every pixel, shaped like ``target``.
 
     Example:
         >>> import numpy as np
@@ -50,21 +38,21 @@ def adaptive_wing(
         Adaptive Wing Loss, equation 3.
     """
     error = ops.abs(target - prediction)
-    exponent = alpha - target
+    exponent = ALPHA - target
     # exp(b ln a) instead of a ** b: three times faster on CPUs, and these maps are large.
-    at_theta = ops.exp(exponent * math.log(theta / epsilon))
-    slope = omega * exponent * at_theta / (1.0 + at_theta) / theta
+    at_theta = ops.exp(exponent * math.log(THETA / EPSILON))
+    slope = OMEGA * exponent * at_theta / (1.0 + at_theta) / THETA
     # The floor keeps the logarithm finite at an error of exactly zero. Beyond theta the curve
     # stays at its value there, A * theta - C, and the line A * (error - theta) is added.
-    bounded = ops.clip(error, 1e-6, theta)
-    curve = omega * ops.log(1.0 + ops.exp(exponent * ops.log(bounded / epsilon)))
-    return curve + slope * ops.relu(error - theta)
+    bounded = ops.clip(error, 1e-6, THETA)
+    curve = OMEGA * ops.log(1.0 + ops.exp(exponent * ops.log(bounded / EPSILON)))
+    return curve + slope * ops.relu(error - THETA)
 
 
-def loss_map(target: Any, *, threshold: float = 0.2, weight: float = 10.0) -> Any:
+def loss_map(target: Any) -> Any:
     """Return weights of the pixels of target heatmaps (B, H, W, K): high on and next to the peaks.
 
-    They are 1, and `1 + weight` where the 3x3 neighbourhood reaches the threshold.
+    They are 1, and 11 where the 3x3 neighbourhood reaches 0.2.
 
     Example:
         >>> import numpy as np
@@ -77,7 +65,7 @@ def loss_map(target: Any, *, threshold: float = 0.2, weight: float = 10.0) -> An
         Adaptive Wing Loss, equations 6 and 7.
     """
     dilated = ops.max_pool(target, 3, strides=1, padding="same")
-    return 1.0 + weight * ops.cast(dilated >= threshold, target.dtype)
+    return 1.0 + _PEAK_WEIGHT * ops.cast(dilated >= _PEAK, target.dtype)
 
 
 def weighted_adaptive_wing(target: Any, prediction: Any) -> Any:
@@ -101,18 +89,17 @@ def weighted_adaptive_wing(target: Any, prediction: Any) -> Any:
     return ops.sum(losses, axis=(1, 2, 3)) / count
 
 
-def expected_positions(heatmaps: Any, *, floor: float = 1e-3) -> Any:
+def expected_positions(heatmaps: Any) -> Any:
     """Return the centre of mass of each heatmap's squared positive part, (B, K, 2), differentiable.
 
-    Squaring makes a low background harmless. `floor` is the mass of an imaginary point at the
-    centre of the map, which one without any mass yields. Points are (x, y) in heatmap pixels with
-    pixel centres at integers.
+    Squaring makes a low background harmless. A map without mass has its centre in the middle.
+    Points are (x, y) in heatmap pixels with pixel centres at integers.
 
     Example:
         >>> import numpy as np
         >>> heatmaps = np.zeros((1, 9, 9, 1), "float32")
         >>> heatmaps[0, 2, 6, 0] = 1
-        >>> np.round(np.array(expected_positions(heatmaps, floor=0.0)), 2).tolist()
+        >>> np.round(np.array(expected_positions(heatmaps)), 1).tolist()
         [[[6.0, 2.0]]]
     """
     _, height, width, count = heatmaps.shape
@@ -121,7 +108,7 @@ def expected_positions(heatmaps: Any, *, floor: float = 1e-3) -> Any:
     basis = np.stack([np.ones_like(xs), xs, ys]).reshape(1, 3, -1).astype("float32")
     moments = ops.matmul(ops.cast(basis, mass.dtype), mass)  # (B, 3, K): mass, and times x and y
     center = np.array([width - 1, height - 1], "float32") / 2
-    offset = moments[:, 1:] / (moments[:, :1] + floor)
+    offset = moments[:, 1:] / (moments[:, :1] + _FLOOR)
     return ops.transpose(offset, (0, 2, 1)) + center
 
 
