@@ -40,12 +40,9 @@ def head_tensors(rng: np.random.Generator) -> dict[str, dict[str, np.ndarray]]:
     return layers
 
 
-def backbone_tensors(rng: np.random.Generator, offset: int) -> dict[str, np.ndarray]:
-    """Return the tensors of a Keras model of InceptionV3 whose numbering starts at `offset`."""
-    source = keras.applications.InceptionV3(
-        include_top=False, pooling="avg", input_shape=(SIZE, SIZE, 3), weights=None
-    )
-    tensors = {}
+def backbone_tensors(source: keras.Model, offset: int) -> dict[str, np.ndarray]:
+    """Return tensors for a Keras model of InceptionV3 whose numbering starts at `offset`."""
+    rng, tensors = np.random.default_rng(1), {}
     convolutions = in_order_of_creation(source, keras.layers.Conv2D)
     normalisations = in_order_of_creation(source, keras.layers.BatchNormalization)
     for index, (conv, bn) in enumerate(zip(convolutions, normalisations, strict=True), offset):
@@ -80,18 +77,22 @@ def head_layers():
     return head_tensors(np.random.default_rng(0))
 
 
-def test_the_whole_file_arrives(tmp_path, head_layers):
+@pytest.fixture(scope="module")
+def source() -> keras.Model:
+    return keras.applications.InceptionV3(
+        include_top=False, pooling="avg", input_shape=(SIZE, SIZE, 3), weights=None
+    )
+
+
+def test_the_whole_file_arrives(tmp_path, head_layers, source):
     offset = 94  # the notebook had built the network before
-    backbone = backbone_tensors(np.random.default_rng(1), offset)
+    backbone = backbone_tensors(source, offset)
     path = write(tmp_path / "kt.hdf5", {"inception_v3": backbone, **head_layers})
     model, report = load_published(path, size=SIZE)
     assert str(report) == "400 loaded, 0 missing, 0 unused"
     assert model.get_layer("gender_head").get_layer("dense_1").units == UNITS
     # Followed through the first blocks of a Keras model that is loaded layer by layer.
     image = np.random.default_rng(2).uniform(0, 1, (2, SIZE, SIZE, 3)).astype(np.float32)
-    source = keras.applications.InceptionV3(
-        include_top=False, pooling="avg", input_shape=(SIZE, SIZE, 3), weights=None
-    )
     pairs = zip(
         in_order_of_creation(source, keras.layers.Conv2D),
         in_order_of_creation(source, keras.layers.BatchNormalization),
@@ -112,8 +113,8 @@ def test_the_whole_file_arrives(tmp_path, head_layers):
     )
 
 
-def test_the_file_may_stay_as_it_is(tmp_path, head_layers):
-    backbone = backbone_tensors(np.random.default_rng(1), 0)
+def test_the_file_may_stay_as_it_is(tmp_path, head_layers, source):
+    backbone = backbone_tensors(source, 0)
     path = write(tmp_path / "kt.hdf5", {"inception_v3": backbone, **head_layers})
     viewed = load_gender(path, cropped=True)
     assert viewed.input_shape == (None, 256, 256, 3)  # 256 pixels all the way, as in the paper

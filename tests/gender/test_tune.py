@@ -42,9 +42,8 @@ def leaderboard(config):
         return list(csv.DictReader(handle))
 
 
-@pytest.mark.parametrize("search", ["random", "bayesian"])
-def test_search_reports_its_trials_best_first(config, search):
-    results = tune(features(0), features(1), replace(config, search=search, epochs=6))
+def test_search_reports_its_trials_best_first(config):
+    results = tune(features(0), features(1), replace(config, epochs=6))
     assert len(results) == 2
     assert results[0].val_accuracy >= results[1].val_accuracy
     assert results[0].val_accuracy > 0.7
@@ -64,19 +63,14 @@ def test_search_reports_its_trials_best_first(config, search):
     assert best["units"] == units
 
 
-def test_a_search_goes_on(config):
-    first = tune(features(0), features(1), config)
-    longer = tune(features(0), features(1), replace(config, trials=3))
-    assert len(longer) == 3
-    assert {r.parameters for r in first} <= {r.parameters for r in longer}
-
-
 @pytest.mark.parametrize("search", ["random", "bayesian"])
 def test_a_search_that_was_stopped_ends_as_one_that_was_not(config, search):
     config = replace(config, search=search)
     whole = replace(config, out=config.out / "whole", trials=3)
-    tune(features(0), features(1), whole)
-    parts = replace(config, out=config.out / "parts")
+    results = tune(features(0), features(1), whole)
+    assert len({result.parameters for result in results}) == 3
+    # keras-tuner's own memory breaks where a folder's name has brackets.
+    parts = replace(config, out=config.out / "parts[1]")
     for trials in (1, 3):
         tune(features(0), features(1), replace(parts, trials=trials))
     for name in ("leaderboard.csv", "best.json", "finished.json"):
@@ -124,15 +118,6 @@ def test_a_folder_remembers_what_its_search_was(config):
     (config.out / "finished.json").write_text("[{", encoding="utf-8")
     with pytest.raises(DataError, match=r"finished\.json: not the trials of a search"):
         tune(features(0), features(1), config)
-
-
-@pytest.mark.parametrize("search", ["random", "bayesian"])
-def test_a_search_goes_on_in_a_folder_with_brackets(config, search):
-    config = replace(config, out=config.out / "run[1]", search=search, trials=1)
-    first = tune(features(0), features(1), config)
-    longer = tune(features(0), features(1), replace(config, trials=3))
-    assert first[0] in longer
-    assert len({result.parameters for result in longer}) == 3
 
 
 def test_the_authors_search_validates_on_a_part_of_one_batch(config, monkeypatch):

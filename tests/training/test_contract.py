@@ -33,8 +33,8 @@ KINDS = (
     "rivals/edgeconnect",
 )  # fmt: skip
 
-# Compiling for JAX takes long. What it does otherwise is the step: of one network with several
-# outputs, of one with dropout and weights of samples; that of two networks is in the lease's test.
+# Compiling for JAX takes long. What it does otherwise is the step: with a list of losses, with one;
+# that of two networks is in the lease's test.
 FOR_JAX = ("lite/landmarks", "lite/gender")
 
 
