@@ -53,16 +53,6 @@ def _forget_networks() -> Iterator[None]:
         keras.backend.clear_session()
 
 
-@pytest.fixture
-def step_by_step() -> Iterator[None]:
-    """Run TensorFlow without tracing graphs, which takes longer than a few small steps."""
-    import tensorflow as tf
-
-    tf.config.run_functions_eagerly(True)
-    yield
-    tf.config.run_functions_eagerly(False)
-
-
 def _folder(variable: str, fallback: Path | None) -> Path:
     value = os.environ.get(variable)
     if value:

@@ -98,8 +98,6 @@ class OnnxNetwork:
 
     Args:
         path: A file of `unmask export onnx`.
-        threads: Threads of one call; what OMP_NUM_THREADS says, or as many as there are cores, when
-            None.
 
     Attributes:
         inputs: Names of the inputs.
@@ -114,7 +112,7 @@ class OnnxNetwork:
         (1, 1)
     """
 
-    def __init__(self, path: PathLike, *, threads: int | None = None) -> None:
+    def __init__(self, path: PathLike) -> None:
         if not has_onnxruntime():
             raise WeightsError(f"{path}: needs ONNX Runtime; pip install 'unmask[onnx]'")
         if not Path(path).is_file():
@@ -124,9 +122,7 @@ class OnnxNetwork:
         options = onnxruntime.SessionOptions()
         # Workers that share a machine are told so by this variable (`unmask.engines`).
         told = os.environ.get("OMP_NUM_THREADS", "")
-        options.intra_op_num_threads = (
-            (int(told) if told.isdigit() else 0) if threads is None else threads
-        )
+        options.intra_op_num_threads = int(told) if told.isdigit() else 0  # 0: all cores
         options.log_severity_level = 3
         try:
             self._session = onnxruntime.InferenceSession(

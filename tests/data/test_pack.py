@@ -24,8 +24,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_same_faces_in_parts(data: Path, tmp_path: Path):
-    parts = pack_faces(gather_faces([data], FOLDERS).records, tmp_path, part_bytes=60_000)
+def test_same_faces_in_parts(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("unmask.data.pack.PART_BYTES", 60_000)
+    parts = pack_faces(gather_faces([data], FOLDERS).records, tmp_path)
     assert len(parts) > 1
     assert all(part.stat().st_size < 60_000 for part in parts)
     ours = gather_faces([tmp_path], FOLDERS)
@@ -68,7 +69,7 @@ def test_damaged_files_are_an_error(data: Path, tmp_path: Path):
 
 
 def test_what_is_packed_is_not_packed_again(data: Path, tmp_path: Path):
-    parts = pack_faces(gather_faces([data], FOLDERS).records, tmp_path, part_bytes=60_000)
+    parts = pack_faces(gather_faces([data], FOLDERS).records, tmp_path)
     before = [part.read_bytes() for part in parts]
     with pytest.raises(DataError, match=r"faces-000\.zip: is packed already"):
         pack_faces(gather_faces([tmp_path], FOLDERS).records, tmp_path)

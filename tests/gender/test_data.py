@@ -62,7 +62,7 @@ def test_masks_change_the_lower_face_and_leave_the_eyes(views):
 
 
 def test_views_are_drawn_once_and_the_same_for_a_seed(records, views, tmp_path):
-    again = stored_views(records, tmp_path / "v.npy", masked=2, seed=5, threads=1)
+    again = stored_views(records, tmp_path / "v.npy", masked=2, seed=5)
     np.testing.assert_array_equal(again.pixels, views.pixels)
     written = (tmp_path / "v.npy").stat().st_mtime_ns
     stored_views(records, tmp_path / "v.npy", masked=2, seed=5)

@@ -13,7 +13,7 @@ from unmask.errors import DataError
 from unmask.gender.features import Features
 from unmask.gender.tune import ACTIVATIONS, AUTHORS, TuneConfig, tune
 
-pytestmark = pytest.mark.usefixtures("step_by_step")
+pytestmark = pytest.mark.usefixtures("untraced")
 
 
 def features(seed: int, count: int = 120) -> Features:

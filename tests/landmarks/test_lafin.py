@@ -41,8 +41,8 @@ def published(model):
 def test_parameters_and_output(network):
     assert sum(int(np.prod(v.shape)) for v in network.trainable_variables) == 2_554_569
     assert network.output_shape == (None, 68, 2)
-    with pytest.raises(ValueError, match="size=100"):
-        build_mobilenet(size=100)
+    with pytest.raises(ValueError, match="points=0"):
+        build_mobilenet(0)
 
 
 def test_every_published_tensor_finds_its_variable(network):

@@ -28,7 +28,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[keras.Model, Onn
     x = keras.layers.Conv2D(2, 3, strides=2, padding="same")(x)
     model = keras.Model([photo, mask], [keras.layers.Conv2D(1, 1)(mask), x])
     path = _WRITERS["onnx"](model, tmp_path_factory.mktemp("onnx") / "tiny")
-    return model, OnnxNetwork(path, threads=1)
+    return model, OnnxNetwork(path)
 
 
 @pytest.mark.parametrize("side", [16, 40])

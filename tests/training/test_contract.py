@@ -24,7 +24,7 @@ SMALL = {"history_steps": 1, "steps_per_execution": 1, "sheet_rows": 0}
 ITERATIVE = [n for n in recipe_names() if not find_task(read_recipe(n).task).closed_form]
 
 
-pytestmark = pytest.mark.usefixtures("step_by_step")
+pytestmark = pytest.mark.usefixtures("untraced")
 
 # One recipe of each kind of task: what goes on is the task's, whatever its network.
 KINDS = (

@@ -32,12 +32,8 @@ _QUALITY = 85
 _LOCAL_HEADER = struct.Struct("<26xHH")  # lengths of the name and of what follows it
 
 
-def pack_faces(
-    records: Sequence[FaceRecord], out: Path, *, part_bytes: int = PART_BYTES
-) -> list[Path]:
+def pack_faces(records: Sequence[FaceRecord], out: Path) -> list[Path]:
     """Write faces as canonical 256 x 256 crops into `out/faces-000.zip`, `faces-001.zip`, ...
-
-    `part_bytes` is the largest size of such a part.
 
     Raises:
         DataError: A face is packed already, its files cannot be used, or a part would replace one.
@@ -50,7 +46,7 @@ def pack_faces(
     rest = list(records)
     while rest:
         path = out / f"faces-{len(parts):03d}.zip"
-        rest = rest[_write_part(rest, path, part_bytes) :]
+        rest = rest[_write_part(rest, path) :]
         parts.append(path)
     return parts
 
@@ -98,7 +94,7 @@ def read_pack(path: Path, *, split: str | None = None) -> dict[str, list[FaceRec
         raise DataError(f"{path}: not a file of packed faces ({error!r})") from error
 
 
-def _write_part(records: Sequence[FaceRecord], path: Path, limit: int) -> int:
+def _write_part(records: Sequence[FaceRecord], path: Path) -> int:
     """Write as many faces as fit, and return how many did."""
     rows: list[list[object]] = []
     points, corners = [], []
@@ -108,7 +104,7 @@ def _write_part(records: Sequence[FaceRecord], path: Path, limit: int) -> int:
             face = load_canonical(record)
             content = _encoded(face.image)
             size += len(content) + 1500  # landmarks, corners and the archive's own entries
-            if size > limit and rows:
+            if size > PART_BYTES and rows:
                 break
             name = f"{number:05d}.webp"
             archive.writestr(name, content)

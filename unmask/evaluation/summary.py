@@ -30,16 +30,15 @@ class Estimate:
     count: int
 
 
-def estimate(values: ArrayLike, seed: int = 0, *, resamples: int = RESAMPLES) -> Estimate:
+def estimate(values: ArrayLike) -> Estimate:
     """Estimate a mean and its 95 % interval by the percentile bootstrap over faces.
 
     Args:
         values: One finite number a face, (N,), N >= 1; truth values count as 0 and 1.
-        seed: Seed of the resampling.
-        resamples: Number of samples that are drawn with replacement.
 
     Returns:
-        The estimate. Of a single face both ends are its value: nothing is known of others.
+        The estimate, the same for the same values. Of a single face both ends are its value:
+        nothing is known of others.
 
     Raises:
         ValueError: There is no value, or one is not finite.
@@ -55,12 +54,12 @@ def estimate(values: ArrayLike, seed: int = 0, *, resamples: int = RESAMPLES) ->
     sample = np.asarray(values, np.float64)
     if sample.ndim != 1 or not sample.size or not np.isfinite(sample).all():
         raise ValueError(f"values must be (N,) finite numbers, N >= 1. Received: {sample!r}")
-    rng = np.random.default_rng([seed, sample.size])
+    rng = np.random.default_rng([0, sample.size])
     rows = max(1, _AT_ONCE // sample.size)
     means = np.concatenate(
         [
-            sample[rng.integers(sample.size, size=(min(rows, resamples - i), sample.size))].mean(1)
-            for i in range(0, resamples, rows)
+            sample[rng.integers(sample.size, size=(min(rows, RESAMPLES - i), sample.size))].mean(1)
+            for i in range(0, RESAMPLES, rows)
         ]
     )
     low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])

@@ -181,7 +181,6 @@ def stored_views(
     *,
     masked: int = 3,
     seed: int = 0,
-    threads: int = 2,
 ) -> Views:
     """Open the views of some faces, and draw them first if they are not in the file yet.
 
@@ -191,7 +190,6 @@ def stored_views(
         framing: What a view shows.
         masked: Number of masked views of each face.
         seed: Seed of the masks; a face's masks depend on it and on the face's position alone.
-        threads: Threads that draw.
 
     Returns:
         The views, memory-mapped.
@@ -208,7 +206,7 @@ def stored_views(
         return _draw(records[index], framing, synthesizer, index, masked)
 
     def make(first: int) -> Iterator[NDArray[np.uint8]]:
-        with ThreadPoolExecutor(threads) as pool:
+        with ThreadPoolExecutor(2) as pool:
             yield from pool.map(draw, range(first, len(records)))
 
     side = framing.stored_side

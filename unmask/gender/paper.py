@@ -20,7 +20,6 @@ def build_head(
     dropout: float = 0.05,
     *,
     features: int = 2048,
-    name: str = "gender_head",
 ) -> keras.Model:
     """Builds the paper's dense head on pooled backbone features.
 
@@ -37,7 +36,6 @@ def build_head(
         dropout: Dropped share before the last layer. The paper does not state it; the notebook
             searches 0 to 0.1, so the default is the middle.
         features: Length of the pooled feature vector.
-        name: Name of the model.
 
     Returns:
         A model from (B, features) float32 to (B, 1) float32, the probability of "male".
@@ -61,8 +59,7 @@ def build_head(
         x = keras.layers.Dense(units, activation=activation, name=f"dense_{index}")(x)
         x = keras.layers.BatchNormalization(name=f"bn_{index}")(x)
     x = keras.layers.Dropout(dropout, name="dropout")(x)
-    outputs = probability(x)
-    return keras.Model(inputs, outputs, name=name)
+    return keras.Model(inputs, probability(x), name="gender_head")
 
 
 def build_classifier(
@@ -73,7 +70,6 @@ def build_classifier(
     activation: str = "relu",
     dropout: float = 0.05,
     size: int = CROP_SIZE,
-    name: str = "gender_classifier",
 ) -> keras.Model:
     """Builds the classifier: 31,537,441 parameters, of which the head's 9,720,321 are trainable.
 
@@ -93,7 +89,7 @@ def build_classifier(
     trunk.trainable = False
     head = build_head(units, hidden, activation, dropout, features=trunk.output_shape[-1])
     # training=False: frozen batch statistics too, also while the head is being trained.
-    return keras.Model(inputs, head(trunk(inputs, training=False)), name=name)
+    return keras.Model(inputs, head(trunk(inputs, training=False)), name="gender_classifier")
 
 
 def probability(x: keras.KerasTensor) -> keras.KerasTensor:

@@ -57,12 +57,10 @@ class Augmentation:
     grey: float = 0.05
 
 
-def jitter_matrix(
-    rng: np.random.Generator, settings: Augmentation, size: int = CROP_SIZE
-) -> NDArray[np.float64]:
+def jitter_matrix(rng: np.random.Generator, settings: Augmentation) -> NDArray[np.float64]:
     """Return a random rotation, scaling and shift of a crop about its centre, (2, 3).
 
-    It leads from the canonical crop of `size` pixels a side to the varied one. Mirroring is not
+    It leads from the canonical crop to the varied one. Mirroring is not
     part of it.
 
     Example:
@@ -75,16 +73,16 @@ def jitter_matrix(
         angle = rng.uniform(-1, 1) * settings.wild_rotation
     angle = np.deg2rad(np.clip(angle, -settings.wild_rotation, settings.wild_rotation))
     scale = (1 + settings.scale) ** (rng.uniform(-1, 1) * share)
-    shift = rng.uniform(-1, 1, 2) * settings.shift * share * size
+    shift = rng.uniform(-1, 1, 2) * settings.shift * share * CROP_SIZE
     cosine, sine = scale * np.cos(angle), scale * np.sin(angle)
     linear = np.array([[cosine, -sine], [sine, cosine]])
-    center = np.full(2, (size - 1) / 2)
+    center = np.full(2, (CROP_SIZE - 1) / 2)
     return np.concatenate([linear, (center + shift - linear @ center)[:, None]], axis=1)
 
 
-def mirror_matrix(matrix: NDArray[np.floating], size: int = CROP_SIZE) -> NDArray[np.float64]:
+def mirror_matrix(matrix: NDArray[np.floating]) -> NDArray[np.float64]:
     """Append a horizontal mirroring of the crop to a (2, 3) matrix."""
-    return compose(np.array([[-1.0, 0.0, size - 1.0], [0.0, 1.0, 0.0]]), matrix)
+    return compose(np.array([[-1.0, 0.0, CROP_SIZE - 1.0], [0.0, 1.0, 0.0]]), matrix)
 
 
 def vary_pixels(

@@ -66,8 +66,8 @@ def gather_landmarks(
     return faces.only(training), list(faces.only(held_out).records)
 
 
-def make_targets(points: NDArray[np.floating], size: int = CROP_SIZE) -> NDArray[np.float32]:
-    """Return the target heatmaps and boundary map of one face, (size / 4, size / 4, 99) float32.
+def make_targets(points: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Return the target heatmaps and boundary map of one face, (64, 64, 99) float32.
 
     Points, (98, 2) or (68, 2) in crop pixels, that lie outside are drawn where they would leave the
     crop, so that each has a place. Of 68 points only the channels that correspond to one of the 98
@@ -77,8 +77,8 @@ def make_targets(points: NDArray[np.floating], size: int = CROP_SIZE) -> NDArray
         >>> make_targets(np.full((98, 2), 100.0)).shape
         (64, 64, 99)
     """
-    side = size // STRIDE
-    inside = to_heatmap(np.clip(points, 0, size - 1))
+    side = CROP_SIZE // STRIDE
+    inside = to_heatmap(np.clip(points, 0, CROP_SIZE - 1))
     targets = np.full((side, side, 99), IGNORED, np.float32)
     if len(points) == 98:
         targets[..., :98] = draw_heatmaps(inside, side)

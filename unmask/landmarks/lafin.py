@@ -13,6 +13,8 @@ from typing import Any
 import keras
 from keras import layers
 
+from unmask.face import CROP_SIZE
+
 _STAGES = (
     (1, 16, 1, 1),
     (6, 24, 2, 2),
@@ -24,36 +26,27 @@ _STAGES = (
 )
 """MobileNetV2's table 2: expansion, channels, blocks, stride of the first block."""
 
-_UNIT = 32  # the trunk divides the resolution by this
 
-
-def build_mobilenet(
-    points: int = 68, size: int = 256, name: str = "mobilenet_landmarks"
-) -> keras.Model:
+def build_mobilenet(points: int = 68) -> keras.Model:
     """Builds LaFIn's landmark predictor, 2,554,569 parameters for 68 points.
 
     Args:
         points: Number of landmarks.
-        size: Side of the input image in pixels, a multiple of 32; the features are pooled over
-            the whole image.
-        name: Name of the model.
 
     Returns:
-        A model from images (B, size, size, 3), RGB in [0, 1], the hole white, to
+        A model from images (B, 256, 256, 3), RGB in [0, 1], the hole white, to
         (B, points, 2): x and y as fractions of the side.
 
     Raises:
-        ValueError: An argument is out of its range.
+        ValueError: There are no points.
 
     Example:
-        >>> build_mobilenet(size=64).output_shape
+        >>> build_mobilenet().output_shape
         (None, 68, 2)
     """
     if points < 1:
         raise ValueError(f"points must be positive. Received: points={points}")
-    if size < _UNIT or size % _UNIT:
-        raise ValueError(f"size must be a multiple of {_UNIT}. Received: size={size}")
-    image = keras.Input((size, size, 3), name="image")
+    image = keras.Input((CROP_SIZE, CROP_SIZE, 3), name="image")
     x = _convolve(image, 32, 3, "features_0_0", strides=2)
     x = _clip(_normalise(x, "features_0_1"), "features_0_1")
     index = 1
@@ -72,7 +65,8 @@ def build_mobilenet(
     ]
     joined = layers.Concatenate(name="concat")(pooled)
     places = layers.Dense(2 * points, name="fc_landmark")(joined)
-    return keras.Model(image, layers.Reshape((points, 2), name="points")(places), name=name)
+    located = layers.Reshape((points, 2), name="points")(places)
+    return keras.Model(image, located, name="mobilenet_landmarks")
 
 
 def _normalise(x: Any, name: str) -> Any:
