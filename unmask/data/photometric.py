@@ -89,4 +89,4 @@ def compress(image: Pixels, quality: int) -> Pixels:
     _, data = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
     decoded = cv2.imdecode(data, cv2.IMREAD_COLOR)
     assert decoded is not None  # what was just encoded
-    return np.asarray(decoded[..., ::-1], np.uint8)
+    return np.ascontiguousarray(decoded[..., ::-1], np.uint8)

@@ -40,7 +40,12 @@ def load_gender(path: PathLike, *, cropped: bool = False) -> keras.Model:
     """
     path = Path(path)
     if path.suffix.lower() in (".h5", ".hdf5"):
-        return _load_published(path)
+        from unmask.gender.convert import load_published
+
+        model, report = load_published(path)
+        if report.missing:
+            raise WeightsError(f"{path}: holds the head alone, without its InceptionV3")
+        return model
     if _WIDTHS in load_arrays(path)[0]:
         return _load_classifier(path, cropped=cropped)
     model = build_lite(cropped=cropped)
@@ -79,13 +84,4 @@ def _load_classifier(path: Path, *, cropped: bool) -> keras.Model:
     except ValueError as error:
         raise WeightsError(f"{path}: metadata: not of a gender classifier ({error})") from error
     load_weights(model, path)
-    return model
-
-
-def _load_published(path: Path) -> keras.Model:
-    from unmask.gender.convert import load_published
-
-    model, report = load_published(path)
-    if report.missing:
-        raise WeightsError(f"{path}: holds the head alone, without its InceptionV3")
     return model

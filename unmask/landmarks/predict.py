@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -157,10 +158,13 @@ def locate_landmarks(
     )
 
 
+@functools.lru_cache(maxsize=1)
 def landmark_predictor(
     path: PathLike,
 ) -> Callable[[NDArray[np.uint8]], NDArray[np.float32]]:
     """Return the lite network, of a file's weights, as a function from crops to points (B, 98, 2).
+
+    The last one is kept.
 
     Raises:
         WeightsError: The file is missing, or does not fit.

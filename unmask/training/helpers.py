@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -93,11 +92,6 @@ class LandmarkPredictor:
 
     def __call__(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return the (B, 98, 2) landmarks of (B, 256, 256, 3) canonical crops."""
-        return _landmarks(self.weights)(crops)
+        from unmask.landmarks.predict import landmark_predictor
 
-
-@functools.lru_cache(maxsize=1)
-def _landmarks(weights: Path | None) -> Callable[[NDArray[np.uint8]], NDArray[np.float32]]:
-    from unmask.landmarks.predict import landmark_predictor
-
-    return landmark_predictor(weights or find("lite", "landmarks").path)
+        return landmark_predictor(self.weights or find("lite", "landmarks").path)(crops)
