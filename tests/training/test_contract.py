@@ -33,8 +33,8 @@ KINDS = (
     "rivals/edgeconnect",
 )  # fmt: skip
 
-# At toy size these are another recipe's network: paper/gender's, and lite/mask-rcnn's.
-TWINS = ("paper/gender-notebook", "paper/mask-rcnn")
+# At toy size these are another recipe's network: of paper/gender, and of paper/mask-rcnn.
+TWINS = ("paper/gender-notebook", "lite/mask-rcnn")
 
 # Compiling for JAX takes long. What it does otherwise is the step: with a list of losses, with one;
 # that of two networks is in the lease's test.
