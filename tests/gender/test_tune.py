@@ -16,7 +16,7 @@ from unmask.gender.tune import ACTIVATIONS, AUTHORS, TuneConfig, tune
 pytestmark = pytest.mark.usefixtures("untraced")
 
 
-def features(seed: int, count: int = 120) -> Features:
+def features(seed: int, count: int = 64) -> Features:
     rng = np.random.default_rng(seed)
     labels = (np.arange(count) % 2).astype(np.float32)
     values = rng.normal(0, 1, (count, 2, 6)) + labels[:, None, None]
@@ -43,7 +43,7 @@ def leaderboard(config):
 
 
 def test_search_reports_its_trials_best_first(config):
-    results = tune(features(0), features(1), replace(config, epochs=6))
+    results = tune(features(0, 120), features(1, 120), replace(config, epochs=6))
     assert len(results) == 2
     assert results[0].val_accuracy >= results[1].val_accuracy
     assert results[0].val_accuracy > 0.7
