@@ -39,7 +39,8 @@ def test_presets_cannot_be_changed():
 def test_unknown_names_list_the_known_ones():
     with pytest.raises(WeightsError, match=r"lite, paper\. Received: preset='large'"):
         get_preset("large")
-    with pytest.raises(WeightsError, match=r"segmentation, verifier, loops, landmarks, .*stage='nose'"):
+    listed = r"segmentation, verifier, loops, landmarks, .*stage='nose'"
+    with pytest.raises(WeightsError, match=listed):
         build_stage("lite", "nose")
 
 

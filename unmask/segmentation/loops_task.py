@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from unmask.data.faces import gather_faces
 from unmask.data.photometric import photometric
-from unmask.data.record import FaceSet
+from unmask.data.record import FaceSet, Order
 from unmask.face import (
     CROP_SIZE,
     canonical_matrix,
@@ -107,7 +107,7 @@ class LoopSampler:
     def __init__(self, faces: FaceSet, straps: float, *, batch_size: int, seed: int) -> None:
         self._straps = straps
         self._faces, self._batch_size, self._seed = faces, batch_size, seed
-        self._shares = np.cumsum(faces.weights) / faces.weights.sum()
+        self._order = Order(faces.weights, seed)
         self._synthesizer = MaskSynthesizer(seed)
 
     def __call__(self, number: int) -> tuple[Pixels, Pixels]:
@@ -120,8 +120,7 @@ class LoopSampler:
     def _view(self, number: int) -> tuple[Pixels, Pixels]:
         """Return a face with a drawn mask as the pipeline frames it, and its loops."""
         rng = np.random.default_rng([self._seed, number])
-        place = int(np.searchsorted(self._shares, rng.random(), "right"))
-        record = self._faces.records[min(place, len(self._faces) - 1)]
+        record = self._faces.records[self._order[number]]
         matrix = compose(_jitter(rng), canonical_matrix(record.landmarks))
         face = warp(record.read(), matrix, CROP_SIZE)
         landmarks = transform_points(record.landmarks, matrix)
