@@ -28,8 +28,11 @@ from unmask.mrcnn.network import (
     PyramidROIAlign,
     UnfoldBoxes,
 )
-from unmask.rivals.contextual_attention import ContextualAttention
-from unmask.rivals.layers import AlignedUpSampling2D, SpectralConv2DTranspose
+from unmask.rivals.layers import (
+    AlignedUpSampling2D,
+    ContextualAttention,
+    SpectralConv2DTranspose,
+)
 
 __all__ = [
     "AddCoordinates",

@@ -82,7 +82,7 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
                 "loops": Builder("unmask.segmentation.lite", "build_unet", "LOOPS"),
                 "landmarks": Builder("unmask.landmarks.lite", "build_lite", {}),
                 "gender": Builder("unmask.gender.lite", "build_lite", {}),
-                "coarse": Builder("unmask.inpainting.coarse_network", "build_coarse", {}),
+                "coarse": Builder(_LITE, "build_coarse", {}),
                 "inpainting_female": Builder(_LITE, "build_generator", {}),
                 "inpainting_male": Builder(_LITE, "build_generator", {}),
             },

@@ -13,9 +13,12 @@ from skimage.data import astronaut
 from tests.training.toys import draw_faces, draw_vgg, face_points
 from unmask.data.faces import read_face_folder
 from unmask.data.record import FaceRecord, FaceSet
-from unmask.inpainting.coarse import CoarseCompletion
-from unmask.inpainting.prior import PRIOR_SIDE, LinearPrior, landmark_vector
-from unmask.inpainting.window import WINDOW_SIDE
+from unmask.inpainting.coarse import (
+    COARSE_SIDE,
+    CoarseCompletion,
+    LinearPrior,
+    landmark_vector,
+)
 
 
 @pytest.fixture(scope="session")
@@ -46,9 +49,9 @@ def faces(records: list[FaceRecord]) -> FaceSet:
 def prior() -> LinearPrior:
     """Return a prior whose faces are smooth colour patterns and whose landmarks stay put."""
     rng = np.random.default_rng(0)
-    pixels = PRIOR_SIDE * PRIOR_SIDE * 3
+    pixels = COARSE_SIDE * COARSE_SIDE * 3
     coarse = rng.normal(size=(6, 5, 5, 3)).astype(np.float32)
-    patterns = [cv2.resize(c, (PRIOR_SIDE, PRIOR_SIDE), interpolation=cv2.INTER_CUBIC).ravel()
+    patterns = [cv2.resize(c, (COARSE_SIDE, COARSE_SIDE), interpolation=cv2.INTER_CUBIC).ravel()
                 for c in coarse]  # fmt: skip
     basis = np.zeros((6, pixels + 196), np.float32)
     basis[:, :pixels] = np.linalg.qr(np.array(patterns).T)[0].T
@@ -58,7 +61,6 @@ def prior() -> LinearPrior:
         basis=basis,
         variance=np.full(6, 100.0, np.float32),
         noise=np.full(pixels + 196, 1e-6, np.float32),
-        side=WINDOW_SIDE,
     )
 
 
@@ -70,5 +72,5 @@ def linear(prior: LinearPrior) -> CoarseCompletion:
 
 @pytest.fixture(scope="session")
 def vgg_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return an archive as `CompressedVgg` reads it, with few and random channels."""
+    """Return an archive of a compressed VGG-19, with few and random channels."""
     return draw_vgg(tmp_path_factory.mktemp("vgg") / "vgg.npz")

@@ -7,21 +7,20 @@ import numpy as np
 import pytest
 
 from unmask.errors import DataError, WeightsError
-from unmask.inpainting.coarse import CoarseCompletion, gender_code, load_coarse
-from unmask.inpainting.coarse_network import build_coarse
+from unmask.inpainting.coarse import CoarseCompletion, gender_codes, load_coarse
 from unmask.inpainting.coarse_task import (
     CoarseAugmentation,
     CoarseSampler,
     CoarseTask,
-    HoleError,
-    SampleFile,
     as_inputs,
     draw_samples,
+    hole_error,
     hole_psnr,
     read_samples,
     trained_model,
 )
 from unmask.inpainting.data import InpaintingSampler, SampleSettings
+from unmask.inpainting.lite import build_coarse
 from unmask.training.recipe import read_recipe
 from unmask.training.runner import train
 from unmask.training.task import Places
@@ -66,7 +65,7 @@ def network_inputs():
     hole[:, 29] = 0.3
     marks = (rng.uniform(size=(1, 192, 192, 1)) > 0.99).astype(np.float32)
     linear = rng.uniform(size=(1, 64, 64, 3)).astype(np.float32)
-    return [linear, hole, marks, gender_code("male")[None]]
+    return [linear, hole, marks, gender_codes(["male"])]
 
 
 def test_starts_from_the_linear_completion_and_stays_in_the_hole():
@@ -101,7 +100,7 @@ def test_sees_gender_landmarks_and_hole():
     inputs = network_inputs()
     male = np.asarray(model(inputs))
     for place, other in (
-        (3, gender_code("female")[None]), (3, gender_code("")[None]),
+        (3, gender_codes(["female"])), (3, gender_codes([""])),
         (2, np.roll(inputs[2], 1, 1)), (2, 0 * inputs[2]),
         (1, np.maximum(inputs[1], np.roll(inputs[1], 4, 1))),
     ):  # fmt: skip
@@ -185,9 +184,8 @@ def test_takes_68_points(prior, linear, image, hole):
 
 
 def test_genders(linear, image, hole):
-    np.testing.assert_array_equal(gender_code("male"), [1, 0])
-    np.testing.assert_array_equal(gender_code("female"), [0, 1])
-    np.testing.assert_array_equal(gender_code(""), [0, 0])
+    codes = gender_codes(["male", "female", ""])
+    np.testing.assert_array_equal(codes, [[1, 0], [0, 1], [0, 0]])
     with pytest.raises(ValueError, match="gender='x'"):
         complete(linear, image, hole, gender="x")
 
@@ -201,7 +199,7 @@ def test_hole_error_by_hand():
     error[0, 8:] = 9.0
     error[1, :4, :8] = 0.2
     errors = np.array([0.1, np.sqrt(0.02)])
-    np.testing.assert_allclose(HoleError(name="e").call(weight, error), errors, rtol=2e-4)
+    np.testing.assert_allclose(hole_error(weight, error), errors, rtol=2e-4)
     np.testing.assert_allclose(hole_psnr(weight, error), -20 * np.log10(errors), rtol=2e-4)
 
 
@@ -209,10 +207,10 @@ def test_hole_error_by_hand():
 def draw(faces, linear, tmp_path):
     """What draws ten samples, three in a file."""
 
-    def drawn(count=10, workers=0):
+    def drawn(count=10):
         settings = SampleSettings(framing="window", side=192, hole_growth=(4, 4))
         sampler = InpaintingSampler(faces, settings, batch_size=1, seed=5, coarse=lambda: linear)
-        return draw_samples(SampleFile(sampler, tmp_path, count, per_file=3), workers)
+        return draw_samples(sampler, tmp_path, count, per_file=3, workers=0)
 
     return drawn
 

@@ -22,7 +22,7 @@ from unmask.inpainting.evaluate import (
     markdown_table,
     perceptual_distance,
 )
-from unmask.inpainting.features import CompressedVgg
+from unmask.inpainting.features import load_features
 from unmask.inpainting.predict import complete_windows
 from unmask.inpainting.window import draw_landmark_map
 from unmask.metrics import psnr_hole
@@ -198,7 +198,7 @@ def test_without_landmarks_maps_are_empty(cases):
 
 
 def test_the_truth_scores_best_and_scoring_ignores_known_pixels(cases, linear, vgg_file):
-    features = CompressedVgg(vgg_file)
+    features = load_features(vgg_file)
     near = np.clip(cases.truth.astype(int) + 1, 0, 255).astype(np.uint8)
     spoiled = np.where(cases.scored[..., None], near, np.uint8(0))
     results = {name: method(cases) for name, method in baselines(linear).items()}
@@ -228,7 +228,7 @@ def test_the_truth_scores_best_and_scoring_ignores_known_pixels(cases, linear, v
 def test_perceptual_distance_equals_the_loss_of_each_face(cases, vgg_file):
     from unmask.inpainting.losses import perceptual_loss
 
-    features = CompressedVgg(vgg_file)
+    features = load_features(vgg_file)
     black = np.zeros_like(cases.truth)
     distances = perceptual_distance(features, cases.truth, black, cases.scored, batch_size=4)
     composite = np.where(cases.scored[..., None], black, cases.truth)[4:5] / np.float32(255)

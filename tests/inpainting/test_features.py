@@ -6,7 +6,7 @@ import pytest
 from keras import ops
 
 from unmask.errors import WeightsError
-from unmask.inpainting.features import CompressedVgg, FullVgg, _torchvision_module, load_features
+from unmask.inpainting.features import _torchvision_module, load_features
 from unmask.torch_checkpoint import by_module
 
 _torchvision_name = by_module({}, _torchvision_module)
@@ -14,7 +14,7 @@ _torchvision_name = by_module({}, _torchvision_module)
 
 def test_compressed_vgg_returns_ordered_features(vgg_file):
     images = np.random.default_rng(0).uniform(size=(2, 64, 48, 3)).astype("float32")
-    perceptual, style = CompressedVgg(vgg_file)(images)
+    perceptual, style = load_features(vgg_file)(images)
     assert [tuple(f.shape) for f in perceptual] == [(2, 64 >> i, 48 >> i, 6) for i in range(5)]
     assert [tuple(f.shape) for f in style] == [(2, 64 >> i, 48 >> i, 4) for i in (1, 2, 3)]
     assert all(ops.convert_to_numpy(f).min() >= 0 for f in (*perceptual, *style))
@@ -29,7 +29,7 @@ def test_compressed_vgg_computes_its_first_feature_from_the_archive(vgg_file):
     hidden = np.maximum(np.einsum("yxi,yxio->o", patch, z["conv11_kernel"]) + z["conv11_bias"], 0)
     expected = np.maximum(hidden @ z["conv11_aux_kernel"][0, 0] + z["conv11_aux_bias"], 0)
     images = np.tile(image, (1, 4, 4, 1))  # the four poolings need some pixels
-    first = ops.convert_to_numpy(CompressedVgg(vgg_file)(images)[0][0])
+    first = ops.convert_to_numpy(load_features(vgg_file)(images)[0][0])
     np.testing.assert_allclose(first[0, 2, 3], expected, atol=1e-5)
 
 
@@ -38,13 +38,13 @@ def test_a_wrong_feature_file_is_named(vgg_file, tmp_path):
     del arrays["conv33_bias"]
     np.savez(tmp_path / "less.npz", **arrays)
     with pytest.raises(WeightsError, match="conv33_bias"):
-        CompressedVgg(tmp_path / "less.npz")
+        load_features(tmp_path / "less.npz")
     arrays["conv33_bias"] = np.zeros(9, "float32")
     np.savez(tmp_path / "wrong.npz", **arrays)
     with pytest.raises(WeightsError, match=r"wrong\.npz: a tensor does not fit"):
-        CompressedVgg(tmp_path / "wrong.npz")
+        load_features(tmp_path / "wrong.npz")
     with pytest.raises(WeightsError, match="no such file"):
-        CompressedVgg(tmp_path / "absent.npz")
+        load_features(tmp_path / "absent.npz")
 
 
 @pytest.mark.parametrize("damage", ["cut", "changed", "text", "array"])
@@ -100,7 +100,7 @@ def test_vgg19_prepares_colours_as_its_weights_want(vgg19, normalise):
     else:
         prepared = 255.0 * np.array([0.225, 0.224, 0.229], "float32") * image[..., ::-1]
     wanted = keras.Model(network.input, network.get_layer("block1_conv1").output)(prepared)
-    perceptual, _ = FullVgg(path, normalise=normalise)(image)
+    perceptual, _ = load_features(path, normalise=normalise)(image)
     np.testing.assert_allclose(
         np.asarray(perceptual[0]), np.asarray(wanted) / (255 * 0.224), rtol=1e-3, atol=1e-4
     )
@@ -125,14 +125,14 @@ def test_torchvisions_file_loads(tmp_path):
     }  # fmt: skip
     torch.save(tensors, tmp_path / "vgg19.pth")
     image = np.random.default_rng(0).uniform(size=(1, 32, 32, 3)).astype("float32")
-    perceptual, _ = FullVgg(tmp_path / "vgg19.pth", normalise=False)(image)
+    perceptual, _ = load_features(tmp_path / "vgg19.pth", normalise=False)(image)
     wanted = keras.Model(network.input, network.get_layer("block1_conv1").output)(image)
     np.testing.assert_allclose(np.asarray(perceptual[0]), np.asarray(wanted), atol=1e-5)
 
 
 def test_wrong_vgg19_files_are_named(tmp_path):
     with pytest.raises(WeightsError, match="no such file"):
-        FullVgg(tmp_path / "absent.h5")
+        load_features(tmp_path / "absent.h5")
     (tmp_path / "broken.weights.h5").write_bytes(b"nothing")
     with pytest.raises(WeightsError, match=r"broken\.weights\.h5: not a readable HDF5"):
-        FullVgg(tmp_path / "broken.weights.h5")
+        load_features(tmp_path / "broken.weights.h5")

@@ -5,7 +5,7 @@ import pytest
 from keras import ops
 from scipy.ndimage import gaussian_filter
 
-from unmask.inpainting import lite_losses, losses
+from unmask.inpainting import losses
 
 
 def numbers(*shape, seed=0):
@@ -71,7 +71,7 @@ def test_total_variation_of_a_ramp():
 def test_soft_patch_mask_is_a_blurred_small_mask():
     mask = np.zeros((1, 192, 192, 1), "float32")
     mask[0, 60:140, 50:150] = 1
-    soft = ops.convert_to_numpy(lite_losses.soft_patch_mask(mask, (22, 22)))
+    soft = ops.convert_to_numpy(losses.soft_patch_mask(mask, (22, 22)))
     assert soft.shape == (1, 22, 22, 1)
     assert soft.min() >= 0
     assert soft.max() <= 1 + 1e-5
@@ -84,38 +84,34 @@ def test_soft_patch_mask_is_a_blurred_small_mask():
 def test_a_hole_at_the_border_does_not_end_there():
     mask = np.zeros((1, 128, 128, 1), "float32")
     mask[0, 64:] = 1
-    soft = ops.convert_to_numpy(lite_losses.soft_patch_mask(mask, (14, 14)))[0, ..., 0]
+    soft = ops.convert_to_numpy(losses.soft_patch_mask(mask, (14, 14)))[0, ..., 0]
     np.testing.assert_allclose(soft[-1], 1, atol=1e-4)
     np.testing.assert_allclose(soft, np.broadcast_to(soft[:, :1], soft.shape), atol=1e-5)
-    everywhere = lite_losses.soft_patch_mask(np.ones_like(mask), (14, 14))
+    everywhere = losses.soft_patch_mask(np.ones_like(mask), (14, 14))
     np.testing.assert_allclose(ops.convert_to_numpy(everywhere), 1, atol=1e-5)
 
 
 def test_soft_patch_mask_treats_rows_and_columns_alike():
     mask = (numbers(1, 64, 64, 1) > 0.5).astype("float32")
-    turned = ops.convert_to_numpy(lite_losses.soft_patch_mask(mask.transpose(0, 2, 1, 3), (6, 6)))
-    soft = ops.convert_to_numpy(lite_losses.soft_patch_mask(mask, (6, 6)))
+    turned = ops.convert_to_numpy(losses.soft_patch_mask(mask.transpose(0, 2, 1, 3), (6, 6)))
+    soft = ops.convert_to_numpy(losses.soft_patch_mask(mask, (6, 6)))
     np.testing.assert_allclose(turned, soft.transpose(0, 2, 1, 3), atol=1e-5)
 
 
 def test_the_soft_mask_wants_one_outside_and_zero_inside_the_hole():
     patches = np.array([0.0, 0.25, 1.0], "float32").reshape(1, 1, 3, 1)
     ones = np.ones_like(patches)
-    assert value(
-        lite_losses.soft_mask_discriminator_loss(ones, 1 - patches, patches)
-    ) == pytest.approx(0)
+    assert value(losses.discriminator_loss(ones, 1 - patches, patches)) == pytest.approx(0)
     # By hand: real is off by 0.5 everywhere; fake is off by 0, 0.25, 1.
     expected = 0.5 * (0.25 + (0 + 0.0625 + 1) / 3)
-    assert value(
-        lite_losses.soft_mask_discriminator_loss(ones / 2, ones, patches)
-    ) == pytest.approx(expected)
+    assert value(losses.discriminator_loss(ones / 2, ones, patches)) == pytest.approx(expected)
 
 
 def test_the_published_adversarial_terms_are_lsgan():
     real, fake = numbers(1, 4, 4, 1), numbers(1, 4, 4, 1, seed=1)
     expected = 0.5 * (((real - 1) ** 2).mean() + (fake**2).mean())
     assert value(losses.discriminator_loss(real, fake)) == pytest.approx(float(expected), 1e-5)
-    everywhere = lite_losses.soft_mask_discriminator_loss(real, fake, np.ones_like(fake))
+    everywhere = losses.discriminator_loss(real, fake, np.ones_like(fake))
     assert value(everywhere) == pytest.approx(float(expected), 1e-5)
     wanted = float(((fake - 1) ** 2).mean())
     assert value(losses.adversarial_loss(fake)) == pytest.approx(wanted, 1e-5)
@@ -124,13 +120,11 @@ def test_the_published_adversarial_terms_are_lsgan():
 def test_the_soft_mask_looks_at_the_hole_only():
     patches = np.array([0.0, 1.0, 0.5], "float32").reshape(1, 1, 3, 1)
     fake = np.array([9.0, 1.0, 0.0], "float32").reshape(1, 1, 3, 1)
-    assert value(lite_losses.soft_mask_adversarial_loss(fake, patches)) == pytest.approx(
-        0.5 / 1.5, 1e-4
-    )
+    assert value(losses.adversarial_loss(fake, patches)) == pytest.approx(0.5 / 1.5, 1e-4)
 
 
 def test_the_hinge_losses_by_hand():
-    judge, painter = lite_losses.hinge_discriminator_loss, lite_losses.hinge_adversarial_loss
+    judge, painter = losses.hinge_discriminator_loss, losses.hinge_adversarial_loss
     real, fake = np.float32([[2.0, 0.5]]), np.float32([[-3.0, 0.25]])
     both, second = np.float32([[1.0, 1.0]]), np.float32([[0.0, 0.5]])
     # A score beyond its margin costs nothing: (0 + 0) and (0.5 + 1.25).
@@ -143,4 +137,4 @@ def test_the_hinge_losses_by_hand():
 def test_feature_matching_is_relative_and_a_mean_over_layers():
     wanted = [np.full((1, 2, 2, 3), 2.0, np.float32), np.full((1, 1, 1, 4), -0.1, np.float32)]
     ours = [1.5 * wanted[0], wanted[1]]
-    assert value(lite_losses.feature_matching_loss(ours, wanted)) == pytest.approx(0.25, rel=1e-3)
+    assert value(losses.feature_matching_loss(ours, wanted)) == pytest.approx(0.25, rel=1e-3)

@@ -11,8 +11,8 @@ import pytest
 from unmask.inpainting import losses
 from unmask.inpainting.data import InpaintingSampler, SampleSettings
 from unmask.inpainting.features import load_features
-from unmask.inpainting.lite_losses import parsing_loss
-from unmask.inpainting.objective import LossSettings, Objective, _as_floats
+from unmask.inpainting.losses import parsing_loss
+from unmask.inpainting.objective import LossSettings, Objective, as_floats
 from unmask.inpainting.predict import COLOUR_SHARE, STRENGTH, correct_coarse
 from unmask.inpainting.task import DiscriminatorSettings, GeneratorSettings
 from unmask.presets import build_stage
@@ -116,7 +116,7 @@ def test_training_sees_what_the_pipeline_pastes(batch):
     generator, discriminator = networks(coarse=True, kind="detail")
     settings = replace(DETAIL, perceptual=0.0, style=0.0)
     objective = Objective(settings, generator, discriminator, None)
-    floats = {k: np.asarray(v) for k, v in _as_floats(batch).items()}
+    floats = {k: np.asarray(v) for k, v in as_floats(batch).items()}
     floats["valid"] = np.ones_like(floats["valid"])
     names = ("image", "mask", "landmark_map", "coarse")
     output, coarse = np.asarray(generator([floats[n] for n in names])), floats["coarse"]

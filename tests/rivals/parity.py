@@ -16,10 +16,10 @@ sys.path.insert(0, str(FOLDER))
 from state_dicts import make_state_dict, make_tf_variables  # noqa: E402
 
 from unmask.rivals import aot, deepfill2, edgeconnect, pluralistic  # noqa: E402
-from unmask.rivals.contextual_attention import ContextualAttention  # noqa: E402
+from unmask.rivals.layers import ContextualAttention  # noqa: E402
+from unmask.torch_checkpoint import assign_tensors, by_module  # noqa: E402
 
 ERRORS, PARAMETERS = {}, {}
-DISCRIMINATOR = partial(deepfill2.convert_tensors, discriminator=True)
 
 
 def last(array):
@@ -29,10 +29,33 @@ def last(array):
 def load(convert, name, make=make_state_dict):
     model, report = convert(make(name, 1))
     assert not report.missing, report
-    assert not report.unused, report
+    # Pluralistic's discriminator has a block that its forward pass leaves out.
+    assert not [n for n in report.unused if not n.startswith("attn2.model.")], report
     PARAMETERS[name] = sum(int(np.prod(v.shape)) for v in model.trainable_weights)
     stored = np.load(FOLDER / "outputs" / f"{name}-seed1.npz")
     return model, {key: last(v) if v.ndim == 4 else v for key, v in stored.items()}
+
+
+def judge(build, module_of=str):
+    """What converts a discriminator, which the package does not: it trains its own."""
+
+    def convert(tensors):
+        model = build()
+        return model, assign_tensors(model, tensors, by_module(tensors, module_of))
+
+    return convert
+
+
+def with_right(name, seed):
+    """DeepFill's discriminator, and the right singular vectors that its code makes at each call."""
+    tensors = dict(make_state_dict(name, seed))
+    for left in [key for key in tensors if key.endswith("weight_u")]:
+        matrix = tensors[left.removesuffix("_u")].reshape(tensors[left].size, -1)
+        right = matrix.T @ tensors[left].reshape(-1)
+        right = right / np.linalg.norm(right)
+        tensors[left] = matrix @ right / np.linalg.norm(matrix @ right)
+        tensors[left.removesuffix("u") + "v"] = right
+    return tensors
 
 
 def note(name, ours, theirs):
@@ -56,8 +79,9 @@ for make in (make_state_dict, make_tf_variables):
                        for y in model([swapped, stored["input_mask"]]))  # fmt: skip
     note("deepfill2_generator", refined, stored["output"])
     note("deepfill2_generator", coarse[:, ::2, ::2], stored["output_coarse_sample"])
-    model, stored = load(DISCRIMINATOR, "deepfill2_discriminator", make)
-    note("deepfill2_discriminator", model([swapped, stored["input_mask"]]), stored["output"])
+convert = judge(deepfill2.build_discriminator, "{}.conv_sn".format)
+model, stored = load(convert, "deepfill2_discriminator", with_right)
+note("deepfill2_discriminator", model([swapped, stored["input_mask"]]), stored["output"])
 
 model, stored = load(edgeconnect.convert_tensors, "edgeconnect_edge")
 mask = stored["input_mask"]
@@ -67,10 +91,14 @@ model, stored = load(edgeconnect.convert_tensors, "edgeconnect_inpaint")
 note("edgeconnect_inpaint", model([image, stored["input_edges"], mask]), stored["output"])
 joint = np.asarray(model([image, drawn, mask])) * mask + image * (1 - mask)
 note("edgeconnect_joint", joint[:, ::4, ::4], stored["output_joint_sample"])
-model, stored = load(edgeconnect.convert_tensors, "edgeconnect_edge_discriminator")
+model, stored = load(
+    judge(partial(edgeconnect.build_discriminator, 2)), "edgeconnect_edge_discriminator"
+)
 pair = np.concatenate([stored["input_gray"], stored["input_edges"]], axis=-1)
 note("edgeconnect_edge_discriminator", model(pair)[-1], stored["output_logits"])
-model, stored = load(edgeconnect.convert_tensors, "edgeconnect_inpaint_discriminator")
+model, stored = load(
+    judge(partial(edgeconnect.build_discriminator, 3)), "edgeconnect_inpaint_discriminator"
+)
 note("edgeconnect_inpaint_discriminator", model(image)[-1], stored["output_logits"])
 
 encoder, stored = load(pluralistic.convert_tensors, "pluralistic_encoder")
@@ -86,14 +114,17 @@ for picture in generator([z, known["features"], known["early"], mask]):
     note("pluralistic_generator", np.asarray(picture) * 2 - 1, theirs)
 joined = pluralistic.join(encoder, generator)([image, mask, stored["input_noise"]])
 note("pluralistic_generator", np.asarray(joined) * 2 - 1, stored["output_256"])
-model, stored = load(pluralistic.convert_tensors, "pluralistic_discriminator")
+model, stored = load(judge(pluralistic.build_discriminator), "pluralistic_discriminator")
 note("pluralistic_discriminator", model(image), stored["output"])
 
 nothing = np.zeros_like(mask)
 model, stored = load(aot.convert_tensors, "aot_generator")
 output = np.asarray(model([image, stored["input_mask"], nothing])) * 2 - 1
 note("aot_generator", output, stored["output"])
-model, stored = load(aot.convert_tensors, "aot_discriminator")
+model, stored = load(
+    judge(aot.build_aot_discriminator, lambda layer: f"conv.{2 * int(layer[-1]) - 2}"),
+    "aot_discriminator",
+)
 note("aot_discriminator", model([image, nothing]), stored["output"])
 
 sys.stdout.write(json.dumps({"errors": ERRORS, "parameters": PARAMETERS}) + "\n")

@@ -3,7 +3,7 @@
 import numpy as np
 from keras import ops
 
-from unmask.rivals.contextual_attention import ContextualAttention, shrink_nearest
+from unmask.rivals.layers import ContextualAttention, shrink_nearest
 
 
 def texture(side=32, period=8, channels=6):

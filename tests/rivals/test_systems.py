@@ -71,7 +71,8 @@ def test_unfit_images_and_holes_are_refused():
 
 
 def test_pluralistic_gives_one_answer_a_seed():
-    sampler = pluralistic.completer_of(pluralistic.build_encoder(4), pluralistic.build_generator(4))
+    networks = pluralistic.build_encoder(4), pluralistic.build_generator(4)
+    sampler = completer(pluralistic.painter_of(*networks))
     image, hole = photo(256, 256)
     first, again, other = (sampler(image, hole, seed=seed) for seed in (0, 0, 1))
     np.testing.assert_array_equal(first, again)

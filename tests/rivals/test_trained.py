@@ -12,10 +12,9 @@ from unmask.evaluation.comparison import MaskedFace, compare
 from unmask.inpainting.paper import build_generator
 from unmask.rivals import KEPT, SYSTEMS, load_system, small_training
 from unmask.rivals.aot import build_aot_generator
-from unmask.rivals.networks import build_networks
 from unmask.rivals.objectives import _divergence, make_objective
 from unmask.rivals.task import RivalRecipe, RivalTask
-from unmask.rivals.trained import in_window
+from unmask.rivals.trained import build_networks, in_window
 from unmask.training.recipe import read_recipe
 from unmask.training.task import Places
 from unmask.weights import load_metadata, save_weights

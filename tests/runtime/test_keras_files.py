@@ -15,8 +15,7 @@ import unmask.layers
 from unmask.gender.lite import build_lite as build_gender
 from unmask.gender.paper import build_classifier
 from unmask.inpainting.aot import build_aot_variant
-from unmask.inpainting.coarse_network import build_coarse
-from unmask.inpainting.lite import build_detail_discriminator
+from unmask.inpainting.lite import build_coarse, build_detail_discriminator
 from unmask.inpainting.lite import build_generator as build_lite_generator
 from unmask.inpainting.paper import build_discriminator, build_generator
 from unmask.landmarks.lite import build_lite as build_landmarks

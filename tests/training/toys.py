@@ -222,7 +222,7 @@ def gender_end_to_end(folder: Path) -> Toy:
 
 
 def draw_vgg(path: Path) -> Path:
-    """Write an archive as `CompressedVgg` reads it, with few and random channels."""
+    """Write an archive of a compressed VGG-19, with few and random channels."""
     rng = np.random.default_rng(0)
     arrays: dict[str, np.ndarray] = {}
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from unmask.evaluation.regions import RegionScores
     from unmask.inpainting.coarse import CoarseCompletion
     from unmask.inpainting.evaluate import Cases, Method
-    from unmask.inpainting.losses import FeatureNetwork
+    from unmask.inpainting.features import FeatureNetwork
     from unmask.landmarks.evaluate import LandmarkScores, Locator
 
 

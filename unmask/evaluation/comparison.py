@@ -16,7 +16,7 @@ from unmask.evaluation.figures import draw_columns
 from unmask.evaluation.scenes import Scene
 from unmask.face import transform_points
 from unmask.inpainting.evaluate import perceptual_distance
-from unmask.inpainting.losses import FeatureNetwork
+from unmask.inpainting.features import FeatureNetwork
 from unmask.io import atomic_path, write_json_atomic, write_text_atomic
 from unmask.metrics import image_quality
 from unmask.rivals import SYSTEMS, System, get_system, load_system, small_training

@@ -23,10 +23,9 @@ from unmask.data.faces import gather_faces
 from unmask.data.stream import Stream, default_workers
 from unmask.errors import DataError
 from unmask.image import LUMA
-from unmask.inpainting.coarse import GENDERS, load_coarse
-from unmask.inpainting.coarse_network import build_coarse
+from unmask.inpainting.coarse import COARSE_SIDE, GENDERS, load_coarse
 from unmask.inpainting.data import InpaintingBatch, InpaintingSampler, SampleSettings
-from unmask.inpainting.prior import PRIOR_SIDE
+from unmask.inpainting.lite import build_coarse
 from unmask.inpainting.window import WINDOW_SIDE
 from unmask.io import atomic_path
 from unmask.training.helpers import LandmarkPredictor, name_genders
@@ -35,7 +34,7 @@ from unmask.training.task import Task
 from unmask.weights import find
 
 _AT_ONCE = 50
-_CELLS = (PRIOR_SIDE, PRIOR_SIDE)
+_CELLS = (COARSE_SIDE, COARSE_SIDE)
 SAMPLE = np.dtype(
     [
         ("truth", np.uint8, (*_CELLS, 3)),
@@ -109,36 +108,21 @@ class CoarseRecipe(Recipe):
             raise ValueError(f"samples must be the window of side {WINDOW_SIDE}")
 
 
-@keras.saving.register_keras_serializable(package="unmask")
-class HoleError(keras.losses.Loss):
-    """Root of the mean squared error inside each hole.
+def hole_error(y_true: Any, y_pred: Any) -> Any:
+    """Return the root of the mean squared error inside each hole, one figure a face.
 
     The root lets hard faces count less than the squared error would, nearer to how the mean PSNR
     counts them.
 
     Args:
-        name: Name of the loss.
+        y_true: (B, h, w, 1) weight of each pixel, 0 to 255.
+        y_pred: (B, h, w, 3) error.
     """
-
-    def __init__(self, name: str = "hole_error") -> None:
-        super().__init__(name=name)
-
-    def call(self, y_true: Any, y_pred: Any) -> Any:
-        """One loss a face.
-
-        Args:
-            y_true: (B, h, w, 1) weight of each pixel, 0 to 255.
-            y_pred: (B, h, w, 3) error.
-        """
-        return ops.sqrt(_squared_error(y_true, y_pred) + 1e-6)
-
-    def get_config(self) -> dict[str, Any]:
-        """Arguments of the constructor."""
-        return {"name": self.name}
+    return ops.sqrt(_squared_error(y_true, y_pred) + 1e-6)
 
 
 def hole_psnr(y_true: Any, y_pred: Any) -> Any:
-    """PSNR in dB inside each hole; arguments as for `HoleError`."""
+    """PSNR in dB inside each hole; arguments as for `hole_error`."""
     return -10.0 / math.log(10.0) * ops.log(_squared_error(y_true, y_pred) + 1e-6)
 
 
@@ -162,24 +146,28 @@ def trained_model(network: keras.Model) -> keras.Model:
     def given(name: str, *shape: int, dtype: str = "uint8") -> Any:
         return keras.Input(shape, dtype=dtype, name=name)
 
-    images = {name: given(name, *_CELLS, 3) for name in ("linear", "truth")}
-    masks = {"hole": given("hole", *_CELLS, 1)}
-    masks["landmark_map"] = given("landmark_map", WINDOW_SIDE, WINDOW_SIDE, 1)
-    gender = given("gender", len(GENDERS), dtype="bool")
-    mirrored = given("mirrored", 1, dtype="bool")
-    colours = given("colours", 3, 3, dtype="float32")
-    flip = ops.reshape(mirrored, (-1, 1, 1, 1))
+    inputs = {
+        "linear": given("linear", *_CELLS, 3),
+        "truth": given("truth", *_CELLS, 3),
+        "hole": given("hole", *_CELLS, 1),
+        "landmark_map": given("landmark_map", WINDOW_SIDE, WINDOW_SIDE, 1),
+        "gender": given("gender", len(GENDERS), dtype="bool"),
+        "mirrored": given("mirrored", 1, dtype="bool"),
+        "colours": given("colours", 3, 3, dtype="float32"),
+    }
+    flip = ops.reshape(inputs["mirrored"], (-1, 1, 1, 1))
+    matrix = ops.reshape(inputs["colours"], (-1, 1, 3, 3))
 
-    def turned(x: Any, scale: float) -> Any:
-        return ops.cast(ops.where(flip, ops.flip(x, axis=2), x), "float32") / scale
+    def turned(name: str) -> Any:
+        x = inputs[name]
+        return ops.cast(ops.where(flip, ops.flip(x, axis=2), x), "float32")
 
-    matrix = ops.reshape(colours, (-1, 1, 3, 3))
-    linear, truth = (
-        ops.clip(ops.matmul(turned(x, 255.0), matrix), 0.0, 1.0) for x in images.values()
-    )
-    hole, marks = turned(masks["hole"], 255.0), turned(masks["landmark_map"], 1.0)
-    completed = network([linear, hole, marks, ops.cast(gender, "float32")])
-    inputs = {**images, **masks, "gender": gender, "mirrored": mirrored, "colours": colours}
+    def recoloured(name: str) -> Any:
+        return ops.clip(ops.matmul(turned(name) / 255.0, matrix), 0.0, 1.0)
+
+    linear, truth = recoloured("linear"), recoloured("truth")
+    gender = ops.cast(inputs["gender"], "float32")
+    completed = network([linear, turned("hole") / 255.0, turned("landmark_map"), gender])
     return keras.Model(inputs, completed - truth, name="coarse_training")
 
 
@@ -190,7 +178,7 @@ class CoarseTask(Task):
     stage: ClassVar[str] = "coarse"
     monitor: ClassVar[str | None] = "psnr"
     mode: ClassVar[Literal["min", "max"]] = "max"
-    loss = HoleError()
+    loss = staticmethod(hole_error)
     metrics = (hole_psnr,)
     recipe: CoarseRecipe
 
@@ -236,57 +224,47 @@ class CoarseTask(Task):
             coarse=partial(load_coarse, recipe.prior or find("lite", "prior").path),
             predictor=LandmarkPredictor(recipe.landmark_network) if samples.predicted else None,
         )  # fmt: skip
-        folder = self.places.out / "samples" / split
-        folder.mkdir(parents=True, exist_ok=True)
-        return draw_samples(SampleFile(sampler, folder, count), default_workers())
+        return draw_samples(sampler, self.places.out / "samples" / split, count)
 
 
 # === Samples ===
 
 
-class SampleFile:
-    """Draws the files of samples that are missing; can be sent to worker processes.
+def draw_samples(
+    sampler: InpaintingSampler,
+    folder: Path,
+    count: int,
+    *,
+    per_file: int = 250,
+    workers: int | None = None,
+) -> list[Path]:
+    """Draw samples into files, those alone that are missing, and return all files.
 
     Args:
         sampler: Makes the samples, in the usual window.
         folder: Where the files are.
         count: Samples in all.
         per_file: Samples a file.
+        workers: Processes; as many as there are cores when None.
     """
-
-    def __init__(
-        self, sampler: InpaintingSampler, folder: Path, count: int, *, per_file: int = 250
-    ) -> None:
-        self._sampler, self._folder, self._count = sampler, folder, count
-        self._per_file = per_file
-
-    def __len__(self) -> int:
-        """Return the number of files."""
-        return -(-self._count // self._per_file)
-
-    def __call__(self, number: int) -> Path | None:
-        """Return file `number`, drawn if it was missing; None beyond the last."""
-        if number >= len(self):
-            return None
-        path = self._folder / f"samples-{number:05d}.npy"
-        if not path.is_file():
-            first = number * self._per_file
-            numbers = range(first, min(first + self._per_file, self._count))
-            samples = np.stack([self._draw(n) for n in numbers])
-            with atomic_path(path) as temporary, temporary.open("wb") as handle:
-                np.save(handle, samples, allow_pickle=False)
-        return path
-
-    def _draw(self, number: int) -> NDArray[Any]:
-        gender = self._sampler.record(number).gender
-        code = 1 + GENDERS.index(gender) if gender in GENDERS else 0
-        return _small(self._sampler.sample(number), code)
+    folder.mkdir(parents=True, exist_ok=True)
+    starts = range(0, count, per_file)
+    draw = partial(_draw_file, sampler, folder, count, per_file)
+    with Stream(draw, workers=default_workers() if workers is None else workers) as stream:
+        return [path for _, path in zip(starts, stream, strict=False)]
 
 
-def draw_samples(files: SampleFile, workers: int) -> list[Path]:
-    """Return all files of samples, in worker processes where there are any."""
-    with Stream(files, workers=workers) as stream:
-        return [path for path, _ in zip(stream, range(len(files)), strict=False)]
+def _draw_file(
+    sampler: InpaintingSampler, folder: Path, count: int, per_file: int, number: int
+) -> Path:
+    path, first = folder / f"samples-{number:05d}.npy", number * per_file
+    # A stream asks for a few more than are there.
+    if first < count and not path.is_file():
+        numbers = range(first, min(first + per_file, count))
+        samples = np.stack([_small(sampler.sample(n), sampler.record(n).gender) for n in numbers])
+        with atomic_path(path) as temporary, temporary.open("wb") as handle:
+            np.save(handle, samples, allow_pickle=False)
+    return path
 
 
 def read_samples(paths: Sequence[Path]) -> list[NDArray[Any]]:
@@ -376,7 +354,7 @@ def _random_colours(
     return (mixed * gains[:, None, :]).astype(np.float32)
 
 
-def _small(sample: InpaintingBatch, gender: int) -> NDArray[Any]:
+def _small(sample: InpaintingBatch, gender: str | None) -> NDArray[Any]:
     def shrunk(array: NDArray[np.uint8]) -> NDArray[np.uint8]:
         floats = array.astype(np.float32)
         small = cv2.resize(floats, _CELLS, interpolation=cv2.INTER_AREA)
@@ -386,5 +364,5 @@ def _small(sample: InpaintingBatch, gender: int) -> NDArray[Any]:
     result["truth"], result["linear"] = shrunk(sample["truth"]), shrunk(sample["coarse"])
     result["hole"], result["valid"] = shrunk(255 * sample["mask"]), shrunk(255 * sample["valid"])
     result["landmarks"] = np.packbits(sample["landmark_map"])
-    result["gender"] = gender
+    result["gender"] = 1 + GENDERS.index(gender) if gender in GENDERS else 0
     return result

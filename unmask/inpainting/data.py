@@ -17,9 +17,8 @@ from unmask.face import CROP_SIZE, canonical_matrix, compose, grow, square_matri
 from unmask.inpainting.coarse import CoarseCompletion
 from unmask.inpainting.window import (
     HOLE_GROWTH,
-    WINDOW_LEFT,
+    WINDOW_CORNER,
     WINDOW_SIDE,
-    WINDOW_TOP,
     draw_landmark_map,
     window,
 )
@@ -36,8 +35,6 @@ InpaintingBatch = Mapping[str, NDArray[np.uint8]]
 `landmark_map`: 1 at each landmark. `coarse`: RGB, the coarse completion, in the window alone.
 `truth`: RGB, the face. `valid`: 1 where the truth is known, 0 beyond the photo's edge.
 """
-
-_CORNER = np.array([WINDOW_LEFT, WINDOW_TOP], np.float32)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -216,7 +213,7 @@ class InpaintingSampler:
             image = truth
         if self._cut_late:
             truth, valid, image, hole = (window(array) for array in (truth, valid, image, hole))
-            guided = guided - _CORNER
+            guided = guided - WINDOW_CORNER
         pictures = {"image": image, "truth": truth}
         if settings.framing == "window":
             filled, coarse = self._coarse(
@@ -270,7 +267,7 @@ class InpaintingSampler:
         matrix = compose(_jitter(augmentation, rng), canonical_matrix(record.landmarks))
         mirrored = augmentation.mirror and bool(rng.random() < 0.5)
         if self._side == WINDOW_SIDE:
-            matrix[:, 2] -= _CORNER
+            matrix[:, 2] -= WINDOW_CORNER
         face = load_canonical(record, self._side, matrix=matrix)
         image, valid, points = face.image, face.valid, face.landmarks
         if mirrored:

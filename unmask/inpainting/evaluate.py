@@ -9,7 +9,7 @@ training and in `unmask.run`, and is not scored. All figures are means over face
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -26,9 +26,9 @@ from unmask.face import grow
 from unmask.inpainting import aot, convert, lite, paper
 from unmask.inpainting.coarse import CoarseCompletion
 from unmask.inpainting.data import LandmarkPredictor
-from unmask.inpainting.losses import FeatureNetwork
+from unmask.inpainting.features import FeatureNetwork
 from unmask.inpainting.predict import complete_windows
-from unmask.inpainting.window import HOLE_GROWTH, WINDOW_LEFT, WINDOW_TOP, window
+from unmask.inpainting.window import HOLE_GROWTH, WINDOW_CORNER, window
 from unmask.io import PathLike, atomic_path
 from unmask.metrics import image_quality, psnr_hole
 from unmask.presets import GENDERS
@@ -40,7 +40,6 @@ from unmask.weights import load_weights
 
 EVALUATION_SEED = 1234
 
-_CORNER = np.array([WINDOW_LEFT, WINDOW_TOP], np.float32)
 _NOWHERE = -1e4  # pixels
 
 # === Cases ===
@@ -83,12 +82,18 @@ class Cases:
         """(N, 192, 192, 3) uint8 windows of the crops; mirrored outside the photo."""
         return window(self.crops)
 
+    def complete_coarsely(
+        self, coarse: CoarseCompletion, genders: NDArray[np.str_] | None = None
+    ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """Return the images without gaps, and their coarse completions for faces of some gender."""
+        return coarse(self.images, self.holes, self.valid, self.landmarks, genders)
+
     def guided_by(self, predictor: LandmarkPredictor) -> Cases:
         """Return the same cases with landmarks found on the masked faces.
 
         The framing stays that of the true landmarks, so that results compare pixel by pixel.
         """
-        return replace(self, landmarks=(predictor(self.crops) - _CORNER).astype(np.float32))
+        return replace(self, landmarks=(predictor(self.crops) - WINDOW_CORNER).astype(np.float32))
 
     def without_landmarks(self) -> Cases:
         """Return the same cases for methods that know no landmarks: every map is empty."""
@@ -114,7 +119,7 @@ def make_cases(records: Sequence[FaceRecord], *, seed: int = EVALUATION_SEED) ->
         hole = window(grow(masked.mask, HOLE_GROWTH))
         valid = window(face.valid)
         if (hole & valid).any():
-            points = (face.landmarks - _CORNER).astype(np.float32)
+            points = (face.landmarks - WINDOW_CORNER).astype(np.float32)
             truth, gender = window(face.image), record.gender or ""
             rows.append((masked.image, truth, hole, valid, points, gender, masked.kind))
     if not rows:
@@ -148,7 +153,7 @@ def baselines(linear: CoarseCompletion) -> dict[str, Method]:
 
     def each(fill: Callable[[Any, Any], NDArray[np.uint8]]) -> Method:
         def complete(cases: Cases) -> NDArray[np.uint8]:
-            filled, _ = linear(cases.images, cases.holes, cases.valid, cases.landmarks)
+            filled, _ = cases.complete_coarsely(linear)
             return np.stack([fill(i, h) for i, h in zip(filled, cases.holes, strict=True)])
 
         return complete
@@ -163,12 +168,7 @@ def baselines(linear: CoarseCompletion) -> dict[str, Method]:
 
 def coarse_method(coarse: CoarseCompletion) -> Method:
     """Return the method that stops at the coarse completion for each face's gender."""
-
-    def complete(cases: Cases) -> NDArray[np.uint8]:
-        faces = cases.images, cases.holes, cases.valid, cases.landmarks
-        return coarse(*faces, cases.genders)[1]
-
-    return complete
+    return lambda cases: cases.complete_coarsely(coarse, cases.genders)[1]
 
 
 def generator_method(
@@ -178,13 +178,13 @@ def generator_method(
 
     With `swapped` it takes those of the other gender.
     """
+    other = {"male": "female", "female": "male"}
 
     def complete(cases: Cases) -> NDArray[np.uint8]:
         genders = cases.genders
         if swapped:
-            genders = np.where(genders == "male", "female", np.where(genders == "", "", "male"))
-        faces = cases.images, cases.holes, cases.valid, cases.landmarks
-        filled, completed = coarse(*faces, genders)
+            genders = np.array([other.get(gender, "") for gender in genders])
+        filled, completed = cases.complete_coarsely(coarse, genders)
         result = filled.copy()
         for gender, model in models.items():
             rows = genders == gender
@@ -335,12 +335,14 @@ def evaluate(
     groups |= {f"mask: {kind}": cases.kinds == kind for kind in sorted(set(cases.kinds.tolist()))}
     scores = []
     for method, completed in results.items():
-        figures = _measure(cases, completed)
+        faces = zip(cases.truth, completed, cases.scored, strict=True)
+        figures = [asdict(image_quality(*face)) for face in faces]
         distances = None
         if features is not None:
             distances = perceptual_distance(features, cases.truth, completed, cases.scored)
         for group, rows in groups.items():
-            means = {name: float(values[rows].mean()) for name, values in figures.items()}
+            chosen = [figures[i] for i in np.flatnonzero(rows)]
+            means = {name: float(np.mean([f[name] for f in chosen])) for name in figures[0]}
             perceptual = None if distances is None else float(distances[rows].mean())
             scores.append(Scores(method, group, int(rows.sum()), perceptual=perceptual, **means))
     return Evaluation(len(cases), float(cases.scored.mean()), tuple(scores))
@@ -402,13 +404,6 @@ def markdown_table(evaluation: Evaluation) -> str:
         "Hole PSNR by kind of mask:\n\n"
         + table(("method", *(f"{k} ({n})" for k, n in kinds.items())), kind_rows)
     )
-
-
-def _measure(cases: Cases, completed: NDArray[np.uint8]) -> dict[str, NDArray[np.float64]]:
-    faces = zip(cases.truth, completed, cases.scored, strict=True)
-    rows = [image_quality(*face) for face in faces]
-    names = ("psnr_hole", "psnr_lafin", "ssim_lafin", "psnr_rgb", "ssim_rgb")
-    return {name: np.array([getattr(row, name) for row in rows]) for name in names}
 
 
 # === Pictures ===

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
+from numpy.typing import NDArray
 
 from unmask.errors import WeightsError
 from unmask.hdf5 import assign_keras_weights
 from unmask.inpainting.layers import ReflectionPadding2D
-from unmask.inpainting.losses import FeatureNetwork
 from unmask.io import PathLike
 from unmask.npz import read_numbers
 from unmask.torch_checkpoint import assign_tensors, by_module, read_state_dict
@@ -40,72 +40,85 @@ _SMALL_BLOCKS = (
 _SMALL_STYLE = ("22", "34", "44")
 
 
-def load_features(source: PathLike, *, normalise: bool = True) -> FeatureNetwork:
-    """Return the feature network of an `.npz` for `CompressedVgg`, else of what `FullVgg` takes.
+class FeatureNetwork:
+    """Deep features of an image for the perceptual and the style loss.
 
-    `normalise` is as for `FullVgg`; the compressed one always does.
-
-    Raises:
-        WeightsError: The file is missing or does not fit.
+    Args:
+        model: The network, which is frozen here: from (B, H, W, 3) in [0, 1] to the five layers of
+            the perceptual loss, then those of the style loss. A JAX training step needs to know its
+            variables.
     """
-    if Path(source).suffix == ".npz":
-        return CompressedVgg(source)
-    return FullVgg(source, normalise=normalise)
+
+    def __init__(self, model: keras.Model) -> None:
+        self.model = model
+        self.model.trainable = False
+
+    def __call__(self, images: Any) -> tuple[Sequence[Any], Sequence[Any]]:
+        """Return perceptual and style features of (B, H, W, 3) images in [0, 1]."""
+        outputs = self.model(images, training=False)
+        return outputs[: len(_PERCEPTUAL)], outputs[len(_PERCEPTUAL) :]
 
 
-class FullVgg:
-    """VGG-19 as Keras or torchvision publish it.
+def load_features(source: PathLike, *, normalise: bool = True) -> FeatureNetwork:
+    """Read VGG-19 as Keras or torchvision publish it, or a compressed one.
 
     The perceptual features are relu1_1, 2_1, 3_1, 4_1 and 5_1, the style features relu2_2, 3_4,
     4_4 and 5_2, as in the paper.
-
-    Args:
-        weights: A file of torchvision's weights (`vgg19-dcbb9e9d.pth`; needs PyTorch) or of
-            Keras' (`vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5`), or "imagenet", for which
-            Keras downloads its own once.
-        normalise: Whether colours get ImageNet's mean and deviation, as the network was trained
-            and as AOT-GAN's code does. LaFIn's passes images in [0, 1] as they are.
 
     The paper's loss weights belong to torchvision's activations. Keras' weights are another
     training (Caffe's) on inputs that are about 57 times larger; their activations are divided by
     that, which makes them comparable, not equal.
 
+    The compressed network costs about a sixtieth. Its archive holds `conv0` (1x1 colour
+    normalisation) and `conv11` ... `conv51` (3x3 with reflection padding), each as `NAME_kernel`
+    (HWIO) and `NAME_bias`, and `convN1_aux` (1x1, from the compressed width to VGG-19's own at
+    reluN_1). Its style features have the compressed width, and relu5_2 is beyond its end.
+
+    Args:
+        source: A file of torchvision's weights (`vgg19-dcbb9e9d.pth`; needs PyTorch) or of Keras'
+            (`vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5`); "imagenet", for which Keras
+            downloads its own once; or the `.npz` of a compressed network.
+        normalise: Whether colours get ImageNet's mean and deviation, as VGG-19 was trained and as
+            AOT-GAN's code does, and the compressed one always. LaFIn's passes images in [0, 1] as
+            they are.
+
     Raises:
-        WeightsError: The file is missing or does not fit.
+        WeightsError: The file is missing or unreadable, or a tensor is missing or does not fit.
 
     Example:
-        >>> features = FullVgg("vgg19-dcbb9e9d.pth")  # doctest: +SKIP
-        >>> perceptual, style = features(keras.ops.zeros((1, 64, 64, 3)))  # doctest: +SKIP
+        >>> features = load_features("vgg19-dcbb9e9d.pth")  # doctest: +SKIP
+        >>> perceptual, style = features(ops.zeros((1, 64, 64, 3)))  # doctest: +SKIP
 
     Reference:
         Simonyan and Zisserman, 2015; LaFIn's and AOT-GAN's published losses.
     """
+    if Path(source).suffix != ".npz":
+        return FeatureNetwork(_whole(source, normalise=normalise))
+    arrays = read_numbers(source)
+    try:
+        return FeatureNetwork(_compressed(arrays))
+    except KeyError as error:
+        raise WeightsError(f"{source}: tensor {error} is missing") from error
+    except (ValueError, IndexError) as error:
+        raise WeightsError(f"{source}: a tensor does not fit ({error})") from error
 
-    def __init__(self, weights: PathLike, *, normalise: bool = True) -> None:
-        self._torchvision = Path(weights).suffix in (".pth", ".pt")
-        self._normalise = normalise
-        network = _load(weights, torchvision=self._torchvision)
-        outputs = [network.get_layer(name).output for name in (*_PERCEPTUAL, *_STYLE)]
-        self.model = keras.Model(network.input, outputs, name="vgg19_features")
-        self.model.trainable = False
 
-    def __call__(self, images: Any) -> tuple[Sequence[Any], Sequence[Any]]:
-        """Return perceptual and style features of (B, H, W, 3) images in [0, 1]."""
-        outputs = self.model(self._prepare(images), training=False)
-        if not self._torchvision:
-            outputs = [output / _CAFFE_DEVIATION[1] for output in outputs]
-        return outputs[: len(_PERCEPTUAL)], outputs[len(_PERCEPTUAL) :]
-
-    def _prepare(self, images: Any) -> Any:
-        if self._torchvision:
-            return (
-                (images - ops.array(_MEAN)) / ops.array(_DEVIATION) if self._normalise else images
-            )
-        blue_first = ops.flip(images, axis=-1)
-        if self._normalise:
-            return 255.0 * blue_first - ops.array(_CAFFE_MEAN)
+def _whole(weights: PathLike, *, normalise: bool) -> keras.Model:
+    torchvision = Path(weights).suffix in (".pth", ".pt")
+    network = _load(weights, torchvision=torchvision)
+    layers = keras.Model(network.input, [network.get_layer(n).output for n in _PERCEPTUAL + _STYLE])
+    image = keras.Input((None, None, 3), name="image")
+    if torchvision:
+        seen = (image - ops.array(_MEAN)) / ops.array(_DEVIATION) if normalise else image
+        return keras.Model(image, layers(seen), name="vgg19_features")
+    blue_first = ops.flip(image, axis=-1)
+    if normalise:
+        seen = 255.0 * blue_first - ops.array(_CAFFE_MEAN)
+    else:
         # What LaFIn does, in Caffe's units: the colours stand where normalised ones should.
-        return blue_first * ops.array(_CAFFE_DEVIATION)
+        seen = blue_first * ops.array(_CAFFE_DEVIATION)
+    outputs = [output / _CAFFE_DEVIATION[1] for output in layers(seen)]
+    return keras.Model(image, outputs, name="vgg19_features")
 
 
 def _load(weights: PathLike, *, torchvision: bool) -> keras.Model:
@@ -130,41 +143,7 @@ def _torchvision_module(layer: str) -> str:
     return f"features.{2 * (sum(_CONVOLUTIONS[: block - 1]) + convolution - 1) + block - 1}"
 
 
-class CompressedVgg:
-    """A VGG-19 compressed to about a sixtieth of its cost, from an `.npz` of its kernels.
-
-    The archive holds `conv0` (1x1 colour normalisation) and `conv11` ... `conv51` (3x3 with
-    reflection padding), each as `NAME_kernel` (HWIO) and `NAME_bias`, and
-    `convN1_aux` (1x1, from the compressed width to VGG-19's own at reluN_1).
-
-    The perceptual features are relu1_1 to relu5_1 at VGG-19's width; the style features are
-    relu2_2, relu3_4 and relu4_4 at the compressed width (the paper's relu5_2 is beyond the
-    compressed network's end).
-
-    Args:
-        path: The archive.
-
-    Raises:
-        WeightsError: The file is missing or unreadable, or a tensor is missing or does not fit.
-    """
-
-    def __init__(self, path: PathLike) -> None:
-        arrays = read_numbers(path)
-        try:
-            self.model = _build_small(arrays)
-        except KeyError as error:
-            raise WeightsError(f"{path}: tensor {error} is missing") from error
-        except (ValueError, IndexError) as error:
-            raise WeightsError(f"{path}: a tensor does not fit ({error})") from error
-        self.model.trainable = False
-
-    def __call__(self, images: Any) -> tuple[Sequence[Any], Sequence[Any]]:
-        """Return perceptual and style features of (B, H, W, 3) images in [0, 1]."""
-        outputs = self.model(images, training=False)
-        return outputs[: len(_SMALL_BLOCKS)], outputs[len(_SMALL_BLOCKS) :]
-
-
-def _build_small(arrays: dict[str, np.ndarray]) -> keras.Model:
+def _compressed(arrays: Mapping[str, NDArray[np.generic]]) -> keras.Model:
     image = keras.Input((None, None, 3), name="image")
     fixed: list[tuple[keras.layers.Conv2D, str]] = []
 

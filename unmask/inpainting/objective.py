@@ -13,13 +13,20 @@ from typing import Any, Literal
 import keras
 from keras import ops
 
-from unmask.inpainting import lite_losses, losses
+from unmask.inpainting import losses
+from unmask.inpainting.features import FeatureNetwork
 from unmask.inpainting.layers import blur, brightness, remove_checkers
-from unmask.inpainting.losses import FeatureNetwork
 from unmask.inpainting.predict import COLOUR_REACH
 
 _TERMS = ("pixel", "perceptual", "style", "tv", "adversarial", "matching", "parsing")
 _SCORES = ("discriminator", "real", "fake")
+# The discriminator's and the generator's loss; for "lsgan" every patch counts as hole.
+_LEAST_SQUARES = losses.discriminator_loss, losses.adversarial_loss
+_GANS = {
+    "lsgan": _LEAST_SQUARES,
+    "soft-mask": _LEAST_SQUARES,
+    "hinge": (losses.hinge_discriminator_loss, losses.hinge_adversarial_loss),
+}
 # Where masks are, in the usual window of 192 pixels: rows and columns around the mouth.
 _TOP, _LEFT, _SIDE = 56, 32, 128
 
@@ -134,24 +141,23 @@ class Objective:
             inputs: An `unmask.inpainting.data.InpaintingBatch`.
             training: Whether the generator's singular vectors are updated.
         """
-        settings, batch = self._settings, _as_floats(inputs)
+        settings, batch = self._settings, as_floats(inputs)
         output, completed = self.complete(batch, training)
         shown = output if settings.gan == "lsgan" else completed
         hole = batch["mask"] * batch["valid"]
         judged = output if settings.judged == "output" else completed
-        seen, wanted, cut_hole = self._cut(judged, batch["truth"], hole)
-        share = ops.mean(cut_hole) + 1e-6
+        seen, wanted, hole = self._cut(judged, batch["truth"], hole)
+        scores, features = self._judge(shown, batch) if settings.has_adversary else (None, [])
         terms = {
-            "pixel": lambda: self._pixel(seen, wanted, cut_hole),
+            "pixel": lambda: self._pixel(seen, wanted, hole),
+            "perceptual": lambda: losses.perceptual_loss(*self._deep(0, seen, wanted)),
+            "style": lambda: losses.style_loss(*self._deep(1, seen * hole, wanted * hole)),
             "tv": lambda: losses.total_variation_loss(completed),
-            "parsing": lambda: self._parsing(seen, wanted, cut_hole),
+            "adversarial": lambda: _GANS[settings.gan][1](scores, self._patches(batch, scores)),
+            "matching": lambda: self._matching(features, batch, hole),
+            "parsing": lambda: self._parsing(seen, wanted, hole),
         }
-        found = {name: make() for name, make in terms.items() if name in settings.terms}
-        if settings.needs_features:
-            found |= self._deep(seen, wanted, cut_hole)
-        if settings.has_adversary:
-            found |= self._adversarial(shown, batch, share)
-        found = {name: found[name] for name in settings.terms}
+        found = {name: terms[name]() for name in settings.terms}
         total = sum(getattr(settings, name) * value for name, value in found.items())
         return total, found, shown
 
@@ -159,17 +165,13 @@ class Objective:
         self, inputs: Mapping[str, Any], shown: Any
     ) -> tuple[Any, dict[str, Any]]:
         """Return the discriminator's loss, and its mean scores of true and painted patches."""
-        batch = _as_floats(inputs)
+        batch = as_floats(inputs)
         real, _ = self._judge(batch["truth"], batch, training=True)
         fake, _ = self._judge(shown, batch, training=True)
         patches = self._patches(batch, fake)
-        loss = {
-            "lsgan": lambda: losses.discriminator_loss(real, fake),
-            "soft-mask": lambda: lite_losses.soft_mask_discriminator_loss(real, fake, patches),
-            "hinge": lambda: lite_losses.hinge_discriminator_loss(real, fake, patches),
-        }[self._settings.gan]()
-        inside = [ops.sum(score * patches) / (ops.sum(patches) + 1e-6) for score in (real, fake)]
-        return loss, {"discriminator": loss, "real": inside[0], "fake": inside[1]}
+        loss = _GANS[self._settings.gan][0](real, fake, patches)
+        means = (losses.weighted_mean(score, patches) for score in (real, fake))
+        return loss, dict(zip(_SCORES, (loss, *means), strict=True))
 
     def complete(self, batch: Mapping[str, Any], training: bool = False) -> tuple[Any, Any]:
         """Return the generator's output and the composite, both (B, S, S, 3).
@@ -195,36 +197,19 @@ class Objective:
             difference = blur(difference, self._settings.pixel_blur)
         return losses.pixel_loss(difference, 0.0, hole)
 
-    def _deep(self, seen: Any, wanted: Any, hole: Any) -> dict[str, Any]:
+    def _deep(self, kind: int, *images: Any) -> list[Sequence[Any]]:
+        """Return each image's features for the perceptual (0) or the style loss (1)."""
         assert self._features is not None  # the task loads it
-        found: dict[str, Any] = {}
-        if self._settings.perceptual > 0:
-            ours, theirs = (_in_float32(self._features(x)[0]) for x in (seen, wanted))
-            found["perceptual"] = losses.perceptual_loss(ours, theirs)
-        if self._settings.style > 0:
-            ours, theirs = (_in_float32(self._features(x * hole)[1]) for x in (seen, wanted))
-            found["style"] = losses.style_loss(ours, theirs)
-        return found
+        return [self._features(image)[kind] for image in images]
 
     def _parsing(self, seen: Any, wanted: Any, hole: Any) -> Any:
         assert self._parser is not None  # the task loads it
         ours, theirs = (self._parser(x, training=False) for x in (seen, wanted))
-        return lite_losses.parsing_loss(ours, theirs, hole)
+        return losses.parsing_loss(ours, theirs, hole)
 
-    def _adversarial(self, shown: Any, batch: Mapping[str, Any], share: Any) -> dict[str, Any]:
-        settings = self._settings
-        fake, features = self._judge(shown, batch)
-        patches = self._patches(batch, fake)
-        loss = {
-            "lsgan": lambda: losses.adversarial_loss(fake),
-            "soft-mask": lambda: lite_losses.soft_mask_adversarial_loss(fake, patches),
-            "hinge": lambda: lite_losses.hinge_adversarial_loss(fake, patches),
-        }[settings.gan]
-        found = {"adversarial": loss()}
-        if settings.matching > 0:
-            _, wanted = self._judge(batch["truth"], batch)
-            found["matching"] = lite_losses.feature_matching_loss(features, wanted) / share
-        return found
+    def _matching(self, features: list[Any], batch: Mapping[str, Any], hole: Any) -> Any:
+        _, wanted = self._judge(batch["truth"], batch)
+        return losses.feature_matching_loss(features, wanted) / (ops.mean(hole) + 1e-6)
 
     def _judge(
         self, image: Any, batch: Mapping[str, Any], *, training: bool = False
@@ -244,7 +229,7 @@ class Objective:
             return ops.ones_like(scores)
         (hole,) = self._cut(batch["mask"] * batch["valid"])
         shape = tuple(scores.shape[1:3])
-        return lite_losses.soft_patch_mask(hole, shape, sigma=self._settings.patch_blur)
+        return losses.soft_patch_mask(hole, shape, sigma=self._settings.patch_blur)
 
     def _cut(self, *images: Any) -> list[Any]:
         """Cut out what the losses look at; images that are smaller than that stay as they are."""
@@ -254,17 +239,12 @@ class Objective:
         return [x if min(x.shape[1:3]) <= _SIDE else x[:, rows, columns] for x in images]
 
 
-def _as_floats(inputs: Mapping[str, Any]) -> dict[str, Any]:
+def as_floats(inputs: Mapping[str, Any]) -> dict[str, Any]:
     """Turn images into [0, 1] and masks and maps into 0 and 1; the batch travels as uint8."""
     return {
         name: ops.cast(value, "float32") / (255.0 if value.shape[-1] == 3 else 1.0)
         for name, value in inputs.items()
     }
-
-
-def _in_float32(features: Sequence[Any]) -> list[Any]:
-    """Differences and sums of features in float32, also where a layer has half of it."""
-    return [ops.cast(feature, "float32") for feature in features]
 
 
 def _as_pasted(output: Any, coarse: Any, mask: Any) -> Any:

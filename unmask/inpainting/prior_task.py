@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import cv2
 import numpy as np
@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from unmask.data.faces import gather_faces
 from unmask.data.record import FaceRecord, load_canonical
 from unmask.data.stream import Stream, default_workers
-from unmask.errors import DataError
-from unmask.inpainting.prior import PRIOR_SIDE, fit_prior
-from unmask.inpainting.window import WINDOW_LEFT, WINDOW_SIDE, WINDOW_TOP, window
+from unmask.errors import DataError, MissingPackageError
+from unmask.inpainting.coarse import COARSE_SIDE, VECTOR_SIZE, LinearPrior, landmark_vector
+from unmask.inpainting.window import WINDOW_CORNER, WINDOW_SIDE, window
 from unmask.landmark_layout import flip_landmarks
 from unmask.training.recipe import Recipe
 from unmask.training.task import Task
@@ -59,8 +59,7 @@ class PriorTask(Task):
     @classmethod
     def parameters(cls, recipe: PriorRecipe) -> int:
         """Return how many numbers the file holds: components, their variances, mean and noise."""
-        size = 3 * PRIOR_SIDE**2 + 2 * 98
-        return recipe.kept * (size + 1) + 2 * size
+        return recipe.kept * (VECTOR_SIZE + 1) + 2 * VECTOR_SIZE
 
     def prepare(self) -> None:
         """Cut the windows out."""
@@ -75,15 +74,57 @@ class PriorTask(Task):
 
     def keep(self, path: Path, metadata: Mapping[str, str]) -> None:
         """Fit to the windows and their mirror images."""
-        kept, components = self.recipe.kept, self.recipe.components
+        recipe = self.recipe
         windows = np.concatenate([self._windows, self._windows[:, :, ::-1]])
-        if components >= len(windows):
-            raise DataError(f"{len(windows)} windows, too few for {components} components")
+        if recipe.components >= len(windows):
+            raise DataError(f"{len(windows)} windows, too few for {recipe.components} components")
         mirrored = np.stack([flip_landmarks(points, WINDOW_SIDE) for points in self._points])
         points = np.concatenate([self._points, mirrored])
-        prior = fit_prior(windows, points, components, seed=self.recipe.seed)
-        prior = replace(prior, basis=prior.basis[:kept], variance=prior.variance[:kept])
+        prior = fit_prior(windows, points, recipe.components, kept=recipe.kept, seed=recipe.seed)
         prior.save(path, {**metadata, "windows": str(len(windows))})
+
+
+def fit_prior(
+    windows: NDArray[np.uint8],
+    landmarks: NDArray[np.floating],
+    components: int,
+    *,
+    kept: int | None = None,
+    seed: int = 0,
+) -> LinearPrior:
+    """Learn the linear prior from aligned faces.
+
+    Args:
+        windows: (N, 64, 64, 3) uint8 RGB windows of the canonical crop, shrunk.
+        landmarks: (N, 98, 2) points in pixels of the full-size window.
+        components: How many principal components to compute; what they leave is the noise.
+        kept: How many of them to keep; all when None.
+        seed: Seed of the randomised singular value decomposition.
+
+    Raises:
+        MissingPackageError: scikit-learn is not installed.
+    """
+    try:
+        from sklearn.utils.extmath import randomized_svd
+    except ImportError as error:
+        raise MissingPackageError("scikit-learn fits: pip install 'unmask[train]'") from error
+
+    count = len(windows)
+    pixels = windows.reshape(count, -1).astype(np.float32) / 255.0
+    points = np.stack([landmark_vector(p) for p in landmarks])
+    data = np.concatenate([pixels, points], axis=1)
+    mean = data.mean(0)
+    data -= mean
+    _, singular, basis = randomized_svd(data, components, n_iter=3, random_state=seed)
+    # In parts, because a residual of all faces takes gigabytes. Its mean is 0.
+    parts = np.array_split(data, -(-count // 1000))
+    noise = sum(np.square(part - (part @ basis.T) @ basis).sum(0) for part in parts) / count
+    return LinearPrior(
+        mean=mean,
+        basis=basis[:kept].astype(np.float32),
+        variance=(singular[:kept] ** 2 / count).astype(np.float32),
+        noise=np.maximum(noise, 1e-6).astype(np.float32),
+    )
 
 
 class _WindowReader:
@@ -96,13 +137,13 @@ class _WindowReader:
         return -(-len(self._records) // _AT_ONCE)
 
     def __call__(self, number: int) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-        windows = [np.zeros((0, PRIOR_SIDE, PRIOR_SIDE, 3), np.uint8)]
+        size = (COARSE_SIDE, COARSE_SIDE)
+        windows = [np.zeros((0, *size, 3), np.uint8)]
         points = [np.zeros((0, 98, 2), np.float32)]
         for record in self._records[number * _AT_ONCE : (number + 1) * _AT_ONCE]:
-            face: Any = load_canonical(record)
+            face = load_canonical(record)
             if window(face.valid).mean() > self._least_valid:
-                size = (PRIOR_SIDE, PRIOR_SIDE)
                 small = cv2.resize(window(face.image), size, interpolation=cv2.INTER_AREA)
-                windows.append(small[None])
-                points.append((face.landmarks - [WINDOW_LEFT, WINDOW_TOP])[None])
+                windows.append(np.asarray(small, np.uint8)[None])
+                points.append((face.landmarks - WINDOW_CORNER)[None])
         return np.concatenate(windows), np.concatenate(points)

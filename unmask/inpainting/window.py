@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from unmask.face import CROP_SIZE
 
-WINDOW_LEFT = 32
-WINDOW_TOP = 64
+WINDOW_CORNER = np.array([32, 64], np.float32)
+"""The usual window's first pixel (x, y) in the crop."""
+
 WINDOW_SIDE = 192
 
 # The hole is the mask and this many pixels of the crop around it: enough for soft edges and for a
@@ -43,17 +44,12 @@ def window_matrix(hole: NDArray[np.bool_]) -> NDArray[np.float64]:
         array([[  1.,   0., -32.],
                [  0.,   1., -64.]])
     """
-    rows, columns = np.nonzero(hole)
-    left = min(WINDOW_LEFT, columns.min() - _MARGIN)
-    top = min(WINDOW_TOP, rows.min() - _MARGIN)
-    right = max(WINDOW_LEFT + WINDOW_SIDE, columns.max() + 1 + _MARGIN)
-    bottom = max(WINDOW_TOP + WINDOW_SIDE, rows.max() + 1 + _MARGIN)
-    scale = WINDOW_SIDE / max(right - left, bottom - top)
-    if scale == 1.0:
-        return np.array([[1.0, 0.0, -left], [0.0, 1.0, -top]])
-    center = np.array([left + right - 1, top + bottom - 1]) / 2
-    offset = (WINDOW_SIDE - 1) / 2 - scale * center
-    return np.array([[scale, 0.0, offset[0]], [0.0, scale, offset[1]]])
+    points = np.argwhere(hole)[:, ::-1]
+    first = np.minimum(WINDOW_CORNER, points.min(0) - _MARGIN)
+    end = np.maximum(WINDOW_CORNER + WINDOW_SIDE, points.max(0) + 1 + _MARGIN)
+    scale = WINDOW_SIDE / (end - first).max()
+    middle = (WINDOW_SIDE - 1) / 2
+    return np.column_stack([scale * np.eye(2), middle - scale * (first + end - 1) / 2])
 
 
 def window(array: NDArray[Any]) -> NDArray[Any]:
@@ -67,10 +63,9 @@ def window(array: NDArray[Any]) -> NDArray[Any]:
         raise ValueError(
             f"array must hold {CROP_SIZE} x {CROP_SIZE} crops. Received: shape={array.shape}"
         )
-    index: list[slice] = [slice(None)] * array.ndim
-    index[axis] = slice(WINDOW_TOP, WINDOW_TOP + WINDOW_SIDE)
-    index[axis + 1] = slice(WINDOW_LEFT, WINDOW_LEFT + WINDOW_SIDE)
-    return array[tuple(index)]
+    left, top = WINDOW_CORNER.astype(int)
+    before = (slice(None),) * axis
+    return array[(*before, slice(top, top + WINDOW_SIDE), slice(left, left + WINDOW_SIDE))]
 
 
 def draw_landmark_map(landmarks: NDArray[np.floating], side: int) -> NDArray[np.float32]:

@@ -31,7 +31,7 @@ from unmask.torch_checkpoint import (
     without_wrapper,
 )
 
-# Both networks have more than this times the square of their width, and in each block.
+# The generator has more than this times the square of its width, and in each block.
 _OUTER_WEIGHTS = 200
 _BLOCK_WEIGHTS = 256
 # Layer of ours -> published module.
@@ -40,7 +40,6 @@ _MODULES = {
     "decoder1": "decoder.0.conv",
     "decoder2": "decoder.2.conv",
     "decoder3": "decoder.4",
-    **{f"conv{i}": f"conv.{2 * i - 2}" for i in range(1, 6)},
 }
 _BLOCK_PARTS = {
     **{f"branch{rate}": f"block0{i}.1" for i, rate in enumerate(AOT_RATES)},
@@ -119,10 +118,10 @@ def build_aot_discriminator(width: int = 64) -> keras.Model:
 
 
 def load_published(path: PathLike) -> Loaded:
-    """Build the network that a published checkpoint belongs to and load it.
+    """Build the generator of a published checkpoint and load it.
 
     Args:
-        path: AOT-GAN's `G*.pt` or `D*.pt`.
+        path: AOT-GAN's `G*.pt`.
 
     Raises:
         MissingPackageError: PyTorch is not installed.
@@ -134,7 +133,7 @@ def load_published(path: PathLike) -> Loaded:
         >>> str(report)  # doctest: +SKIP
         '108 loaded, 0 missing, 0 unused'
     """
-    tensors = read_state_dict(path, ("generator", "discriminator"))
+    tensors = read_state_dict(path, ("generator",))
     return convert_tensors(without_wrapper(tensors), source=str(path))
 
 
@@ -144,21 +143,13 @@ def convert_tensors(tensors: Tensors, *, source: str = "state dict") -> Loaded:
     Raises:
         WeightsError: As `load_published`.
     """
-    depth = depth_of(tensors, ("fuse.1.weight",), source)
-    if "encoder.1.weight" in tensors and depth:
-        model = build_aot_generator(
-            width_of(tensors, "encoder.1.weight", _OUTER_WEIGHTS + _BLOCK_WEIGHTS * depth, source),
-            depth,
-        )
-    elif "conv.0.weight_orig" in tensors:
-        model = build_aot_discriminator(
-            width_of(tensors, "conv.0.weight_orig", _OUTER_WEIGHTS, source)
-        )
-    else:
+    depth = depth_of(tensors, "fuse.1.weight", source)
+    if "encoder.1.weight" not in tensors or not depth:
         raise WeightsError(
-            f"{source}: neither AOT-GAN's generator (encoder.1.weight and middle.*.fuse.1.weight)"
-            " nor its discriminator (conv.0.weight_orig)"
+            f"{source}: not AOT-GAN's generator (encoder.1.weight and middle.*.fuse.1.weight)"
         )
+    weights = _OUTER_WEIGHTS + _BLOCK_WEIGHTS * depth
+    model = build_aot_generator(width_of(tensors, "encoder.1.weight", weights, source), depth)
     return model, assign_tensors(model, tensors, by_module(tensors, _module_of), source=source)
 
 

@@ -5,9 +5,6 @@ Read the table of layers from top to bottom; their names are those of the publis
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +18,7 @@ from unmask.inference import forward
 from unmask.inpainting.layers import SpectralConv2D
 from unmask.io import PathLike
 from unmask.rivals.completion import Complete, Paint, completer
-from unmask.rivals.contextual_attention import ContextualAttention
+from unmask.rivals.layers import ContextualAttention
 from unmask.torch_checkpoint import (
     Loaded,
     Tensors,
@@ -101,22 +98,21 @@ def build_discriminator(width: int = 64) -> keras.Model:
     return keras.Model([image, mask], x, name="deepfill2_discriminator")
 
 
-# Both networks have more than this times the square of their first bias' length.
+# The generator has more than this times the square of its first bias' length.
 _LEAST_WEIGHTS = 1400
-_PREFIXES = {build_generator: "inpaint_net/", build_discriminator: "discriminator/sn_patch_gan/"}
+_PREFIX = "inpaint_net/"
 
 
-def load_published(path: PathLike, *, discriminator: bool = False) -> Loaded:
-    """Build the generator, or the discriminator, of a published checkpoint and load it.
+def load_published(path: PathLike) -> Loaded:
+    """Build the generator of a published checkpoint and load it.
 
     Args:
         path: A TensorFlow 1 checkpoint (the folder, or the path before `.index`), or a
             `states_tf_*.pth`.
-        discriminator: Whether the discriminator is meant; the released checkpoints hold both.
 
     Returns:
-        The float32 network, and what was loaded. Tensors of the other network, optimiser slots
-        and counters are not reported.
+        The float32 network, and what was loaded. The discriminator's tensors, optimiser slots and
+        counters are not reported.
 
     Raises:
         MissingPackageError: The file is a `.pth`, and PyTorch is not installed.
@@ -129,15 +125,13 @@ def load_published(path: PathLike, *, discriminator: bool = False) -> Loaded:
         '84 loaded, 0 missing, 0 unused'
     """
     if Path(path).suffix in (".pth", ".pt"):
-        tensors = without_wrapper(read_state_dict(path, ("D",) if discriminator else ("G",)))
+        tensors = without_wrapper(read_state_dict(path, ("G",)))
     else:
         tensors = _read_checkpoint(Path(path))
-    return convert_tensors(tensors, discriminator=discriminator, source=str(path))
+    return convert_tensors(tensors, source=str(path))
 
 
-def convert_tensors(
-    tensors: Tensors, *, discriminator: bool = False, source: str = "state dict"
-) -> Loaded:
+def convert_tensors(tensors: Tensors, *, source: str = "state dict") -> Loaded:
     """Do the same with tensors of either published form, which error messages call `source`.
 
     Raises:
@@ -148,27 +142,18 @@ def convert_tensors(
             f"{source}: the fine-tuned PyTorch network (states_pt_*), which pads otherwise; "
             "take the published one (states_tf_*, or the TensorFlow checkpoint)"
         )
-    build = build_discriminator if discriminator else build_generator
-    prefix = _PREFIXES[build]
-    if any(name.startswith(tuple(_PREFIXES.values())) for name in tensors):
+    name_of, first = by_module(tensors, _module_of), "conv1.conv.bias"
+    if any(name.startswith(_PREFIX) for name in tensors):
         tensors = {
             name: value.transpose(3, 2, 0, 1) if value.ndim == 4 else value
             for name, value in tensors.items()
-            if name.startswith(prefix) and "/Adam" not in name
+            if name.startswith(_PREFIX) and "/Adam" not in name
         }
-        name_of: Callable[[keras.Variable], str] = partial(_tensorflow_name, prefix)
-        first = f"{prefix}conv1/bias"
-    else:
-        module = ".conv_sn" if discriminator else ".conv"
-        name_of = by_module(tensors, partial(_module_of, module))
-        first = f"conv1{module}.bias"
+        name_of, first = _tensorflow_name, f"{_PREFIX}conv1/bias"
     if first not in tensors:
-        raise WeightsError(f"{source}: not DeepFill v2's {build.__name__[6:]}; it has no {first}")
-    width = width_of(tensors, first, _LEAST_WEIGHTS, source, axes=1)
-    model = build(width if discriminator else max(width // 2, 2))
-    report = assign_tensors(model, _with_right(tensors, source), name_of, source=source)
-    loaded = tuple(name for name in report.loaded if name in tensors)
-    return model, replace(report, loaded=loaded)
+        raise WeightsError(f"{source}: not DeepFill v2's generator; it has no {first}")
+    model = build_generator(max(width_of(tensors, first, _LEAST_WEIGHTS, source, axes=1) // 2, 2))
+    return model, assign_tensors(model, tensors, name_of, source=source)
 
 
 def load(folder: Path) -> Complete:
@@ -234,37 +219,14 @@ def _enlarge(x: Any, prefix: str, width: int) -> Any:
 # === Names ===
 
 
-def _tensorflow_name(prefix: str, variable: keras.Variable) -> str:
+def _tensorflow_name(variable: keras.Variable) -> str:
     layer, leaf = variable.path.split("/")
-    leaf = {"left": "kernel_sn/u", "right": "kernel_sn/v"}.get(leaf, leaf)
     inner = f"{layer}_conv/" if layer.endswith("_upsample") else ""
-    return f"{prefix}{layer}/{inner}{leaf}"
+    return f"{_PREFIX}{layer}/{inner}{leaf}"
 
 
-def _module_of(module: str, layer: str) -> str:
-    return f"{layer}{module}{'.conv' if layer.endswith('_upsample') else ''}"
-
-
-def _with_right(tensors: Tensors, source: str) -> dict[str, NDArray[np.generic]]:
-    """Add the right singular vectors, which the published code makes at each call."""
-    result = dict(tensors)
-    for end, kernel, right in (
-        ("weight_u", "weight", "weight_v"),
-        ("kernel_sn/u", "kernel", "kernel_sn/v"),
-    ):
-        for name in [name for name in tensors if name.endswith(end)]:
-            stem = name.removesuffix(end)
-            weight = np.asarray(tensors.get(stem + kernel, ()), np.float32)
-            if weight.ndim != 4 or np.size(tensors[name]) != len(weight):
-                raise WeightsError(f"{source}: {name} does not fit its kernel {stem}{kernel}")
-            matrix = weight.reshape(len(weight), -1)
-            vector = _unit(matrix.T @ np.asarray(tensors[name], np.float32).reshape(-1))
-            result |= {name: _unit(matrix @ vector), stem + right: vector}
-    return result
-
-
-def _unit(vector: NDArray[np.float32]) -> NDArray[np.float32]:
-    return vector / np.linalg.norm(vector)
+def _module_of(layer: str) -> str:
+    return f"{layer}.conv{'.conv' if layer.endswith('_upsample') else ''}"
 
 
 def _read_checkpoint(path: Path) -> dict[str, NDArray[np.generic]]:

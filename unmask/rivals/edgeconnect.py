@@ -37,7 +37,7 @@ EDGE_FILE, INPAINT_FILE = "EdgeModel_gen.pth", "InpaintingModel_gen.pth"
 SIGMA = 2.0
 """The published width of the Gaussian before Canny's detector, in pixels of 256 a side."""
 
-# All networks have more than this times the square of their width, and in each block.
+# Both generators have more than this times the square of their width, and in each block.
 _OUTER_WEIGHTS = 300
 _BLOCK_WEIGHTS = 256
 
@@ -124,10 +124,10 @@ def build_discriminator(channels: int, width: int = 64) -> keras.Model:
 
 
 def load_published(path: PathLike) -> Loaded:
-    """Build the network that a published checkpoint belongs to and load it.
+    """Build the generator that a published checkpoint belongs to and load it.
 
     Args:
-        path: `EdgeModel_gen.pth`, `InpaintingModel_gen.pth` or one of the two `*_dis.pth`.
+        path: `EdgeModel_gen.pth` or `InpaintingModel_gen.pth`.
 
     Raises:
         MissingPackageError: PyTorch is not installed.
@@ -139,7 +139,7 @@ def load_published(path: PathLike) -> Loaded:
         >>> str(report)  # doctest: +SKIP
         '70 loaded, 0 missing, 0 unused'
     """
-    tensors = read_state_dict(path, ("generator", "discriminator"))
+    tensors = read_state_dict(path, ("generator",))
     return convert_tensors(without_wrapper(tensors), source=str(path))
 
 
@@ -158,13 +158,10 @@ def convert_tensors(tensors: Tensors, *, source: str = "state dict") -> Loaded:
     elif "encoder.1.weight" in tensors and depth:
         width = width_of(tensors, "encoder.1.weight", weights, source)
         model = build_inpaint_generator(width, depth)
-    elif "conv1.0.weight_orig" in tensors and "auto_attn.gamma" not in tensors:
-        width = width_of(tensors, "conv1.0.weight_orig", weights, source)
-        model = build_discriminator(tensors["conv1.0.weight_orig"].shape[1], width)
     else:
         raise WeightsError(
-            f"{source}: none of EdgeConnect's networks; files of LaFIn and of AOT-GAN have the same"
-            " names, but other tensors"
+            f"{source}: neither of EdgeConnect's generators; files of LaFIn and AOT-GAN have the "
+            "same names, but other tensors"
         )
     return model, assign_tensors(model, tensors, by_module(tensors), source=source)
 

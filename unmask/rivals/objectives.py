@@ -5,17 +5,19 @@ What lies beyond the photo's edge counts in no term. The weights of the terms ar
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import keras
 from keras import ops
 
-from unmask.inpainting import lite_losses, losses
-from unmask.inpainting.losses import FeatureNetwork
+from unmask.inpainting import losses
+from unmask.inpainting.features import FeatureNetwork
+from unmask.inpainting.objective import as_floats
 from unmask.rivals import deepfill2, edgeconnect, pluralistic
-from unmask.rivals.networks import Networks
+from unmask.rivals.trained import Networks
 
 Batch = Mapping[str, Any]
 
@@ -62,13 +64,13 @@ class Objective:
             inputs: A batch of `unmask.rivals.task.RivalSampler`.
             training: Whether singular vectors are updated.
         """
-        terms, shown = self.terms(_as_floats(inputs), training)
+        terms, shown = self.terms(as_floats(inputs), training)
         found = {name: terms[name] for name in weights}
         return sum(weights[name] * value for name, value in found.items()), found, shown
 
     def discriminator_loss(self, inputs: Batch, shown: Any) -> tuple[Any, dict[str, Any]]:
         """Return the discriminator's loss, twice."""
-        loss = self.judge(_as_floats(inputs), shown)
+        loss = self.judge(as_floats(inputs), shown)
         return loss, {"discriminator": loss}
 
 
@@ -79,15 +81,16 @@ def make_objective(
 
     Args:
         system: A key of `TERMS`.
-        network: As `unmask.rivals.networks.build_networks` makes it.
+        network: As `unmask.rivals.trained.build_networks` makes it.
         width: Channels of the discriminator's first layer.
         features: Deep features, for EdgeConnect's terms "perceptual" and "style".
     """
-    if system == "edgeconnect":
-        return _edgeconnect(network, width, features)
-    makers = {
-        "deepfill2": _deepfill2, "edgeconnect-edges": _edges, "pluralistic": _pluralistic
-    }  # fmt: skip
+    makers: dict[str, Callable[[Any, int], Objective]] = {
+        "deepfill2": _deepfill2,
+        "edgeconnect-edges": _edges,
+        "edgeconnect": partial(_edgeconnect, features=features),
+        "pluralistic": _pluralistic,
+    }
     return makers[system](network, width)
 
 
@@ -103,7 +106,7 @@ def _deepfill2(network: keras.Model, width: int) -> Objective:
         return {
             "coarse": _RANGE * _difference(coarse, batch["truth"]),
             "refined": _RANGE * _difference(refined, batch["truth"]),
-            "adversarial": lite_losses.hinge_adversarial_loss(scores, ops.ones_like(scores)),
+            "adversarial": losses.hinge_adversarial_loss(scores),
         }, completed
 
     def judge(batch: Batch, shown: Any) -> Any:
@@ -111,7 +114,7 @@ def _deepfill2(network: keras.Model, width: int) -> Objective:
             _float(discriminator([image, batch["mask"]], training=True))
             for image in (batch["truth"], shown)
         )
-        return 0.5 * lite_losses.hinge_discriminator_loss(real, fake, ops.ones_like(real))
+        return 0.5 * losses.hinge_discriminator_loss(real, fake)
 
     return Objective(network, discriminator, terms, judge)
 
@@ -126,9 +129,11 @@ def _edges(network: Networks, width: int) -> Objective:
     def terms(batch: Batch, training: bool) -> tuple[dict[str, Any], Any]:
         drawn = _valid(drawer(_drawing(batch), training=training), batch["edges"], batch)
         shown = ops.concatenate([_gray(batch["truth"]), drawn], axis=-1)
-        ours, theirs = (_floats(discriminator(x)[1:]) for x in (shown, true(batch)))
-        matching = sum(map(_difference, ours, map(ops.stop_gradient, theirs)))
-        return {"adversarial": _cross_entropy(ours[-1], real=True), "matching": matching}, shown
+        ours, theirs = (discriminator(x)[1:] for x in (shown, true(batch)))
+        return {
+            "adversarial": _cross_entropy(ours[-1], real=True),
+            "matching": losses.perceptual_loss(ours, [*map(ops.stop_gradient, theirs)]),
+        }, shown
 
     def judge(batch: Batch, shown: Any) -> Any:
         return _two_entropies(discriminator, true(batch), shown)
@@ -156,10 +161,10 @@ def _edgeconnect(network: Networks, width: int, features: FeatureNetwork | None)
             "adversarial": _cross_entropy(discriminator(shown)[-1], real=True),
         }
         if features is not None:
-            pair = (_floats(features(x)[0]) for x in (shown, truth))
-            found["perceptual"] = losses.perceptual_loss(*pair)
-            pair = (_floats(features(x * hole)[1]) for x in (shown, truth))
-            found["style"] = losses.style_loss(*pair)
+            ours, theirs = (features(x)[0] for x in (shown, truth))
+            found["perceptual"] = losses.perceptual_loss(ours, theirs)
+            ours, theirs = (features(x * hole)[1] for x in (shown, truth))
+            found["style"] = losses.style_loss(ours, theirs)
         return found, shown
 
     def judge(batch: Batch, shown: Any) -> Any:
@@ -171,10 +176,8 @@ def _edgeconnect(network: Networks, width: int, features: FeatureNetwork | None)
 def _pluralistic(network: Networks, width: int) -> Objective:
     """Both paths: by the hole's own picture, and by what is around it (Zheng et al., 2019)."""
     encoder, generator = network.first, network.second
-    pair = [pluralistic.build_discriminator(width) for _ in range(2)]
-    # Of samples and of reconstructions; without the block that has no effect.
-    discriminator = Networks(*(keras.Model(judge.input, judge.output) for judge in pair))
-    of_samples, of_rebuilt = discriminator.first, discriminator.second
+    of_samples, of_rebuilt = (pluralistic.build_discriminator(width) for _ in range(2))
+    discriminator = Networks(of_samples, of_rebuilt)
 
     def terms(batch: Batch, training: bool) -> tuple[dict[str, Any], Any]:
         image, truth, mask, valid = (batch[n] for n in ("image", "truth", "mask", "valid"))
@@ -217,18 +220,8 @@ def _pluralistic(network: Networks, width: int) -> Objective:
     return Objective(network, discriminator, terms, judge)
 
 
-def _as_floats(inputs: Batch) -> dict[str, Any]:
-    """Turn images into [0, 1], masks and edges into 0 and 1; noise stays as it is."""
-    largest = dict.fromkeys(("image", "truth"), 255.0)
-    return {n: ops.cast(v, "float32") / largest.get(n, 1.0) for n, v in inputs.items()}
-
-
 def _float(x: Any) -> Any:
     return ops.cast(x, "float32")
-
-
-def _floats(features: Sequence[Any]) -> list[Any]:
-    return [_float(feature) for feature in features]
 
 
 def _half(x: Any, index: int) -> Any:

@@ -111,8 +111,9 @@ def build_discriminator(width: int = 32) -> keras.Model:
     """Build a discriminator; two of the same kind judge samples and reconstructions.
 
     Args:
-        width: Channels of the first layer; 32 as published (1,575,075 parameters, 475,520 of them
-            in a block after the attention that the published forward pass leaves out).
+        width: Channels of the first layer; 32 as published (1,099,555 parameters; the file has
+            475,520 more, of a block after the attention that the published forward pass leaves
+            out).
 
     Returns:
         A model from an image (B, H, W, 3) in [0, 1] to scores without bound, (B, H / 32 - 2,
@@ -130,20 +131,14 @@ def build_discriminator(width: int = 32) -> keras.Model:
         x = _down(x, 4 * width, 4 * width, f"encoder{index}")
     x = layers.LeakyReLU(0.1, name="last_leaky")(_residual(x, 4 * width, 4 * width, "block1"))
     scores = SpectralConv2D(1, 3, name="conv.module")(x)
-    model = keras.Model(image, scores, name="pluralistic_discriminator")
-    # In the file, and without effect.
-    unused = keras.Input((None, None, 8 * width))
-    model.attention_block = keras.Model(
-        unused, _residual(unused, 4 * width, 4 * width, "attn2.model")
-    )
-    return model
+    return keras.Model(image, scores, name="pluralistic_discriminator")
 
 
 def load_published(path: PathLike) -> Loaded:
     """Build the network that a published checkpoint belongs to and load it.
 
     Args:
-        path: `latest_net_E.pth`, `latest_net_G.pth`, `latest_net_D.pth` or `latest_net_D_rec.pth`.
+        path: `latest_net_E.pth` or `latest_net_G.pth`.
 
     Raises:
         MissingPackageError: PyTorch is not installed.
@@ -165,15 +160,14 @@ def convert_tensors(tensors: Tensors, *, source: str = "state dict") -> Loaded:
         WeightsError: As `load_published`.
     """
     # The last column: how often the square of that tensor's length the network has weights.
-    for name, build, times, weights in (
-        ("prior.conv1.module.weight_bar", build_encoder, 4, 200),
-        ("generator.conv1.module.weight_bar", build_generator, 4, 100),
-        ("attn2.query_conv.weight", build_discriminator, 1, 1000),
+    for name, build, weights in (
+        ("prior.conv1.module.weight_bar", build_encoder, 200),
+        ("generator.conv1.module.weight_bar", build_generator, 100),
     ):
         if name in tensors:
-            model = build(max(width_of(tensors, name, weights, source) // times, 1))
+            model = build(max(width_of(tensors, name, weights, source) // 4, 1))
             return model, assign_tensors(model, tensors, by_module(tensors), source=source)
-    raise WeightsError(f"{source}: none of Pluralistic's networks (no prior, generator or attn2)")
+    raise WeightsError(f"{source}: none of Pluralistic's networks (no prior or generator)")
 
 
 def load(folder: Path) -> Complete:
@@ -181,11 +175,6 @@ def load(folder: Path) -> Complete:
     encoder, generator = (
         load_published(folder / name)[0] for name in (ENCODER_FILE, GENERATOR_FILE)
     )
-    return completer_of(encoder, generator)
-
-
-def completer_of(encoder: keras.Model, generator: keras.Model) -> Complete:
-    """Return what completes images by one sample a seed."""
     return completer(painter_of(encoder, generator))
 
 

@@ -20,8 +20,8 @@ from unmask.inpainting.data import InpaintingSampler, SampleSettings
 from unmask.inpainting.features import load_features
 from unmask.rivals.completion import SIDE
 from unmask.rivals.edgeconnect import SIGMA, find_edges
-from unmask.rivals.networks import build_networks
 from unmask.rivals.objectives import TERMS, make_objective
+from unmask.rivals.trained import build_networks
 from unmask.training.adversarial import AdversarialModel
 from unmask.training.helpers import find_beside
 from unmask.training.optimizers import PairAdam

@@ -1,4 +1,4 @@
-"""Small trainings of the compared systems, as `unmask train rivals/NAME` keeps them."""
+"""Small trainings of the compared systems: what `unmask train rivals/NAME` keeps, and its use."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 from numpy.typing import NDArray
 
@@ -26,7 +27,6 @@ from unmask.inpainting.window import WINDOW_SIDE, draw_landmark_map, window_matr
 from unmask.rivals import deepfill2, edgeconnect, pluralistic
 from unmask.rivals.aot import build_aot_generator
 from unmask.rivals.completion import HIDDEN, SIDE, Complete, check
-from unmask.rivals.networks import build_networks
 from unmask.weights import load_metadata, load_weights
 
 Array = NDArray[np.float32]
@@ -36,6 +36,47 @@ seed."""
 
 # What the task "inpainting" calls generators.
 _KINDS = {"aot": "aot-gan", "lafin": "landmark-guided"}
+
+
+class Networks(keras.Model):
+    """Two networks in one file of weights.
+
+    Args:
+        first: The one that is used first.
+        second: The other one.
+    """
+
+    def __init__(self, first: keras.Model, second: keras.Model) -> None:
+        super().__init__(name="networks")
+        self.first, self.second = first, second
+        self.built = True
+
+
+def build_networks(system: str, width: int, depth: int) -> keras.Model:
+    """Build what is kept of a system.
+
+    Args:
+        system: "deepfill2", "pluralistic", "edgeconnect", or "edgeconnect-edges", which is the
+            same.
+        width: Channels of the first layer.
+        depth: Number of EdgeConnect's residual blocks.
+
+    Returns:
+        The generator; of Pluralistic encoder and generator, of EdgeConnect the network that draws
+        edges and the one that paints.
+
+    Example:
+        >>> build_networks("edgeconnect", 8, 1).first.name
+        'edgeconnect_edge'
+    """
+    if system == "deepfill2":
+        return deepfill2.build_generator(width)
+    if system == "pluralistic":
+        return Networks(pluralistic.build_encoder(width), pluralistic.build_generator(width))
+    # Both have layers of the same names.
+    with keras.name_scope("edges"):
+        edges = edgeconnect.build_edge_generator(width, depth)
+    return Networks(edges, edgeconnect.build_inpaint_generator(width, depth))
 
 
 def load(name: str, path: Path) -> Complete:
