@@ -9,7 +9,6 @@ Example:
     <Functional name=generator, built=True>
 """
 
-from unmask.inpainting.aot import NormalisedGate
 from unmask.inpainting.layers import (
     InstanceNormalization,
     NarrowConv2D,
@@ -28,6 +27,7 @@ from unmask.mrcnn.network import (
     PyramidROIAlign,
     UnfoldBoxes,
 )
+from unmask.rivals.aot import NormalisedGate
 from unmask.rivals.layers import (
     AlignedUpSampling2D,
     ContextualAttention,

@@ -53,10 +53,6 @@ def points(count=98):
     return np.random.default_rng(1).uniform(40, 150, (count, 2)).astype(np.float32)
 
 
-def test_shipped_size():
-    assert build_coarse().count_params() == 3_102_828
-
-
 def network_inputs():
     """One face at the network's sizes: linear completion, hole, landmark map, gender."""
     rng = np.random.default_rng(0)

@@ -106,17 +106,16 @@ def test_vgg19_prepares_colours_as_its_weights_want(vgg19, normalise):
     )
 
 
-def test_torchvision_counts_relus_and_poolings():
+def test_torchvision_counts_relus_and_poolings(vgg19):
     # Places of the convolutions in torchvision's `features` of VGG-19.
     places = [0, 2, 5, 7, 10, 12, 14, 16, 19, 21, 23, 25, 28, 30, 32, 34]
-    network = keras.applications.VGG19(include_top=False, weights=None)
-    names = [_torchvision_name(v) for v in network.weights]
+    names = [_torchvision_name(v) for v in vgg19[1].weights]
     assert names == [f"features.{p}.{leaf}" for p in places for leaf in ("weight", "bias")]
 
 
-def test_torchvisions_file_loads(tmp_path):
+def test_torchvisions_file_loads(vgg19, tmp_path):
     torch = pytest.importorskip("torch", reason="reading .pth files needs PyTorch")
-    network = keras.applications.VGG19(include_top=False, weights=None)
+    _, network = vgg19
     tensors = {
         _torchvision_name(v): torch.from_numpy(
             np.ascontiguousarray(np.transpose(v.numpy(), (3, 2, 0, 1)[: v.ndim] if v.ndim == 4

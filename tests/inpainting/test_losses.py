@@ -57,11 +57,6 @@ def test_gram_matrix_and_style_loss():
     assert value(losses.style_loss([features], [wanted])) == pytest.approx(expected, 1e-4)
 
 
-def test_style_ignores_where_things_are():
-    features = numbers(1, 4, 4, 3)
-    assert value(losses.style_loss([features], [features[:, ::-1]])) == pytest.approx(0, abs=1e-6)
-
-
 def test_total_variation_of_a_ramp():
     ramp = np.broadcast_to(np.arange(5.0)[None, None, :, None], (1, 4, 5, 3)).astype("float32")
     assert value(losses.total_variation_loss(ramp)) == pytest.approx(1.0)
@@ -89,13 +84,6 @@ def test_a_hole_at_the_border_does_not_end_there():
     np.testing.assert_allclose(soft, np.broadcast_to(soft[:, :1], soft.shape), atol=1e-5)
     everywhere = losses.soft_patch_mask(np.ones_like(mask), (14, 14))
     np.testing.assert_allclose(ops.convert_to_numpy(everywhere), 1, atol=1e-5)
-
-
-def test_soft_patch_mask_treats_rows_and_columns_alike():
-    mask = (numbers(1, 64, 64, 1) > 0.5).astype("float32")
-    turned = ops.convert_to_numpy(losses.soft_patch_mask(mask.transpose(0, 2, 1, 3), (6, 6)))
-    soft = ops.convert_to_numpy(losses.soft_patch_mask(mask, (6, 6)))
-    np.testing.assert_allclose(turned, soft.transpose(0, 2, 1, 3), atol=1e-5)
 
 
 def test_the_soft_mask_wants_one_outside_and_zero_inside_the_hole():

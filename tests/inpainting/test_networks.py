@@ -11,10 +11,8 @@ import pytest
 from keras import ops
 
 from unmask.inpainting import lite
-from unmask.inpainting.aot import build_aot_variant
 from unmask.inpainting.paper import LongShortAttention, build_discriminator, build_generator
-from unmask.rivals.aot import build_aot_discriminator, build_aot_generator
-from unmask.weights import load_weights, save_weights
+from unmask.rivals.aot import build_aot_discriminator, build_aot_generator, build_aot_variant
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -47,18 +45,18 @@ def coarse_generator():
     return lite.build_generator(width=8, depth=1)
 
 
-def test_the_paper_generator_has_the_published_parameter_count():
-    assert parameters(build_generator()) == 11_734_981
-
-
-def test_docstrings_tell_the_parameter_counts():
-    for build in (build_generator, build_discriminator, lite.build_generator, build_aot_variant):
-        assert f"{parameters(build()):,} parameters" in build.__doc__
-
-
-def test_the_aot_networks_have_the_published_parameter_counts():
-    assert parameters(build_aot_generator()) == 15_200_835
-    assert parameters(build_aot_discriminator()) == 2_763_777
+@pytest.mark.parametrize(
+    ("build", "count"),
+    [
+        (build_generator, 11_734_981), (build_discriminator, 2_768_930),
+        (lite.build_generator, 1_464_547), (lite.build_coarse, 3_102_828),
+        (build_aot_variant, 15_865_541), (build_aot_generator, 15_200_835),
+        (build_aot_discriminator, 2_763_777),
+    ],
+)  # fmt: skip
+def test_networks_have_the_parameters_that_their_docstrings_tell(build, count):
+    assert parameters(build()) == count
+    assert f"{count:,} parameters" in build.__doc__
 
 
 def test_the_guided_aot_generator_differs_from_the_paper_in_its_blocks_only():
@@ -107,31 +105,7 @@ def test_aot_generators_complete_any_size(build):
     assert (np.abs(call(model, other) - result).max() > 1e-5) == guided
 
 
-def test_the_paper_discriminator_has_the_published_parameters_that_it_uses():
-    """3,244,450 are published; 475,520 of them never take part in the published forward pass.
-
-    The attention module brings a residual block (`auto_attn.model`: 3x3 256 -> 128, 3x3
-    128 -> 128, 1x1 256 -> 128, with biases) which only runs after the long part, and the
-    discriminator has no long part. This package does not create it.
-    """
-    unused = (9 * 256 * 128 + 128) + (9 * 128 * 128 + 128) + (256 * 128 + 128)
-    assert parameters(build_discriminator()) + unused == 3_244_450
-
-
-def test_the_lite_generator_fits_seven_megabytes(tmp_path):
-    save_weights(lite.build_generator(), tmp_path / "lite.safetensors")
-    assert (tmp_path / "lite.safetensors").stat().st_size < 7e6
-
-
-def test_weights_round_trip(tmp_path, generator):
-    save_weights(generator, tmp_path / "a.safetensors", dtype="float32")
-    other = build_generator(width=8, depth=1)
-    load_weights(other, tmp_path / "a.safetensors")
-    values = inputs(32, 32)
-    np.testing.assert_array_equal(call(generator, values), call(other, values))
-
-
-@pytest.mark.parametrize(("height", "width"), [(64, 64), (72, 40), (64, 200)])
+@pytest.mark.parametrize(("height", "width"), [(72, 40), (64, 200)])
 def test_any_size_divisible_by_eight_works(generator, height, width):
     result = call(generator, inputs(height, width))
     assert result.shape == (1, height, width, 3)
@@ -157,9 +131,9 @@ def test_landmarks_and_coarse_completion_make_a_difference(coarse_generator):
         assert np.abs(call(coarse_generator, other) - result).max() > 1e-4
 
 
-def test_lite_starts_near_its_coarse_completion():
+def test_lite_starts_near_its_coarse_completion(coarse_generator):
     image, mask, points, coarse = inputs(64, 64, coarse=True)
-    result = call(lite.build_generator(), [image, mask, points, coarse])
+    result = call(coarse_generator, [image, mask, points, coarse])
     painted = image * (1 - mask) + coarse * mask
     assert np.abs(result - painted).mean() < 0.06
 
@@ -243,14 +217,6 @@ def test_attention_equals_its_formula(attention):
     expected = np.concatenate([short, long], axis=-1).reshape(2, 4, 6, 9)
     np.testing.assert_allclose(array(attention([features, earlier, mask])), expected, atol=1e-4)
     np.testing.assert_allclose(array(attention(features)), short.reshape(2, 4, 6, 4), atol=1e-4)
-
-
-def test_attention_follows_a_permutation_of_positions(attention):
-    values = numbers(1, 4, 6, 4)
-    order = np.random.default_rng(4).permutation(24)
-    moved = values.reshape(1, 24, 4)[:, order].reshape(1, 4, 6, 4)
-    expected = array(attention(values)).reshape(1, 24, 4)[:, order].reshape(1, 4, 6, 4)
-    np.testing.assert_allclose(array(attention(moved)), expected, atol=1e-4)
 
 
 def test_attention_starts_as_identity():

@@ -14,7 +14,6 @@ import pytest
 import unmask.layers
 from unmask.gender.lite import build_lite as build_gender
 from unmask.gender.paper import build_classifier
-from unmask.inpainting.aot import build_aot_variant
 from unmask.inpainting.lite import build_coarse, build_detail_discriminator
 from unmask.inpainting.lite import build_generator as build_lite_generator
 from unmask.inpainting.paper import build_discriminator, build_generator
@@ -47,7 +46,7 @@ NETWORKS: dict[str, Callable[[], keras.Model]] = {
     "paper/inpainting": lambda: build_generator(8, 1),
     "inpainting/discriminator": lambda: build_discriminator(8),
     "inpainting/detail_discriminator": lambda: build_detail_discriminator(8),
-    "inpainting/aot": lambda: build_aot_variant(8, 1),
+    "inpainting/aot": lambda: aot.build_aot_variant(8, 1),
     "rivals/deepfill2": lambda: deepfill2.build_generator(8),
     "rivals/edgeconnect": lambda: edgeconnect.build_edge_generator(8, 1),
     "rivals/aot": lambda: aot.build_aot_generator(8, 1),

@@ -23,7 +23,7 @@ from unmask.data.record import FaceRecord, load_canonical
 from unmask.errors import DataError
 from unmask.evaluation.figures import draw_columns
 from unmask.face import grow
-from unmask.inpainting import aot, convert, lite, paper
+from unmask.inpainting import convert, lite, paper
 from unmask.inpainting.coarse import CoarseCompletion
 from unmask.inpainting.data import LandmarkPredictor
 from unmask.inpainting.features import FeatureNetwork
@@ -32,7 +32,7 @@ from unmask.inpainting.window import HOLE_GROWTH, WINDOW_CORNER, window
 from unmask.io import PathLike, atomic_path
 from unmask.metrics import image_quality, psnr_hole
 from unmask.presets import GENDERS
-from unmask.rivals import aot as plain_aot
+from unmask.rivals import aot
 from unmask.rivals.completion import check
 from unmask.synthesis import MaskSynthesizer
 from unmask.tables import markdown_table as table
@@ -41,6 +41,8 @@ from unmask.weights import load_weights
 EVALUATION_SEED = 1234
 
 _NOWHERE = -1e4  # pixels
+# Pictures that go through the feature network at once.
+_AT_ONCE = 16
 
 # === Cases ===
 
@@ -201,7 +203,7 @@ GENERATORS: Mapping[str, Callable[[], keras.Model]] = MappingProxyType(
         "lite": lite.build_generator,
         "paper": paper.build_generator,
         "paper-aot": aot.build_aot_variant,
-        "aot-gan": plain_aot.build_aot_generator,
+        "aot-gan": aot.build_aot_generator,
     }
 )
 """By name: `lite`, `paper` and `paper-aot` (as published, and with AOT blocks), `aot-gan` (the
@@ -215,7 +217,7 @@ def load_generator(path: Path, network: str) -> keras.Model:
         WeightsError: The file is missing or does not fit.
     """
     if path.suffix in (".pt", ".pth"):
-        return (plain_aot if network == "aot-gan" else convert).load_published(path)[0]
+        return (aot if network == "aot-gan" else convert).load_published(path)[0]
     model = GENERATORS[network]()
     load_weights(model, path)
     return model
@@ -353,8 +355,6 @@ def perceptual_distance(
     truth: NDArray[np.uint8],
     completed: NDArray[np.uint8],
     scored: NDArray[np.bool_],
-    *,
-    batch_size: int = 16,
 ) -> NDArray[np.float64]:
     """Return each picture's distance to the truth in deep features, (N,).
 
@@ -363,12 +363,11 @@ def perceptual_distance(
         truth: (N, H, W, 3) uint8.
         completed: The same shape; outside the scored hole the truth is put back.
         scored: (N, H, W) bool.
-        batch_size: Pictures that go through the network at once.
     """
     composites = np.where(scored[..., None], completed, truth)
     distances = []
-    for start in range(0, len(truth), batch_size):
-        rows = slice(start, start + batch_size)
+    for start in range(0, len(truth), _AT_ONCE):
+        rows = slice(start, start + _AT_ONCE)
         ours, _ = features(composites[rows].astype(np.float32) / 255.0)
         wanted, _ = features(truth[rows].astype(np.float32) / 255.0)
         layers = zip(ours, wanted, strict=True)

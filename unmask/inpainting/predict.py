@@ -21,6 +21,8 @@ STRENGTH = 0.6
 # Share of the correction's colour that is kept before STRENGTH applies: all of it turns dark lips
 # violet, none leaves teeth without their white. A quarter to a half is nearest by features.
 COLOUR_SHARE = 0.3
+# Faces that go through the network at once.
+_AT_ONCE = 8
 _LUMA = np.array(LUMA, np.float32)
 
 
@@ -30,8 +32,6 @@ def complete_windows(
     holes: NDArray[np.bool_],
     landmarks: NDArray[np.floating],
     coarse: NDArray[np.uint8] | None = None,
-    *,
-    batch_size: int = 8,
 ) -> NDArray[np.uint8]:
     """Complete the hidden part of faces.
 
@@ -43,7 +43,6 @@ def complete_windows(
         landmarks: (B, 98, 2) or (B, 68, 2) points in window pixels, those in the hole included.
         coarse: (B, 192, 192, 3) uint8 coarse completions; needed by generators that paint on them,
             left alone by others.
-        batch_size: Faces that go through the network at once.
 
     Returns:
         (B, 192, 192, 3) uint8: the completed windows; known pixels are those of `images`.
@@ -65,8 +64,8 @@ def complete_windows(
     elif coarse is None:
         raise ValueError("this generator paints on coarse completions. Received: coarse=None")
     parts = [images[:0]]
-    for start in range(0, len(images), batch_size):
-        rows = slice(start, start + batch_size)
+    for start in range(0, len(images), _AT_ONCE):
+        rows = slice(start, start + _AT_ONCE)
         given = None if coarse is None else coarse[rows]
         parts.append(_paint(model, images[rows], holes[rows], landmarks[rows], given))
     return np.concatenate(parts)

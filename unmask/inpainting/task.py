@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 from unmask.data.faces import gather_faces
 from unmask.data.record import FaceSet
 from unmask.errors import DataError
-from unmask.inpainting import aot, lite, paper
+from unmask.inpainting import lite, paper
 from unmask.inpainting.coarse import load_coarse
 from unmask.inpainting.data import InpaintingBatch, InpaintingSampler, SampleSettings
 from unmask.inpainting.features import load_features
 from unmask.inpainting.objective import LossSettings, Objective
 from unmask.inpainting.predict import correct_coarse
-from unmask.rivals.aot import build_aot_discriminator, build_aot_generator
+from unmask.rivals import aot
 from unmask.training.adversarial import AdversarialModel
 from unmask.training.helpers import LandmarkPredictor, find_beside, load_parser, name_genders
 from unmask.training.optimizers import PairAdam, make_optimizer
@@ -70,7 +70,7 @@ class GeneratorSettings:
         """Build it."""
         builder = paper.build_generator
         if self.kind == "aot-gan":
-            builder = build_aot_generator
+            builder = aot.build_aot_generator
         elif self.coarse:
             builder = lite.build_generator
         elif self.blocks == "aot":
@@ -99,7 +99,7 @@ class DiscriminatorSettings:
         """Build it."""
         builders = {
             "published": paper.build_discriminator,
-            "aot-gan": build_aot_discriminator,
+            "aot-gan": aot.build_aot_discriminator,
             "detail": lite.build_detail_discriminator,
         }
         return builders[self.kind](self.width)

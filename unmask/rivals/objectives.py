@@ -199,7 +199,7 @@ def _pluralistic(network: Networks, width: int) -> Objective:
         pixel = 0.0
         for painted in images:
             size = truth.shape[1] // painted.shape[1]
-            wanted, known, there = (_shrink(x, size) for x in (truth, 1.0 - mask, valid))
+            wanted, known, there = (ops.average_pool(x, size) for x in (truth, 1.0 - mask, valid))
             rebuilt, sample = (ops.abs(_half(painted, i) - wanted) * there for i in (0, 1))
             pixel = pixel + ops.mean(rebuilt) + ops.mean(sample * known)
         rebuilt, sample = (_valid(_half(images[-1], i), truth, batch) for i in (0, 1))
@@ -235,12 +235,6 @@ def _valid(output: Any, truth: Any, batch: Batch) -> Any:
 
 def _difference(ours: Any, theirs: Any) -> Any:
     return ops.mean(ops.abs(ours - theirs))
-
-
-def _shrink(x: Any, size: int) -> Any:
-    """Return the means of squares of `size` pixels a side."""
-    side = x.shape[1] // size
-    return ops.mean(ops.reshape(x, (-1, side, size, side, size, x.shape[-1])), axis=(2, 4))
 
 
 def _gray(image: Any) -> Any:
