@@ -1,10 +1,5 @@
 """The paper's networks, lite's and the AOT variant: sizes, and what must not change the output."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import keras
 import numpy as np
 import pytest
@@ -13,8 +8,6 @@ from keras import ops
 from unmask.inpainting import lite
 from unmask.inpainting.paper import LongShortAttention, build_discriminator, build_generator
 from unmask.rivals.aot import build_aot_discriminator, build_aot_generator, build_aot_variant
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def parameters(model):
@@ -237,19 +230,3 @@ def test_attention_serves_networks_that_do_not_know_their_size():
         expected = flat + 0.7 * softmax(query @ query.transpose(0, 2, 1)) @ flat
         result = model.predict(values, verbose=0)
         np.testing.assert_allclose(result.reshape(2, -1, 4), expected, atol=1e-4)
-
-
-@pytest.mark.slow
-def test_attention_is_the_same_on_jax():
-    pytest.importorskip("jax")
-    # Not itself, which would never end.
-    on_jax("-m", "pytest", __file__, "-k", "attention and not jax", "-p", "no:cacheprovider")
-
-
-def on_jax(*arguments):
-    done = subprocess.run(
-        [sys.executable, *arguments], env=os.environ | {"KERAS_BACKEND": "jax"},
-        cwd=ROOT, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, (done.stdout + done.stderr)[-2000:]
-    return done.stdout

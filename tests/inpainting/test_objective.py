@@ -181,6 +181,7 @@ def test_the_parsers_term_is_nothing_for_the_truth(batch, parser):
     assert float(terms["parsing"]) == pytest.approx(0, abs=1e-9)
 
 
+@pytest.mark.usefixtures("untraced")
 def test_only_the_generator_learns_from_the_parser(batch, parser):
     generator, _ = networks(coarse=True)
     objective = Objective(PARSED, generator, None, None, parser)
