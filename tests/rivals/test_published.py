@@ -115,16 +115,11 @@ def test_tensors_find_their_places():
     assert layer.dilation_rate == (4, 4)
 
 
-def test_missing_misshapen_and_foreign_tensors_are_named():
+def test_foreign_tensors_are_named():
     tensors = published(edgeconnect.build_inpaint_generator(4, 2))
-    lacking = {name: v for name, v in tensors.items() if name != "decoder.3.bias"}
-    with pytest.raises(WeightsError, match=r"mine: .*decoder\.3\.bias is missing"):
-        edgeconnect.convert_tensors(lacking, source="mine")
-    with pytest.raises(WeightsError, match=r"encoder\.4\.weight has the shape \(8, 4, 3, 3\)"):
-        edgeconnect.convert_tensors(tensors | {"encoder.4.weight": np.zeros((8, 4, 3, 3))})
     blocks = {f"middle.{i}.conv_block.1.weight": np.zeros(1) for i in range(99)}
-    with pytest.raises(WeightsError, match="more than 64 blocks"):
-        edgeconnect.convert_tensors(tensors | blocks)
+    with pytest.raises(WeightsError, match="mine: more than 64 blocks"):
+        edgeconnect.convert_tensors(tensors | blocks, source="mine")
     for convert, foreign in (
         (aot.convert_tensors, tensors),
         (pluralistic.convert_tensors, tensors),
