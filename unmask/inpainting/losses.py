@@ -174,7 +174,7 @@ def parsing_loss(logits: Any, wanted: Any, hole: Any) -> Any:
 
 def weighted_mean(values: Any, weights: Any) -> Any:
     """Return the mean of values by weights of the same shape, or of one for all."""
-    weights = ops.broadcast_to(ops.cast(weights, values.dtype), ops.shape(values))
+    weights = weights * ops.ones_like(values)
     return ops.sum(values * weights) / (ops.sum(weights) + 1e-6)
 
 
