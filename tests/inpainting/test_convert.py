@@ -1,10 +1,6 @@
-"""Published weights: the mapping, its errors, and parity with the published networks."""
+"""Published weights: the mapping and its errors; parity is in `tests/rivals/parity.py`."""
 
-import json
-import os
-import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,8 +8,6 @@ from keras import ops
 
 from unmask.errors import WeightsError
 from unmask.inpainting.convert import convert_state_dict, load_published
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 class StateDict(dict):
@@ -146,42 +140,3 @@ def test_without_torch_the_error_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(ImportError, match=r"unmask\[convert\]"):
         load_published(tmp_path / "net.pth")
-
-
-PARITY_SCRIPT = """
-import json, sys
-import numpy as np
-sys.path.insert(0, sys.argv[1])
-from state_dicts import make_state_dict
-from unmask.inpainting.convert import convert_state_dict
-channels_last = lambda a: a.transpose(0, 2, 3, 1)
-image = np.random.Generator(np.random.PCG64(1001)).uniform(0, 1, (1, 3, 256, 256)).astype("float32")
-errors = {}
-names = ("lafin_generator", "lafin_discriminator")
-for name in names:
-    stored = np.load(f"{sys.argv[1]}/outputs/{name}-seed1.npz")
-    model, report = convert_state_dict(make_state_dict(name, 1))
-    assert not report.missing, report
-    empty = np.zeros((1, 1, 256, 256), "float32")
-    values = {k: stored[f"input_{k}"] if f"input_{k}" in stored.files else empty
-              for k in ("mask", "landmark_map")} | {"image": image}
-    output = model([channels_last(values[x.name]) for x in model.inputs], training=False)
-    ours, theirs = np.asarray(output), channels_last(stored["output"])
-    errors[name] = float(np.linalg.norm(ours - theirs) / np.linalg.norm(theirs))
-print(json.dumps(errors))
-"""
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
-def test_parity_with_the_published_networks(parity_dir, backend):
-    pytest.importorskip(backend)
-    done = subprocess.run(
-        [sys.executable, "-c", PARITY_SCRIPT, str(parity_dir)],
-        env=os.environ | {"KERAS_BACKEND": backend},
-        cwd=ROOT, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-2000:]
-    errors = json.loads(done.stdout.splitlines()[-1])
-    assert len(errors) == 2
-    assert max(errors.values()) < 1e-3, errors

@@ -1,4 +1,4 @@
-"""Compare every rival with its recorded outputs; prints {network: relative error} as JSON.
+"""Compare every rival and the paper's networks with recorded outputs; prints {network: relative error} as JSON.
 
 Run as a script, once a backend, with the folder of the recorded outputs.
 """
@@ -15,6 +15,7 @@ sys.path.insert(0, str(FOLDER))
 
 from state_dicts import make_state_dict, make_tf_variables  # noqa: E402
 
+from unmask.inpainting.convert import convert_state_dict  # noqa: E402
 from unmask.rivals import aot, deepfill2, edgeconnect, pluralistic  # noqa: E402
 from unmask.rivals.layers import ContextualAttention  # noqa: E402
 from unmask.torch_checkpoint import assign_tensors, by_module  # noqa: E402
@@ -29,8 +30,8 @@ def last(array):
 def load(convert, name, make=make_state_dict):
     model, report = convert(make(name, 1))
     assert not report.missing, report
-    # Pluralistic's discriminator has a block that its forward pass leaves out.
-    assert not [n for n in report.unused if not n.startswith("attn2.model.")], report
+    # Two discriminators have a block that their forward pass leaves out.
+    assert all(n.startswith(("attn2.model.", "auto_attn.model.")) for n in report.unused), report
     PARAMETERS[name] = sum(int(np.prod(v.shape)) for v in model.trainable_weights)
     stored = np.load(FOLDER / "outputs" / f"{name}-seed1.npz")
     return model, {key: last(v) if v.ndim == 4 else v for key, v in stored.items()}
@@ -118,6 +119,11 @@ model, stored = load(judge(pluralistic.build_discriminator), "pluralistic_discri
 note("pluralistic_discriminator", model(image), stored["output"])
 
 nothing = np.zeros_like(mask)
+for name in ("lafin_generator", "lafin_discriminator"):
+    model, stored = load(convert_state_dict, name)
+    given = {"image": image, "mask": nothing, "landmark_map": nothing}
+    given |= {k.removeprefix("input_"): v for k, v in stored.items() if k.startswith("input_")}
+    note(name, model([given[x.name] for x in model.inputs]), stored["output"])
 model, stored = load(aot.convert_tensors, "aot_generator")
 output = np.asarray(model([image, stored["input_mask"], nothing])) * 2 - 1
 note("aot_generator", output, stored["output"])
