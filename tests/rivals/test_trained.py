@@ -9,9 +9,7 @@ from keras import ops
 
 from unmask.errors import DataError, UnmaskError, WeightsError
 from unmask.evaluation.comparison import MaskedFace, compare
-from unmask.inpainting.paper import build_generator
 from unmask.rivals import KEPT, SYSTEMS, load_system, small_training
-from unmask.rivals.aot import build_aot_generator
 from unmask.rivals.objectives import _divergence, make_objective
 from unmask.rivals.task import RivalRecipe, RivalTask
 from unmask.rivals.trained import build_networks, in_window
@@ -33,15 +31,11 @@ def photo(seed=0):
 
 def keep(folder, system, seconds=720.0):
     """Write what a training of a tiny network would have kept."""
-    samples = {"samples": {"side": SIDE}}
-    if system in ("aot", "lafin"):
-        kind = "aot-gan" if system == "aot" else "landmark-guided"
-        build = build_aot_generator if system == "aot" else build_generator
-        network = build(4, 1)
-        settings = {"generator": {"kind": kind, "width": 4, "depth": 1}, **samples}
-    else:
-        network = build_networks(system, 4, 1)
-        settings = {"system": system, "width": 4, "depth": 1, **samples}
+    kind = {"aot": "aot-gan", "lafin": "landmark-guided"}.get(system)
+    sizes = {"width": 4, "depth": 1}
+    settings = {"generator": {"kind": kind, **sizes}} if kind else {"system": system, **sizes}
+    settings["samples"] = {"side": SIDE}
+    network = build_networks(kind or system, 4, 1)
     (folder / system).mkdir(exist_ok=True, parents=True)
     metadata = {"settings": json.dumps(settings), "seconds": str(seconds)}
     save_weights(network, folder / system / KEPT, metadata)

@@ -56,10 +56,10 @@ def build_networks(system: str, width: int, depth: int) -> keras.Model:
     """Build what is kept of a system.
 
     Args:
-        system: "deepfill2", "pluralistic", "edgeconnect", or "edgeconnect-edges", which is the
-            same.
+        system: As recipes call it: "deepfill2", "pluralistic", "edgeconnect" or, which is the same,
+            "edgeconnect-edges"; of the task "inpainting" the kind, "aot-gan" or "landmark-guided".
         width: Channels of the first layer.
-        depth: Number of EdgeConnect's residual blocks.
+        depth: Number of blocks; DeepFill's and Pluralistic's is fixed.
 
     Returns:
         The generator; of Pluralistic encoder and generator, of EdgeConnect the network that draws
@@ -69,6 +69,10 @@ def build_networks(system: str, width: int, depth: int) -> keras.Model:
         >>> build_networks("edgeconnect", 8, 1).first.name
         'edgeconnect_edge'
     """
+    if system == "aot-gan":
+        return build_aot_generator(width, depth)
+    if system == "landmark-guided":
+        return paper.build_generator(width, depth)
     if system == "deepfill2":
         return deepfill2.build_generator(width)
     if system == "pluralistic":
@@ -102,8 +106,7 @@ def load(name: str, path: Path) -> Complete:
             raise ValueError(f"width {width}, depth {depth}, side {side}")
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise WeightsError(f"{path}: not a small training of {name!r} ({error})") from error
-    build = {"aot-gan": build_aot_generator, "landmark-guided": paper.build_generator}.get(kind)
-    network = build(width, depth) if build else build_networks(kind, width, depth)
+    network = build_networks(kind, width, depth)
     load_weights(network, path)
     return in_window(_painter(kind, network, side), side)
 
