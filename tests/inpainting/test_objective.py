@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import replace
 
 import keras
@@ -39,6 +40,7 @@ def features(vgg_file):
     return load_features(vgg_file)
 
 
+@functools.cache
 def networks(*, coarse=False, kind="published"):
     keras.utils.set_random_seed(0)
     generator = GeneratorSettings(width=8, depth=1, attention=not coarse, coarse=coarse).build()
@@ -183,7 +185,7 @@ def test_the_parsers_term_is_nothing_for_the_truth(batch, parser):
 
 @pytest.mark.usefixtures("untraced")
 def test_only_the_generator_learns_from_the_parser(batch, parser):
-    generator, _ = networks(coarse=True)
+    generator, _ = networks.__wrapped__(coarse=True)  # one that no other test sees
     objective = Objective(PARSED, generator, None, None, parser)
     model = AdversarialModel(
         generator, None, objective.generator_loss, objective.discriminator_loss,

@@ -122,6 +122,7 @@ def painter(*, guided):
     return keras.Model(inputs, coarse + 0.1 if guided else 0.0 * image + 0.4)
 
 
+@pytest.mark.usefixtures("untraced")
 @pytest.mark.parametrize("guided", [True, False])
 def test_the_sheet_shows_what_run_would_paste(face_folder, guided):
     task = task_of(face_folder)
