@@ -98,7 +98,7 @@ def hinge_discriminator_loss(real: Any, fake: Any, patch_mask: Any = 1.0) -> Any
         patch_mask: Share of hole in each patch, which weighs it.
 
     Example:
-        >>> float(hinge_discriminator_loss(ops.array([2.0]), ops.array([0.5])))
+        >>> round(float(hinge_discriminator_loss(ops.array([2.0]), ops.array([0.5]))), 3)
         1.5
 
     Reference:
