@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from unmask._version import __version__
 from unmask.errors import UnmaskError
 from unmask.image import load_photo
-from unmask.io import prepare_folder, write_bytes_atomic, write_text_atomic
-from unmask.labelme.annotation import document_text, polygon_shapes
+from unmask.io import prepare_folder
+from unmask.labelme.annotation import polygon_shapes, write_annotated
 from unmask.labelme.drawing import outlines
 from unmask.labelme.files import MAX_PHOTO_BYTES, read_file
 from unmask.paths import text_about
@@ -91,24 +91,19 @@ def annotate_photos(
             if other is not photo:
                 raise UnmaskError(f"{photo}: {other} has the same name")
             if not annotation.exists():
-                masks = _annotate(unmasker, photo, target, annotation, label)
+                masks = _annotate(unmasker, photo, target, label)
         except (UnmaskError, OSError) as error:
             problem = text_about(photo, error)
         yield Annotated(photo, annotation, masks, problem)
 
 
-def _annotate(unmasker: Unmasker, photo: Path, target: Path, annotation: Path, label: str) -> int:
+def _annotate(unmasker: Unmasker, photo: Path, target: Path, label: str) -> int:
     content = read_file(photo, MAX_PHOTO_BYTES, f"{photo}")
     pixels = load_photo(content, max_pixels=unmasker.max_pixels).pixels
     regions = [r for r in unmasker.find(pixels) if r.score >= _LEAST_SCORE]
     shapes = [s for n, region in enumerate(regions, 1) for s in _shapes(region, label, n)]
-    if not target.exists():
-        write_bytes_atomic(target, content)
-    elif target.read_bytes() != content:
-        raise UnmaskError(f"{photo}: {target} exists already, and is another photo")
     size = (pixels.shape[0], pixels.shape[1])
-    text = document_text(target.name, size, shapes, {PREDICTED: True})
-    write_text_atomic(annotation, text)
+    write_annotated(target, content, size, shapes, where=photo, flags={PREDICTED: True})
     return len(regions)
 
 

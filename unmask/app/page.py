@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,8 @@ from fastapi import FastAPI
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from unmask.app.complete import complete
 from unmask.app.desk import Desk, RefusedError, as_refusal
-from unmask.app.order import Order, complete
 from unmask.app.rest import NOTICE
 from unmask.errors import UnmaskError
 from unmask.pipeline import Unmasker
@@ -187,10 +188,10 @@ async def _completed(
         if path is None:
             raise RefusedError(400, "first choose a photo")
         try:
-            order = Order(Path(path).read_bytes(), mask, genders, int(seed or 0))
+            content = Path(path).read_bytes()
         except FileNotFoundError as error:
             raise RefusedError(400, "the photo is not here any more; choose it again") from error
-        return lambda: complete(unmasker, order)
+        return partial(complete, unmasker, content, mask=mask, genders=genders, seed=int(seed or 0))
 
     try:
         return await desk.do(request.client.host, prepare)

@@ -19,9 +19,9 @@ from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from unmask._version import __version__
+from unmask.app.complete import complete
 from unmask.app.desk import Desk, RefusedError, as_refusal
 from unmask.app.guard import LOOPBACK, Guard
-from unmask.app.order import Order, complete
 from unmask.errors import UnmaskError
 from unmask.pipeline import Unmasker
 from unmask.result import Result
@@ -136,8 +136,8 @@ def build_rest(
 
         async def prepare() -> Callable[[], Response]:
             files = await read_files(request, desk.limits.max_bytes)
-            order = Order(files["photo"], files.get("mask"), gender or (), seed)
-            return partial(_answer, unmasker, order, wanted)
+            settings = {"mask": files.get("mask"), "genders": gender or (), "seed": seed}
+            return partial(_answer, unmasker, files["photo"], settings, wanted)
 
         client = request.client.host if request.client else ""
         return await desk.do(client, prepare)
@@ -149,16 +149,16 @@ def _accepted(accept: str) -> str:
     return "json" if "application/json" in accept and "image/" not in accept else "png"
 
 
-def _answer(unmasker: Unmasker, order: Order, wanted: str) -> Response:
-    result = complete(unmasker, order)
+def _answer(unmasker: Unmasker, photo: bytes, settings: dict[str, Any], wanted: str) -> Response:
+    result = complete(unmasker, photo, **settings)
     png = result.encode("PNG")
     if wanted == "json":
-        return JSONResponse(_described(result, order, png))
+        return JSONResponse(_described(result, settings["seed"], png))
     counts = {"X-Unmask-Faces": len(result.faces), "X-Unmask-Skipped": len(result.skipped)}
     return Response(png, 200, {name: str(count) for name, count in counts.items()}, "image/png")
 
 
-def _described(result: Result, order: Order, png: bytes) -> dict[str, Any]:
+def _described(result: Result, seed: int, png: bytes) -> dict[str, Any]:
     """What JSON says: `painted` is every pixel that may have changed, `mask` what is worn."""
     height, width = result.image.shape[:2]
     found = result.to_dict()
@@ -166,7 +166,7 @@ def _described(result: Result, order: Order, png: bytes) -> dict[str, Any]:
         entry |= {"painted": run_lengths(face.mask), "mask": run_lengths(face.worn)}
     picture = base64.b64encode(png).decode("ascii")
     return {
-        "notice": NOTICE, "version": __version__, "seed": order.seed, "width": width,
+        "notice": NOTICE, "version": __version__, "seed": seed, "width": width,
         "height": height, **found, "image": picture,
     }  # fmt: skip
 

@@ -32,7 +32,7 @@ def run_single(
         out: A file, a folder, or "-" for standard output.
         settings: What to do with it.
         mask: Picture of its mask, see `unmask.image.load_mask`.
-        landmarks: File of its face's landmarks, see `read_points`.
+        landmarks: File of its face's landmarks, as for `unmask run`.
         quiet: Whether nothing is said of the result.
 
     Returns:
@@ -46,7 +46,7 @@ def run_single(
         raise SettingError("-, --mask and --landmarks are for a single photo")
     if out == _STREAM and (settings.panel or settings.json):
         raise SettingError("--panel and --json need a file to lie beside, not -o -")
-    points = None if landmarks is None else read_points(landmarks)
+    points = None if landmarks is None else _read_points(landmarks)
     from threadpoolctl import threadpool_limits
 
     from unmask.pipeline import Unmasker
@@ -69,19 +69,8 @@ def run_single(
     return 0
 
 
-def read_points(path: Path) -> NDArray[np.float32]:
-    """Read landmarks.
-
-    Args:
-        path: A .npy array (98, 2) or (68, 2), or the same as JSON lists.
-
-    Raises:
-        DataError: It holds something else.
-
-    Example:
-        >>> read_points(Path("face.json")).shape  # doctest: +SKIP
-        (98, 2)
-    """
+def _read_points(path: Path) -> NDArray[np.float32]:
+    """Read a .npy array (98, 2) or (68, 2), or the same as JSON lists."""
     try:
         if path.suffix.lower() == ".npy":
             content = np.load(path, allow_pickle=False)

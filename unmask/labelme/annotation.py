@@ -18,7 +18,7 @@ from PIL import Image
 from unmask.errors import ImageError, LabelmeError, SettingError
 from unmask.face import tight_box
 from unmask.image import load_mask
-from unmask.io import PathLike
+from unmask.io import PathLike, write_bytes_atomic, write_text_atomic
 from unmask.labelme.fields import (
     LARGEST_COORDINATE,
     base64_bytes,
@@ -286,26 +286,37 @@ def mask_shape(label: str, mask: NDArray[np.bool_], group: int | None = None) ->
     return _written(label, "mask", corners, group) | {"mask": encoded}
 
 
-def document_text(
-    photo: str,
+def write_annotated(
+    photo: Path,
+    content: bytes,
     size: tuple[int, int],
     shapes: Sequence[Mapping[str, Any]],
+    *,
+    where: object,
     flags: Mapping[str, bool] | None = None,
-) -> str:
-    """Return the text of a file about a photo beside it, of this height and width.
+) -> None:
+    """Write a photo, of this height and width, and its Labelme file beside it.
 
     The shapes are those of the functions above; `flags` say what is true of the whole photo.
+
+    Raises:
+        LabelmeError: Another photo is there; the message begins with `where`.
     """
-    content = {
+    if not photo.exists():
+        write_bytes_atomic(photo, content)
+    elif photo.read_bytes() != content:
+        raise LabelmeError(f"{where}: {photo} exists already, and is another photo")
+    document = {
         "version": _VERSION,
         "flags": dict(flags or {}),
         "shapes": list(shapes),
-        "imagePath": photo,
+        "imagePath": photo.name,
         "imageData": None,
         "imageHeight": size[0],
         "imageWidth": size[1],
     }
-    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+    text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+    write_text_atomic(photo.with_suffix(".json"), text)
 
 
 def _written(

@@ -233,7 +233,7 @@ def _survey(names: Mapping[Path, Path], work: _Work) -> tuple[list[Path], set[st
         with contextlib.suppress(LabelmeError):
             document = read_document(path, work.encoding)
             labels |= set(labels_of(document.get("shapes"))) - {""}
-            inputs.append(locate_photo(document.get("imagePath"), work.folders(path, name), ""))
+            inputs.append(locate_photo([document.get("imagePath")], work.folders(path, name), ""))
     return inputs, labels
 
 

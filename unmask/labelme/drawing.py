@@ -6,7 +6,7 @@ No shape has a mask of its own, so that hundreds of them on a large photo take l
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import cv2
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from unmask.errors import LabelmeError
 from unmask.face import tight_box
-from unmask.labelme.annotation import WITHOUT_AREA, Annotation, Shape, label_tuple
+from unmask.labelme.annotation import WITHOUT_AREA, Annotation, Shape
 
 DEFAULT_LINE_WIDTH = 10.0
 """Width in pixels of lines and line strips, for which the format has no field; Labelme's own."""
@@ -52,7 +52,6 @@ def draw_instances(
     annotation: Annotation,
     size: tuple[int, int],
     *,
-    labels: str | Collection[str] | None = None,
     line_width: float = DEFAULT_LINE_WIDTH,
 ) -> Iterator[Instance]:
     """Draw every object of an annotation into its own mask, one after the other.
@@ -60,7 +59,6 @@ def draw_instances(
     Args:
         annotation: From `read_annotation`.
         size: Height and width of the image.
-        labels: The label or labels to draw; None draws all.
         line_width: Width of lines and line strips in pixels.
 
     Yields:
@@ -79,14 +77,12 @@ def draw_instances(
         7
     """
     grouped: dict[tuple[object, ...], list[Shape]] = {}
-    for shape in _chosen(annotation, labels):
+    for shape in _with_area(annotation):
         # A shape without a group is alone: its own index keeps it apart from all others.
         own = ("alone", shape.index) if shape.group_id is None else ("group", shape.group_id)
         grouped.setdefault((shape.label, *own), []).append(shape)
     for shapes in grouped.values():
-        mask = np.zeros(size, bool)
-        for shape in shapes:
-            _paint_of(annotation, mask, shape, line_width)
+        mask = _draw(annotation, shapes, size, line_width)
         yield Instance(shapes[0].label, mask, shapes[0].group_id, tuple(shapes))
 
 
@@ -94,7 +90,6 @@ def draw_mask(
     annotation: Annotation,
     size: tuple[int, int],
     *,
-    labels: str | Collection[str] | None = None,
     line_width: float = DEFAULT_LINE_WIDTH,
 ) -> NDArray[np.bool_]:
     """Draw all objects of an annotation into one mask (H, W); arguments as for `draw_instances`.
@@ -107,34 +102,31 @@ def draw_mask(
         >>> bool(draw_mask(Annotation(Path("a.json"), ()), (2, 2)).any())
         False
     """
-    mask = np.zeros(size, bool)
-    for shape in _chosen(annotation, labels):
-        _paint_of(annotation, mask, shape, line_width)
-    return mask
+    return _draw(annotation, _with_area(annotation), size, line_width)
 
 
 # === Inside ===
 
 
-def _chosen(annotation: Annotation, labels: str | Collection[str] | None) -> Iterator[Shape]:
-    wanted = label_tuple(labels)
-    for shape in annotation.shapes:
-        if shape.shape_type not in WITHOUT_AREA and (wanted is None or shape.label in wanted):
-            yield shape
+def _with_area(annotation: Annotation) -> Iterator[Shape]:
+    return (shape for shape in annotation.shapes if shape.shape_type not in WITHOUT_AREA)
 
 
-def _paint_of(
-    annotation: Annotation, mask: NDArray[np.bool_], shape: Shape, line_width: float
-) -> None:
-    try:
-        covers = _paint(mask, shape, line_width)
-    except LabelmeError as error:
-        raise LabelmeError(f"{annotation.path}: {error}") from error
-    if not covers:
-        raise LabelmeError(
-            f"{annotation.path}: shapes[{shape.index}].points: the {shape.shape_type} covers "
-            f"no pixel of the image, {mask.shape[1]} x {mask.shape[0]}"
-        )
+def _draw(
+    annotation: Annotation, shapes: Iterable[Shape], size: tuple[int, int], line_width: float
+) -> NDArray[np.bool_]:
+    mask = np.zeros(size, bool)
+    for shape in shapes:
+        try:
+            covers = _paint(mask, shape, line_width)
+        except LabelmeError as error:
+            raise LabelmeError(f"{annotation.path}: {error}") from error
+        if not covers:
+            raise LabelmeError(
+                f"{annotation.path}: shapes[{shape.index}].points: the {shape.shape_type} covers "
+                f"no pixel of the image, {size[1]} x {size[0]}"
+            )
+    return mask
 
 
 def _paint(mask: NDArray[np.bool_], shape: Shape, line_width: float) -> bool:
@@ -152,8 +144,6 @@ def _paint(mask: NDArray[np.bool_], shape: Shape, line_width: float) -> bool:
             return _paint_line(mask, x, y, line_width / 2)
         if shape.shape_type == "rectangle" and len(x) == 2:
             x, y = x[[0, 1, 1, 0]], y[[0, 0, 1, 1]]
-        if shape.shape_type in WITHOUT_AREA:
-            return False
         return _paint_polygons(mask, x[None], y[None])
     except _TooManyRunsError as error:
         raise LabelmeError(
@@ -294,7 +284,7 @@ def outlines(mask: NDArray[np.bool_], tolerance: float = 0.0) -> list[NDArray[np
     for number, parent in enumerate(parents):
         if parent >= 0:
             pieces[parent] = _joined(pieces[parent], traced[number])
-    return [_with_area(piece) for piece in pieces.values()]
+    return [_heightened(piece) for piece in pieces.values()]
 
 
 def polygons_of(instance: Instance) -> list[NDArray[np.float64]]:
@@ -333,7 +323,7 @@ def _joined(ring: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np
     return np.insert(ring, here + 1, detour, axis=0)
 
 
-def _with_area(ring: NDArray[np.float64]) -> NDArray[np.float64]:
+def _heightened(ring: NDArray[np.float64]) -> NDArray[np.float64]:
     """Give a row of pixels a height: a polygon without one covers nothing."""
     low, high = ring.min(0), ring.max(0)
     if len(ring) > 2 and low[1] < high[1]:

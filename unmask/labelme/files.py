@@ -83,7 +83,8 @@ def read_image(annotation: Annotation, images: PathLike | None = None) -> NDArra
     Example:
         >>> image = read_image(read_annotation("photos/a.json"))  # doctest: +SKIP
     """
-    return decode_image(annotation, image_file(annotation, _folders(annotation.path, images)))
+    folder = annotation.path.parent if images is None else Path(images)
+    return decode_image(annotation, image_file(annotation, [folder]))
 
 
 def image_file(annotation: Annotation, folders: Sequence[Path]) -> bytes:
@@ -93,19 +94,17 @@ def image_file(annotation: Annotation, folders: Sequence[Path]) -> bytes:
     where = f"{annotation.path}: imagePath"
     if annotation.image_path is None:
         raise LabelmeError(f"{where}: is missing, and so is imageData")
-    path = locate_photo(annotation.image_path, folders, where)
+    path = locate_photo([annotation.image_path], folders, where)
     return read_file(path, MAX_PHOTO_BYTES, where)
 
 
-def locate_photo(written: object, folders: Sequence[Path], where: str) -> Path:
-    """Return the file that `imagePath` means: the path as written, or else its bare name.
+def locate_photo(written: Sequence[object], folders: Sequence[Path], where: str) -> Path:
+    """Return the file that one of these means: the path as written, or else its bare name.
 
     Raises:
         LabelmeError: No folder has it; a path that leads out of its folder is one that it has not.
     """
-    names = [written]
-    if isinstance(written, str):
-        names.append(PureWindowsPath(written).name)
+    names = [*written, *(PureWindowsPath(n).name for n in written if isinstance(n, str))]
     problem: DataError | None = None
     for folder in folders:
         for name in names:
@@ -117,7 +116,7 @@ def locate_photo(written: object, folders: Sequence[Path], where: str) -> Path:
             if os.path.isfile(path):  # noqa: PTH113 (a name may be too long for `Path.is_file`)
                 return path
     tried = " or ".join(map(str, folders))
-    reason = problem or f"{where}: no such file in {tried}. Received: {str(written)[:80]!r}"
+    reason = problem or f"{where}: no such file in {tried}. Received: {str(written[0])[:80]!r}"
     raise LabelmeError(f"{reason} (photos in another folder: --images)")
 
 
@@ -157,10 +156,6 @@ def read_file(path: Path, limit: int, where: str) -> bytes:
     if len(content) > limit:
         raise LabelmeError(f"{where}: {path.name} is larger than the limit of {limit >> 20} MiB")
     return content
-
-
-def _folders(path: Path, images: PathLike | None) -> list[Path]:
-    return [path.parent if images is None else Path(images)]
 
 
 def _json_files(folder: Path, recursive: bool, leave_out: Sequence[PathLike]) -> list[Path]:

@@ -10,8 +10,8 @@ from typing import Literal
 
 from unmask.errors import LabelmeError, UnmaskError
 from unmask.image import load_image
-from unmask.io import PathLike, write_bytes_atomic, write_text_atomic
-from unmask.labelme.annotation import document_text, label_tuple
+from unmask.io import PathLike
+from unmask.labelme.annotation import label_tuple, write_annotated
 from unmask.labelme.coco import read_coco
 from unmask.labelme.fields import Foreign
 from unmask.labelme.files import MAX_PHOTO_BYTES, locate_photo, read_file
@@ -94,7 +94,7 @@ def import_annotations(
 
 
 def _write(item: Foreign, folder: Path, destination: Path, labels: Collection[str] | None) -> Path:
-    photo = _locate(item, folder)
+    photo = locate_photo(item.photos, [folder], item.where)
     content = read_file(photo, MAX_PHOTO_BYTES, item.where)
     height, width = load_image(content).shape[:2]
     shapes = [s for s in item.shapes((height, width)) if labels is None or s["label"] in labels]
@@ -105,19 +105,5 @@ def _write(item: Foreign, folder: Path, destination: Path, labels: Collection[st
     annotation = target.with_suffix(".json")
     if annotation.exists():
         raise LabelmeError(f"{item.where}: {annotation} exists already")
-    if not target.exists():
-        write_bytes_atomic(target, content)
-    elif target.read_bytes() != content:
-        raise LabelmeError(f"{item.where}: {target} exists already, and is another photo")
-    write_text_atomic(annotation, document_text(target.name, (height, width), shapes))
+    write_annotated(target, content, (height, width), shapes, where=item.where)
     return annotation
-
-
-def _locate(item: Foreign, folder: Path) -> Path:
-    problem: LabelmeError | None = None
-    for name in item.photos:
-        try:
-            return locate_photo(name, [folder], item.where)
-        except LabelmeError as error:
-            problem = problem or error
-    raise problem or LabelmeError(f"{item.where}: names no photo")

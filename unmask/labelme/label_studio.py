@@ -61,8 +61,7 @@ def _photo(data: Mapping[str, Any], where: str) -> list[str]:
     parts = urlsplit(written.replace("\\", "/"))
     local = parse_qs(parts.query).get("d", [""])[0]  # /data/local-files/?d=PATH
     name = local or unquote(parts.path)
-    bare = name.rsplit("/", 1)[-1]
-    return list(dict.fromkeys([name, bare, _UPLOADED.sub("", bare)]))
+    return [name, _UPLOADED.sub("", name.rsplit("/", 1)[-1])]
 
 
 def _results(task: Mapping[str, Any], where: str) -> dict[str, Mapping[str, Any]]:

@@ -1,10 +1,10 @@
-"""What somebody asks for, and how it is done with the package's own `Unmasker`."""
+"""A photo is completed as somebody asks for it, with the package's own `Unmasker`."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,34 +16,30 @@ from unmask.pipeline import Unmasker
 from unmask.result import Result
 
 
-@dataclass(frozen=True, eq=False)
-class Order:
-    """A photo and what to do with it.
+def complete(
+    unmasker: Unmasker,
+    content: bytes,
+    *,
+    mask: bytes | NDArray[np.bool_] | None = None,
+    genders: Sequence[str] = (),
+    seed: int = 0,
+) -> Result:
+    """Complete the faces of a photo.
 
-    Attributes:
-        photo: The bytes of an image file.
+    Args:
+        unmasker: What completes them.
+        content: The bytes of an image file.
         mask: The bytes of an image file, or a drawn mask of any size, (H, W) bool; a predicted one
             when None.
         genders: One for all faces, or one a face in the result's order; decided from the faces
             when empty.
         seed: Seed of the film grain.
-    """
-
-    photo: bytes
-    mask: bytes | NDArray[np.bool_] | None = None
-    genders: Sequence[str] = ()
-    seed: int = 0
-
-
-def complete(unmasker: Unmasker, order: Order) -> Result:
-    """Complete the faces of an order.
 
     Raises:
         ImageError: The photo or the mask cannot be used.
         SettingError: The number of genders is not that of the faces.
     """
-    photo = load_photo(order.photo, max_pixels=unmasker.max_pixels)
-    mask = order.mask
+    photo = load_photo(content, max_pixels=unmasker.max_pixels)
     if isinstance(mask, np.ndarray):
         height, width = photo.pixels.shape[:2]
         mask = np.asarray(Image.fromarray(mask).resize((width, height), Image.Resampling.NEAREST))
@@ -51,18 +47,18 @@ def complete(unmasker: Unmasker, order: Order) -> Result:
     runs: dict[str | None, Result] = {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", PhotoWarning)
-        for gender in dict.fromkeys(order.genders or (None,)):
-            runs[gender] = unmasker(photo, gender=gender, mask=mask, seed=order.seed)
+        for gender in dict.fromkeys(genders or (None,)):
+            runs[gender] = unmasker(photo, gender=gender, mask=mask, seed=seed)
     first = next(iter(runs.values()))
-    if len(order.genders) > 1 and len(order.genders) != len(first.faces):
+    if len(genders) > 1 and len(genders) != len(first.faces):
         raise SettingError(
             f"{len(first.faces)} faces take as many genders, or one for all. "
-            f"Received: {len(order.genders)}"
+            f"Received: {len(genders)}"
         )
     if len(runs) == 1:
         return first
     image = first.original.copy()
-    faces = [runs[gender].faces[index] for index, gender in enumerate(order.genders)]
+    faces = [runs[gender].faces[index] for index, gender in enumerate(genders)]
     for face in faces:
         image[face.mask] = runs[face.gender].image[face.mask]
     return replace(first, image=image, faces=faces)
