@@ -26,9 +26,9 @@ def masked():
     return wear_mask(Unmasker(), portraits()[0])[:260, 90:350]
 
 
-@pytest.fixture
-def photos(tmp_path, masked):
-    folder = tmp_path / "photos"
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory, masked):
+    folder = tmp_path_factory.mktemp("all") / "photos"
     save_image(folder / "astronaut.png", masked)
     save_image(folder / "wall.png", np.full((90, 120, 3), 70, np.uint8))
     (folder / "broken.jpg").write_bytes(b"\xff\xd8 no picture")
@@ -38,6 +38,22 @@ def photos(tmp_path, masked):
 
 def names(jobs):
     return [str(job.target) for job in jobs]
+
+
+def completed(photos, out, **options):
+    """Complete photos, and return the reports."""
+    jobs = plan_jobs(find_images(photos), out)
+    reports = complete_photos(jobs, FolderSettings(json=True, seed=3), **options)
+    return [(r.job.source.name, r.faces, r.error) for r in reports]
+
+
+@pytest.fixture(scope="module")
+def alone(photos):
+    """What one process says and writes."""
+    out = photos.parent / "alone"
+    found = completed(photos, out)
+    assert [error is None for *_, error in found] == [True, False, False, True]
+    return found, out
 
 
 def contents(folder):
@@ -187,13 +203,7 @@ def test_missing_weights_are_one_error(photos, tmp_path):
         ),
     ],
 )
-def test_every_engine_writes_the_same_files(tmp_path, photos, engine, workers):
-    settings = FolderSettings(json=True, seed=3)
-    found = {}
-    for name, options in (("one", {}), ("other", {"engine": engine, "workers": workers})):
-        jobs = plan_jobs(find_images(photos), tmp_path / name)
-        reports = list(complete_photos(jobs, settings, **options))
-        found[name] = [(r.job.source.name, r.faces, r.error) for r in reports]
-    assert found["one"] == found["other"]
-    assert [error is None for *_, error in found["one"]] == [True, False, False, True]
-    assert contents(tmp_path / "one") == contents(tmp_path / "other")
+def test_every_engine_writes_the_same_files(tmp_path, photos, alone, engine, workers):
+    found, results = alone
+    assert completed(photos, tmp_path / "other", engine=engine, workers=workers) == found
+    assert contents(tmp_path / "other") == contents(results)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import copy
 import io
 import json
 import os
@@ -29,7 +28,6 @@ from unmask.labelme import (
     read_annotation,
     read_image,
 )
-from unmask.metrics import iou
 
 SIZE = (40, 50)
 TRIANGLE = [[5, 5], [30, 5], [5, 30]]
@@ -77,18 +75,6 @@ def drawn(write: Callable[..., Path], *shapes: dict[str, Any], **options: Any) -
 # === Drawing ===
 
 
-def test_polygon(write: Callable[..., Path]) -> None:
-    y, x = np.mgrid[: SIZE[0], : SIZE[1]]
-    expected = (x >= 5) & (y >= 5) & (x + y <= 35)
-    assert np.array_equal(drawn(write, shape_json()), expected)
-
-
-def test_polygon_over_the_frame_is_cut(write: Callable[..., Path]) -> None:
-    mask = drawn(write, shape_json(points=[[-100, 10], [500, 10], [500, 19.5], [-100, 19.5]]))
-    assert np.array_equal(np.flatnonzero(mask.any(axis=1)), np.arange(10, 20))
-    assert mask[10:20].all()
-
-
 @pytest.mark.parametrize("points", [[[10, 3], [14, 6]], [[14, 3], [10, 6]], [[14, 6], [10, 3]]])
 def test_rectangle_from_any_two_corners(write: Callable[..., Path], points: list[Any]) -> None:
     expected = np.zeros(SIZE, bool)
@@ -124,12 +110,6 @@ def test_linestrip_is_the_union_of_its_lines(write: Callable[..., Path]) -> None
     lines = [drawn(write, shape_json("line", points[i : i + 2])) for i in range(3)]
     assert np.array_equal(strip, lines[0] | lines[1] | lines[2])
     assert strip.sum() == pytest.approx(10 * (30.1 + 27.04) + 25 * np.pi, rel=0.1)
-
-
-def test_lines_over_the_frame_are_cut(write: Callable[..., Path]) -> None:
-    mask = drawn(write, shape_json("line", [[-200, 0], [900, 0]]), line_width=4)
-    assert mask[:3].all()
-    assert not mask[3:].any()
 
 
 def test_mask_shapes(write: Callable[..., Path]) -> None:
@@ -174,10 +154,7 @@ def test_groups_join_shapes_of_one_label(write: Callable[..., Path]) -> None:
     instances = draw_instances(annotation, SIZE)
     found = [(item.label, item.group_id, int(item.mask.sum())) for item in instances]
     assert found == [("mask", 1, 50), ("mask", None, 25), ("hand", 1, 25), ("mask", None, 25)]
-    assert [i.label for i in draw_instances(annotation, SIZE, labels="hand")] == ["hand"]
-    assert draw_mask(annotation, SIZE, labels=["hand"]).sum() == 25
     assert draw_mask(annotation, SIZE).sum() == 50 + 25 + 25 - 9 + 25
-    assert not draw_mask(annotation, SIZE, labels=[]).any()
 
 
 @pytest.mark.parametrize(
@@ -206,19 +183,6 @@ def test_random_polygons_agree_with_scikit_image() -> None:
         expected = polygon2mask(SIZE, points[:, ::-1])
         if expected.any():  # a polygon that misses the image is an error
             assert np.array_equal(draw_mask(annotation, SIZE), expected)
-
-
-def test_hand_made_annotations_agree_with_scikit_image(data_dir: Path) -> None:
-    files = find_annotations(data_dir / "masks_labelme")
-    assert len(files) == 176
-    for path in files:
-        annotation = read_annotation(path)
-        size = read_image(annotation).shape[:2]
-        data = json.loads(path.read_text())
-        expected = np.zeros(size, bool)
-        for shape in data["shapes"]:
-            expected |= polygon2mask(size, np.array(shape["points"])[:, ::-1])
-        assert iou(draw_mask(annotation, size), expected) >= 0.995
 
 
 # === Versions ===
@@ -396,43 +360,6 @@ def test_missing_files_and_other_json(write: Callable[..., Path], tmp_path: Path
         read_annotation(write("[1]"))
 
 
-def test_mutated_documents_raise_nothing_else(write: Callable[..., Path]) -> None:
-    """Every value of a good file, replaced by every bad one in turn."""
-    patch = encoded(np.ones((2, 2), np.uint8))
-    good = document(
-        shape_json(flags={"a": True}, group_id=1),
-        shape_json("circle", [[5, 5], [9, 9]]),
-        shape_json("mask", [[0, 0], [1, 1]], mask=patch),
-        imageData=encoded(pixels()),
-    )
-    bad = [None, True, -1, 0, 10**30, 1e308, float("nan"), "", "../x", "\0", [], [[]], {}, {"a": 1}]
-
-    def places(value: Any, route: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-        inside = value.items() if isinstance(value, dict) else enumerate(value)
-        found = [(*route, key) for key, _ in inside]
-        nested = value.items() if isinstance(value, dict) else enumerate(value)
-        for key, item in nested:
-            if isinstance(item, (dict, list)):
-                found += places(item, (*route, key))
-        return found
-
-    messages = []
-    for route in places(good):
-        for value in bad:
-            broken = copy.deepcopy(good)
-            target: Any = broken
-            for key in route[:-1]:
-                target = target[key]
-            target[route[-1]] = value
-            try:
-                annotation = read_annotation(write(broken))
-                draw_mask(annotation, read_image(annotation).shape[:2])
-            except LabelmeError as error:
-                messages.append(str(error))
-    assert len(messages) > 150
-    assert all("a.json: " in message for message in messages)
-
-
 def test_files_that_are_no_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     os.mkfifo(tmp_path / "pipe.json")
     (tmp_path / "zero.json").symlink_to("/dev/zero")
@@ -475,26 +402,6 @@ def test_embedded_images_win(write: Callable[..., Path]) -> None:
     assert np.array_equal(read_image(read_annotation(path)), other)
 
 
-@pytest.mark.parametrize("written", ["sub/b.png", r"sub\b.png", "./sub/b.png", r".\sub\b.png"])
-def test_both_kinds_of_slashes(write: Callable[..., Path], tmp_path: Path, written: str) -> None:
-    save_image(tmp_path / "sub" / "b.png", pixels())
-    image = read_image(read_annotation(write(document(imagePath=written))))
-    assert np.array_equal(image, pixels())
-
-
-@pytest.mark.parametrize(
-    "written",
-    ["/etc/passwd", r"\etc\passwd", "../c.png", r"sub\..\..\c.png", "C:c.png", ".", "a\0.png"],
-)
-def test_paths_out_of_the_folder_are_refused(
-    write: Callable[..., Path], tmp_path: Path, written: str
-) -> None:
-    save_image(tmp_path.parent / "c.png", pixels())
-    path = write(document(imagePath=written), "b.json")
-    with pytest.raises(LabelmeError, match=r"b\.json: imagePath: must be a path inside.*--images"):
-        read_image(read_annotation(path))
-
-
 @pytest.mark.parametrize(
     "written",
     ["D:\\photos\\a.png", "/home/me/a.png", r"..\images\a.png", "gone/a.png", r"\\h\s\a.png"],
@@ -508,25 +415,11 @@ def test_photos_that_were_moved(write: Callable[..., Path], tmp_path: Path, writ
     assert np.array_equal(read_image(elsewhere, tmp_path), pixels())
 
 
-def test_links_out_of_the_folder_are_refused(write: Callable[..., Path], tmp_path: Path) -> None:
-    folder = tmp_path / "inner"
-    folder.mkdir()
-    (folder / "link.png").symlink_to(tmp_path / "a.png")
-    (folder / "up").symlink_to(tmp_path)
-    for written in ("link.png", "up/a.png"):
-        path = write(document(imagePath=written), "inner/b.json")
-        with pytest.raises(LabelmeError, match="must be a path inside"):
-            read_image(read_annotation(path))
-    save_image(folder / "real.png", pixels())
-    (folder / "near.png").symlink_to(folder / "real.png")
-    path = write(document(imagePath="near.png"), "inner/b.json")
-    assert read_image(read_annotation(path)).shape == (*SIZE, 3)
-
-
 def test_image_errors_name_the_annotation(write: Callable[..., Path], tmp_path: Path) -> None:
     (tmp_path / "broken.png").write_bytes((tmp_path / "a.png").read_bytes()[:200])
     for change, message in [
         ({"imagePath": "none.png"}, r"imagePath: no such file in .*\. Received: 'none.png'"),
+        ({"imagePath": r"sub\..\..\c.png"}, r"imagePath: must be a path inside.*--images"),
         ({"imagePath": None}, "imagePath: is missing, and so is imageData"),
         ({"imagePath": ""}, "imagePath: is missing, and so is imageData"),
         ({"imagePath": "n" * 300 + ".png"}, "imagePath: no such file in"),
@@ -537,11 +430,6 @@ def test_image_errors_name_the_annotation(write: Callable[..., Path], tmp_path: 
     ]:
         with pytest.raises(LabelmeError, match=rf"a\.json: {message}"):
             read_image(read_annotation(write(document(**change))))
-
-
-def test_unknown_sizes_are_taken_from_the_image(write: Callable[..., Path]) -> None:
-    path = write(document(shape_json(), imageHeight=None, imageWidth=None))
-    assert read_image(read_annotation(path)).shape == (*SIZE, 3)
 
 
 # === Converting ===
@@ -558,6 +446,7 @@ def test_convert_a_folder(write: Callable[..., Path], tmp_path: Path) -> None:
     assert len(report.errors) == 1
     assert "two.json: shapes[0].points" in str(report.errors[0])
     assert report.labels == {"mask": 1, "hand": 1}
+    assert convert(tmp_path, tmp_path / "chosen", labels=["hand"]).left_out == {"mask": 2}
     assert (out / "images" / "one.png").read_bytes() == (tmp_path / "a.png").read_bytes()
     assert not (out / "masks" / "two.png").exists()
     assert not load_mask(out / "masks" / "three.png").any()
@@ -577,17 +466,6 @@ def test_convert_a_folder(write: Callable[..., Path], tmp_path: Path) -> None:
     assert (rectangle["bbox"], rectangle["area"]) == ([0, 0, 10, 5], 50)
     assert triangle["segmentation"] == [np.ravel(TRIANGLE).tolist()]
     assert rectangle["segmentation"] == [[0, 0, 0, 4, 9, 4, 9, 0]]
-
-
-def test_convert_chosen_labels(write: Callable[..., Path], tmp_path: Path) -> None:
-    hand = shape_json("rectangle", [[0, 0], [9, 4]], label="hand")
-    path = write(document(shape_json(), hand))
-    report = convert(path, tmp_path / "out", labels="hand", coco=tmp_path / "c.json")
-    assert load_mask(tmp_path / "out" / "masks" / "a.png").sum() == 50
-    coco = json.loads((tmp_path / "c.json").read_text())
-    assert [item["name"] for item in coco["categories"]] == ["hand"]
-    assert [item["category_id"] for item in coco["annotations"]] == [1]
-    assert report.labels == {"mask": 1, "hand": 1}
 
 
 def test_turned_images_are_written_upright(write: Callable[..., Path], tmp_path: Path) -> None:
@@ -681,17 +559,10 @@ def contents(folder: Path) -> dict[str, bytes]:
     [
         ("p/masks", "p/masks/a.png", "p", {}),
         ("p/images", "p/images/a.png", "p", {}),
-        ("p/images", "p/images/a.png", "p/../p", {}),
         ("p/images", "p/images/other.png", "p", {}),  # whose name is that of a result
-        ("p", "p/images/a.png", "p", {}),
         ("p/json", "p/images/a.png", "p", {"images": "p/images"}),
-        ("p/json", "p/images/other.png", "p", {"images": "p/images"}),
         ("p", "p/a.png", "o", {"coco": "p/a.json"}),
         ("p", "p/a.png", "o", {"coco": "p/a.png"}),
-        ("p", "p/a.png", "o", {"coco": "hard.json"}),
-        ("p", "p/a.png", "o", {"coco": "soft.json"}),
-        ("p", "p/a.png", "soft", {}),
-        ("p", "p/a.png", "hard", {}),
     ],
 )
 def test_results_never_replace_what_they_are_made_of(
@@ -704,15 +575,9 @@ def test_results_never_replace_what_they_are_made_of(
 ) -> None:
     (tmp_path / source).mkdir(parents=True)
     written = os.path.relpath(tmp_path / photo, tmp_path / source)
-    annotation = write(document(shape_json(), imagePath=written), f"{source}/a.json")
+    write(document(shape_json(), imagePath=written), f"{source}/a.json")
     save_image(tmp_path / photo, pixels())
     save_image(tmp_path / photo.replace("other", "a"), pixels())
-    (tmp_path / "hard.json").hardlink_to(annotation)
-    (tmp_path / "soft.json").symlink_to(annotation)
-    for kind in ("soft", "hard"):
-        (tmp_path / kind / "images").mkdir(parents=True)
-    (tmp_path / "hard" / "images" / "a.png").hardlink_to(tmp_path / photo)
-    (tmp_path / "soft" / "masks").symlink_to((tmp_path / photo).parent)
     before = contents(tmp_path)
     paths = {name: tmp_path / value for name, value in options.items()}
     with pytest.raises(DataError, match="would replace the input"):
@@ -736,17 +601,3 @@ def test_a_bad_entry_leaves_the_others_alone(write: Callable[..., Path], tmp_pat
     assert [path.name for path in report.converted] == ["a.json"]
     names = ["busy", "deep", "long", "loop", "mask", "photo", "pipe"]
     assert [Path(str(error).split(".json")[0]).name for error in report.errors] == names
-
-
-def test_labels_that_were_left_out_are_counted(write: Callable[..., Path], tmp_path: Path) -> None:
-    write(document(*(shape_json(label=name) for name in ("mask ", "Mask", "mask"))), "a.json")
-    write(document(shape_json(label="Mask", points=[])), "b.json")
-    report = convert(tmp_path, tmp_path / "out", labels=["mask"])
-    assert len(report.converted) == 2
-    assert report.left_out == {"mask ": 1, "Mask": 2}
-    assert report.labels == {"mask ": 1, "Mask": 2, "mask": 1}
-
-
-def test_annotations_can_be_made_by_hand() -> None:
-    shape = Shape(0, "mask", "polygon", np.array(TRIANGLE, float))
-    assert draw_mask(Annotation(Path("a.json"), (shape,)), SIZE).any()

@@ -6,7 +6,7 @@ import base64
 import csv
 import io
 import json
-from collections.abc import Callable
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +17,11 @@ from PIL import Image
 
 from unmask import cli
 from unmask.errors import DataError, LabelmeError
-from unmask.image import load_image, load_mask, save_image
+from unmask.image import load_image, save_image
 from unmask.labelme import (
     Split,
     convert,
     draw_instances,
-    draw_mask,
     find_annotations,
     import_annotations,
     read_annotation,
@@ -68,15 +67,32 @@ SHAPES = {
 }
 
 
-@pytest.fixture
-def source(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Annotated photos, not to be changed."""
+    folder = tmp_path_factory.mktemp("src")
     for number, (name, shapes) in enumerate(SHAPES.items()):
-        photo = tmp_path / "src" / f"{name}.png"
+        photo = folder / f"{name}.png"
         pixels = np.random.default_rng(number).integers(0, 256, (*SIZE, 3), dtype=np.uint8)
         save_image(photo, pixels)
         content = {"shapes": shapes, "imagePath": photo.name, "imageData": None}
         photo.with_suffix(".json").write_text(json.dumps(content))
-    return tmp_path / "src"
+    return folder
+
+
+@pytest.fixture(scope="module")
+def converted(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same in every format, not to be changed."""
+    out = tmp_path_factory.mktemp("converted")
+    report = convert(source, out, recursive=True, coco=out / "coco.json", yolo=True, voc=True)
+    assert not report.errors
+    return out
+
+
+@pytest.fixture
+def changed(converted: Path, tmp_path: Path) -> Path:
+    """A copy of `converted` to be changed."""
+    return shutil.copytree(converted, tmp_path / "out")
 
 
 def masks(folder: Path) -> dict[str, list[tuple[str, np.ndarray]]]:
@@ -103,80 +119,66 @@ def check_same(before: Path, after: Path, least: float) -> None:
         assert np.array_equal(read_image(read_annotation(path)), load_image(photo))
 
 
-def export(source: Path, tmp_path: Path, **options: Any) -> Path:
-    out = tmp_path / "out"
-    report = convert(source, out, recursive=True, **options)
-    assert not report.errors
-    return out
-
-
 # === Round trips ===
 
 
-@pytest.mark.parametrize(("rle", "least"), [(True, 1.0), (False, 0.99)])
-def test_coco_and_back(source: Path, tmp_path: Path, rle: bool, least: float) -> None:
-    if rle:
-        pytest.importorskip("pycocotools")
-    out = export(source, tmp_path, coco=tmp_path / "out" / "coco.json", rle=rle)
-    report = import_annotations("coco", out / "coco.json", tmp_path / "back")
+def test_coco_and_back(source: Path, converted: Path, tmp_path: Path) -> None:
+    back = tmp_path / "back"
+    report = import_annotations("coco", converted / "coco.json", back)
     assert not report.errors
     assert len(report.written) == len(SHAPES)
-    check_same(source, tmp_path / "back", least)
+    check_same(source, back, 0.99)
+    # Polygons stay what was drawn.
+    [found] = read_annotation(back / "one.json", labels="mask").shapes
+    assert found.points.tolist() == POLYGON
+    assert [s.group_id for s in read_annotation(back / "two.json").shapes] == [1, 1, None]
 
 
-def test_other_readers_see_the_same_coco(source: Path, tmp_path: Path) -> None:
+def test_compressed_runs_and_other_readers(source: Path, converted: Path, tmp_path: Path) -> None:
     coco = pytest.importorskip("pycocotools.coco")
+    exact = tmp_path / "out" / "coco.json"
+    assert not convert(source, tmp_path / "out", recursive=True, coco=exact, rle=True).errors
+    assert not import_annotations("coco", exact, tmp_path / "back").errors
+    check_same(source, tmp_path / "back", 1.0)
     drawn = [mask for instances in masks(source).values() for _, mask in instances]
-    for rle, least in ((True, 1.0), (False, 0.7)):  # half a pixel less around each small piece
-        path = tmp_path / "coco.json"
-        export(source, tmp_path, coco=path, rle=rle)
+    # Polygons: half a pixel less around each small piece.
+    for path, least in ((exact, 1.0), (converted / "coco.json", 0.7)):
         found = coco.COCO(str(path))
         assert len(found.anns) == len(drawn)
         for annotation in found.loadAnns(found.getAnnIds()):
             mask = found.annToMask(annotation) > 0
             assert max(iou(mask, other) for other in drawn) >= least
-            if rle:
+            if path == exact:
                 assert annotation["area"] == mask.sum()
 
 
-def test_polygons_stay_what_was_drawn(source: Path, tmp_path: Path) -> None:
-    out = export(source, tmp_path, coco=tmp_path / "out" / "coco.json")
-    import_annotations("coco", out / "coco.json", tmp_path / "back", labels="mask")
-    [found] = read_annotation(tmp_path / "back" / "one.json").shapes
-    assert found.points.tolist() == POLYGON
-    two = read_annotation(tmp_path / "back" / "two.json").shapes
-    assert [s.group_id for s in two] == [1, 1, None]
-
-
-def test_yolo_and_back(source: Path, tmp_path: Path) -> None:
+def test_yolo_and_back(source: Path, converted: Path, tmp_path: Path) -> None:
     pytest.importorskip("yaml")
-    out = export(source, tmp_path, yolo=True)
-    words = (out / "labels" / "one.txt").read_text().split()
+    words = (converted / "labels" / "one.txt").read_text().split()
     assert words[0] == "1"  # "hand, left" comes first
     assert np.allclose(np.array(words[1:3], float) * [120, 90], POLYGON[0], atol=1e-5)
-    assert (out / "labels" / "day1" / "none.txt").read_text() == ""
-    report = import_annotations("yolo", out, tmp_path / "back")
+    assert (converted / "labels" / "day1" / "none.txt").read_text() == ""
+    report = import_annotations("yolo", converted, tmp_path / "back")
     assert not report.errors
     check_same(source, tmp_path / "back", 0.96)  # day1/three: pieces that cuts join
     check_same(source / "day2", tmp_path / "back" / "day2", 0.99)
 
 
-def test_voc_and_back(source: Path, tmp_path: Path) -> None:
-    out = export(source, tmp_path, voc=True)
-    with Image.open(out / "SegmentationClass" / "one.png") as numbered:
+def test_voc_and_back(source: Path, converted: Path, tmp_path: Path) -> None:
+    with Image.open(converted / "SegmentationClass" / "one.png") as numbered:
         assert sorted(set(np.asarray(numbered).ravel().tolist())) == [0, 1, 2]
         assert numbered.getpalette()[3:9] == [128, 0, 0, 0, 128, 0]
-    report = import_annotations("voc", out, tmp_path / "back")
+    report = import_annotations("voc", converted, tmp_path / "back")
     assert not report.errors
     check_same(source, tmp_path / "back", 1.0)
 
 
-def test_voc_boxes_alone(source: Path, tmp_path: Path) -> None:
-    out = export(source, tmp_path, voc=True)
-    for path in (out / "SegmentationObject").rglob("*.png"):
-        path.unlink()
-    import_annotations("voc", out, tmp_path / "back")
-    hand = read_annotation(tmp_path / "back" / "one.json", labels="hand, left").shapes[0]
+def test_voc_boxes_alone_and_chosen_labels(changed: Path, tmp_path: Path) -> None:
+    (changed / "SegmentationObject" / "one.png").unlink()
+    import_annotations("voc", changed, tmp_path / "back", labels="hand, left")
+    [hand] = read_annotation(
+        tmp_path / "back" / "one.json",
+    ).shapes
     assert (hand.shape_type, hand.points.tolist()) == ("rectangle", [[80, 60], [110, 85]])
 
 
@@ -258,23 +260,16 @@ def packed(mask: np.ndarray) -> list[int]:
 # === Bad input ===
 
 
-@pytest.fixture
-def coco(source: Path, tmp_path: Path) -> Callable[..., list[str]]:
+def coco_errors(converted: Path, folder: Path, kind: str, change: dict[str, Any]) -> list[str]:
     """Change a value of a COCO file, and return the errors; the other photos come all the same."""
-    path = tmp_path / "out" / "coco.json"
-    export(source, tmp_path, coco=path)
-    original = path.read_text()
-
-    def errors(kind: str, index: int, **change: Any) -> list[str]:
-        data = json.loads(original)
-        data[kind][index] |= change
-        path.write_text(json.dumps(data))
-        back = tmp_path / f"back{len(list(tmp_path.iterdir()))}"
-        report = import_annotations("coco", path, back)
-        assert len(report.written) >= len(SHAPES) - 1
-        return [str(error) for error in report.errors]
-
-    return errors
+    data = json.loads((converted / "coco.json").read_text())
+    data[kind][0] |= change
+    path = folder / "coco.json"
+    path.write_text(json.dumps(data))
+    report = import_annotations("coco", path, folder / "back", images=converted)
+    shutil.rmtree(folder / "back")
+    assert len(report.written) >= len(SHAPES) - 1
+    return [str(error) for error in report.errors]
 
 
 @pytest.mark.parametrize(
@@ -320,17 +315,18 @@ def coco(source: Path, tmp_path: Path) -> Callable[..., list[str]]:
     ],
 )
 def test_coco_errors(
-    coco: Callable[..., list[str]], kind: str, change: dict[str, Any], message: str
+    converted: Path, tmp_path: Path, kind: str, change: dict[str, Any], message: str
 ) -> None:
-    [error] = coco(kind, 0, **change)
+    [error] = coco_errors(converted, tmp_path, kind, change)
     assert "coco.json" in error
     assert message in error
 
 
-def test_damaged_compressed_runs(coco: Callable[..., list[str]]) -> None:
+def test_damaged_compressed_runs(converted: Path, tmp_path: Path) -> None:
     pytest.importorskip("pycocotools")
     for counts in ("abc", "", "PPPPPPPPPPPPPPPPPPP", "é"):
-        errors = coco("annotations", 0, segmentation={"size": list(SIZE), "counts": counts})
+        change = {"segmentation": {"size": list(SIZE), "counts": counts}}
+        errors = coco_errors(converted, tmp_path, "annotations", change)
         assert not errors or "annotations[0].segmentation.counts" in errors[0]
 
 
@@ -344,16 +340,19 @@ def test_damaged_compressed_runs(coco: Callable[..., list[str]]) -> None:
         ("x 0 0 1 1", "line 1: class: must be an integer"),
     ],
 )
-def test_yolo_errors(source: Path, tmp_path: Path, line: str, message: str) -> None:
+def test_yolo_errors(changed: Path, tmp_path: Path, line: str, message: str) -> None:
     pytest.importorskip("yaml")
-    out = export(source, tmp_path, yolo=True)
-    (out / "labels" / "two.txt").write_text(line)
-    report = import_annotations("yolo", out, tmp_path / "back")
+    (changed / "labels" / "two.txt").write_text(line)
+    report = import_annotations("yolo", changed, tmp_path / "back")
     assert len(report.written) == len(SHAPES) - 1
-    assert f"{out / 'labels' / 'two.txt'}: {message}" in str(report.errors[0])
-    (out / "data.yaml").write_text("names: 3")
+    assert f"{changed / 'labels' / 'two.txt'}: {message}" in str(report.errors[0])
+
+
+def test_yolo_without_classes(tmp_path: Path) -> None:
+    pytest.importorskip("yaml")
+    (tmp_path / "data.yaml").write_text("names: 3")
     with pytest.raises(LabelmeError, match=r"data\.yaml: names: must be the names"):
-        import_annotations("yolo", out, tmp_path / "back")
+        import_annotations("yolo", tmp_path, tmp_path / "back")
 
 
 @pytest.mark.parametrize(
@@ -366,11 +365,10 @@ def test_yolo_errors(source: Path, tmp_path: Path, line: str, message: str) -> N
         ("<name>mask", "<name>", "object[1]/name: must not be empty"),
     ],
 )
-def test_voc_errors(source: Path, tmp_path: Path, old: str, new: str, message: str) -> None:
-    out = export(source, tmp_path, voc=True)
-    path = out / "Annotations" / "two.xml"
+def test_voc_errors(changed: Path, tmp_path: Path, old: str, new: str, message: str) -> None:
+    path = changed / "Annotations" / "two.xml"
     path.write_text(path.read_text().replace(old, new, 1))
-    report = import_annotations("voc", out, tmp_path / "back")
+    report = import_annotations("voc", changed, tmp_path / "back")
     assert len(report.written) == len(SHAPES) - 1
     assert f"{path}: {message}" in str(report.errors[0])
 
@@ -420,8 +418,10 @@ def test_nobody_is_on_both_sides() -> None:
 
 
 def test_a_split_by_folder(source: Path, tmp_path: Path) -> None:
-    coco = tmp_path / "out" / "c.json"
-    out = export(source, tmp_path, coco=coco, yolo=True, voc=True, split=Split(0.4))
+    out = tmp_path / "out"
+    coco = out / "c.json"
+    options: dict[str, Any] = {"coco": coco, "yolo": True, "voc": True, "split": Split(0.4)}
+    assert not convert(source, out, recursive=True, **options).errors
     with (out / "split.csv").open(newline="") as handle:
         parts = dict(list(csv.reader(handle))[1:])
     assert parts["day1/three.png"] == parts["day1/none.png"]
@@ -444,7 +444,8 @@ def test_a_split_by_person(source: Path, tmp_path: Path) -> None:
     people = dict(zip(SHAPES, ("anna", "ben", "anna", "ben", "anna"), strict=True))
     rows = "".join(f"{name}.png,{person}\n" for name, person in people.items())
     table.write_text("file,person\n" + rows)
-    out = export(source, tmp_path, split=Split(0.5, table))
+    out = tmp_path / "out"
+    assert not convert(source, out, recursive=True, split=Split(0.5, table)).errors
     with (out / "split.csv").open(newline="") as handle:
         parts = dict(list(csv.reader(handle))[1:])
     sides = {(people[name.removesuffix(".png")], part) for name, part in parts.items()}
@@ -460,18 +461,12 @@ def test_a_split_by_person(source: Path, tmp_path: Path) -> None:
 
 
 def test_the_command_imports(
-    source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    converted: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    out, back = tmp_path / "out", tmp_path / "back"
-    options = ["--recursive", "--coco", out / "coco.json", "--voc", "--val", 0.4]
-    assert cli.main(["labelme", *map(str, [source, out, *options])]) == 0
-    words = ["labelme", str(out), str(back), "--from", "voc"]
+    words = ["labelme", str(converted), str(tmp_path / "back"), "--from", "voc"]
     assert cli.main(words) == 0
     assert "5 Labelme files written" in capsys.readouterr().out
     assert cli.main(words) == 1
     assert capsys.readouterr().err.count("exists already") == 5
     assert cli.main([*words, "--yolo"]) == 2
     assert "only --labels and --images go with --from voc" in capsys.readouterr().err
-    assert load_mask(out / "masks" / "two.png").any()
-    size = (SIZE[0], SIZE[1])
-    assert draw_mask(read_annotation(back / "two.json"), size).any()

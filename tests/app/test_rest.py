@@ -22,6 +22,8 @@ from unmask import Unmasker
 from unmask.app.desk import Desk, Limits
 from unmask.app.rest import build_rest, run_lengths
 from unmask.demo import portraits, wear_mask
+from unmask.image import Photo
+from unmask.result import Result
 
 LIMITS = Limits(max_bytes=2_000_000, max_pixels=300_000, seconds=600, waiting=4, per_client=4)
 
@@ -46,14 +48,28 @@ def unmasker() -> Unmasker:
     return Unmasker(max_pixels=LIMITS.max_pixels)
 
 
+class Bystander:
+    """Finds no face, without networks."""
+
+    max_pixels = LIMITS.max_pixels
+
+    def __call__(self, photo: Photo, **options: object) -> Result:
+        return Result(photo.pixels, [], photo)
+
+
 @pytest.fixture(scope="module")
 def masked(unmasker: Unmasker) -> np.ndarray:
-    return wear_mask(unmasker, portraits()[0])
+    return np.ascontiguousarray(wear_mask(unmasker, portraits()[0])[:300, 80:380])
 
 
 @pytest.fixture(scope="module")
 def photo(masked: np.ndarray) -> bytes:
     return png(masked)
+
+
+@pytest.fixture(scope="module")
+def completed(unmasker: Unmasker, masked: np.ndarray) -> Result:
+    return unmasker(masked, seed=3)
 
 
 @pytest.fixture
@@ -67,6 +83,13 @@ def client(unmasker: Unmasker, desk: Desk) -> Iterator[TestClient]:
         yield client
 
 
+@pytest.fixture
+def quick(desk: Desk) -> Iterator[TestClient]:
+    """A client of a server that knows no faces."""
+    with TestClient(build_rest(Bystander(), desk), base_url="http://localhost") as client:
+        yield client
+
+
 def as_form(**files: bytes) -> dict[str, tuple[str, bytes]]:
     return {name: (f"../{name}.png", content) for name, content in files.items()}
 
@@ -74,45 +97,33 @@ def as_form(**files: bytes) -> dict[str, tuple[str, bytes]]:
 # === Good requests ===
 
 
-def test_a_photo_comes_back_as_the_package_completes_it(client, unmasker, masked, photo):
-    expected = unmasker(masked, seed=3)
+def test_a_photo_comes_back_as_the_package_completes_it(client, completed, photo):
     for sent in (
         {"files": as_form(photo=photo)},
         {"content": photo, "headers": {"content-type": "image/png"}},
-        {"content": photo, "headers": {"content-type": "application/octet-stream"}},
     ):
         answer = client.post("/api/unmask?seed=3", **sent)
         assert answer.status_code == 200, answer.text
         assert answer.headers["content-type"] == "image/png"
         assert answer.headers["x-unmask-faces"] == "1"
         assert answer.headers["x-content-type-options"] == "nosniff"
-        np.testing.assert_array_equal(pixels(answer.content), expected.image)
+        np.testing.assert_array_equal(pixels(answer.content), completed.image)
 
 
-def test_json_tells_of_faces_masks_and_picture(client, unmasker, masked, photo):
-    expected = unmasker(masked)
-    by_header = client.post(
-        "/api/unmask", files=as_form(photo=photo), headers={"accept": "application/json"}
-    ).json()
-    by_format = client.post("/api/unmask?format=json", files=as_form(photo=photo)).json()
-    assert by_header == by_format
-    assert (by_format["height"], by_format["width"]) == masked.shape[:2]
-    (face,) = by_format["faces"]
-    assert face["gender"] == expected.faces[0].gender
-    np.testing.assert_array_equal(from_runs(face["painted"]), expected.faces[0].mask)
-    np.testing.assert_array_equal(from_runs(face["mask"]), expected.faces[0].worn)
-    np.testing.assert_array_equal(pixels(base64.b64decode(by_format["image"])), expected.image)
-    assert "not true" in by_format["notice"]
+def test_json_tells_of_faces_masks_and_picture(client, completed, photo):
+    files, accept = as_form(photo=photo), {"accept": "application/json"}
+    answer = client.post("/api/unmask?seed=3", files=files, headers=accept).json()
+    assert (answer["height"], answer["width"]) == completed.image.shape[:2]
+    (face,) = answer["faces"]
+    assert face["gender"] == completed.faces[0].gender
+    np.testing.assert_array_equal(from_runs(face["painted"]), completed.faces[0].mask)
+    np.testing.assert_array_equal(from_runs(face["mask"]), completed.faces[0].worn)
+    np.testing.assert_array_equal(pixels(base64.b64decode(answer["image"])), completed.image)
+    assert "not true" in answer["notice"]
 
 
-def test_gender_and_mask_change_the_result(client, unmasker, masked, photo):
-    genders = [
-        client.post(f"/api/unmask?gender={gender}", files=as_form(photo=photo)).content
-        for gender in ("female", "male")
-    ]
-    np.testing.assert_array_equal(pixels(genders[1]), unmasker(masked, gender="male").image)
-    assert genders[0] != genders[1]
-    worn = unmasker(masked).faces[0].worn
+def test_a_mask_changes_the_result(client, completed, photo):
+    worn = completed.faces[0].worn
     larger = worn | np.roll(worn, -12, axis=0)
     files = as_form(photo=photo, mask=png(larger.astype(np.uint8) * 255))
     answer = client.post("/api/unmask?format=json", files=files).json()
@@ -121,8 +132,7 @@ def test_gender_and_mask_change_the_result(client, unmasker, masked, photo):
 
 
 def test_each_face_has_its_gender(client, unmasker, masked):
-    half = np.ascontiguousarray(masked[:300, 80:380])
-    both = np.concatenate([half, half[:, ::-1]], axis=1)
+    both = np.concatenate([masked, masked[:, ::-1]], axis=1)
     answer = client.post("/api/unmask?gender=male&gender=female", files=as_form(photo=png(both)))
     assert answer.headers["x-unmask-faces"] == "2"
     runs = {gender: unmasker(both, gender=gender) for gender in ("male", "female")}
@@ -131,18 +141,7 @@ def test_each_face_has_its_gender(client, unmasker, masked):
         face = runs[gender].faces[index]
         expected[face.mask] = runs[gender].image[face.mask]
     np.testing.assert_array_equal(pixels(answer.content), expected)
-    wrong = client.post(
-        "/api/unmask?gender=male&gender=female&gender=male", files=as_form(photo=png(both))
-    )
-    assert wrong.status_code == 422
-    assert "2 faces" in wrong.json()["detail"]
-
-
-def test_a_photo_without_a_mask_comes_back_byte_for_byte(client):
-    photo = png(np.random.default_rng(0).integers(0, 255, (80, 90, 3), np.uint8))
-    answer = client.post("/api/unmask", files=as_form(photo=photo))
-    assert answer.headers["x-unmask-faces"] == "0"
-    assert answer.content == photo
+    assert (runs["male"].image != runs["female"].image).any()
 
 
 @pytest.mark.parametrize("first", [False, True])
@@ -191,6 +190,7 @@ RAW = {"content-type": "application/octet-stream"}
         (422, {"params": {"gender": "other"}, "files": as_form(photo=png(NOISE))}, "gender"),
         (422, {"params": {"seed": -1}, "files": as_form(photo=png(NOISE))}, "seed"),
         (422, {"params": {"format": "gif"}, "files": as_form(photo=png(NOISE))}, "format"),
+        (422, {"params": {"gender": ["male"] * 2}, "files": as_form(photo=png(NOISE))}, "0 faces"),
         (422, {"files": as_form(photo=png(NOISE), path=b"/etc/passwd")}, "path"),
     ],
 )
@@ -206,11 +206,11 @@ def test_a_long_body_without_a_length_is_cut_off(client):
     assert answer.status_code == 413
 
 
-def test_uploads_never_touch_the_disk(client, photo, tmp_path, monkeypatch):
+def test_uploads_never_touch_the_disk(quick, tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "missing"))
     big = b"\xff\xd8\xff" + np.random.default_rng(0).bytes(1_400_000)
-    assert client.post("/api/unmask", files=as_form(photo=big)).status_code == 400
-    assert client.post("/api/unmask", files=as_form(photo=photo)).status_code == 200
+    assert quick.post("/api/unmask", files=as_form(photo=big)).status_code == 400
+    assert quick.post("/api/unmask", files=as_form(photo=png(NOISE))).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -232,10 +232,9 @@ def held(desk: Desk) -> Iterator[threading.Event]:
     free.set()
 
 
-def test_too_many_requests_are_sent_away(unmasker, photo, desk, held):
-    app = build_rest(unmasker, desk)
-    with TestClient(app, base_url="http://localhost") as client, ThreadPoolExecutor(7) as pool:
-        waiting = [pool.submit(client.post, "/api/unmask", content=photo, headers=RAW)
+def test_too_many_requests_are_sent_away(quick, held):
+    with ThreadPoolExecutor(7) as pool:
+        waiting = [pool.submit(quick.post, "/api/unmask", content=png(NOISE), headers=RAW)
                    for _ in range(7)]  # fmt: skip
         # The others wait for the worker.
         refused = list(islice(as_completed(waiting, 300), 3))
@@ -246,34 +245,35 @@ def test_too_many_requests_are_sent_away(unmasker, photo, desk, held):
         statuses = sorted(f.result(300).status_code for f in waiting)
         assert statuses == [200] * 4 + [429] * 3
         # Everybody has left.
-        assert client.post("/api/unmask", content=photo, headers=RAW).status_code == 200
+        assert quick.post("/api/unmask", content=png(NOISE), headers=RAW).status_code == 200
 
 
-def test_a_full_house_and_an_impatient_client(unmasker, photo):
-    desk = Desk(Limits(waiting=1, seconds=5))
-    app = build_rest(unmasker, desk)
+def test_a_full_house_and_an_impatient_client():
+    desk = Desk(Limits(waiting=1, seconds=3))
+    app = build_rest(Bystander(), desk)
     free = threading.Event()
     desk._worker.submit(free.wait)
     with TestClient(app, base_url="http://localhost") as client, ThreadPoolExecutor(2) as pool:
-        both = [pool.submit(client.post, "/api/unmask", content=photo, headers=RAW)
+        both = [pool.submit(client.post, "/api/unmask", content=png(NOISE), headers=RAW)
                 for _ in range(2)]  # fmt: skip
         statuses = sorted(future.result(60).status_code for future in both)
         free.set()
     assert statuses == [503, 504]
 
 
-def test_good_and_bad_requests_at_once(client, unmasker, masked, photo):
+def test_good_and_bad_requests_at_once(quick):
     """Four clients, 12 requests; what one sends does not show in another's answer."""
-    expected = unmasker(masked).image
-    requests = [
-        (200, photo), (415, b"noise" * 500), (400, photo[:5000]), (413, bytes(2_100_000))
-    ] * 3  # fmt: skip
+    requests = []
+    for number in range(3):
+        photo = png(np.roll(NOISE, number, axis=1))
+        requests += [(200, photo), (415, b"noise" * 500), (400, photo[:5000])]
+        requests += [(413, bytes(2_100_000))]
 
     def send(request: tuple[int, bytes]) -> bool:
         status, content = request
-        answer = client.post("/api/unmask", content=content, headers=RAW)
+        answer = quick.post("/api/unmask", content=content, headers=RAW)
         assert answer.status_code == status, answer.text
-        return status != 200 or np.array_equal(pixels(answer.content), expected)
+        return status != 200 or answer.content == content
 
     with ThreadPoolExecutor(4) as pool:
         assert all(pool.map(send, requests))
@@ -300,8 +300,8 @@ def test_only_the_own_page_may_ask(client, headers, status):
     assert "access-control-allow-origin" not in answer.headers
 
 
-def test_a_token(unmasker, desk, photo):
-    app = build_rest(unmasker, desk, token="se-cret")
+def test_a_token(desk):
+    app, photo = build_rest(Bystander(), desk, token="se-cret"), png(NOISE)
     with TestClient(app, base_url="http://localhost") as client:
         assert client.get("/api/health").status_code == 200
         assert client.get("/docs").status_code == 401

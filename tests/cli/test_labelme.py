@@ -40,19 +40,6 @@ def test_a_folder_converts(
     assert len(json.loads(coco.read_text())["annotations"]) == 1
 
 
-def test_a_broken_file_does_not_stop_the_others(
-    source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (source / "0.json").write_text('{"shapes": [{"label": "mask", "points": [[1, NaN]]}]}')
-    (source / "z.json").write_text("{")
-    assert run(source, tmp_path / "out") == 1
-    printed = capsys.readouterr()
-    assert "1 of 3 annotations converted" in printed.out
-    assert f"unmask: {source / '0.json'}: shapes[0].points" in printed.err
-    assert f"unmask: {source / 'z.json'}: is not valid JSON" in printed.err
-    assert (tmp_path / "out" / "masks" / "a.png").is_file()
-
-
 def test_a_label_that_no_shape_has(
     source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -83,14 +70,3 @@ def test_photos_elsewhere_in_another_encoding(
     assert load_mask(tmp_path / "out" / "masks" / "day1" / "a.png").any()
     assert run(tmp_path / "json", tmp_path / "out", *options, "klingon") == 2
     assert "Received: encoding='klingon'" in capsys.readouterr().err
-
-
-def test_results_that_would_replace_their_sources(
-    source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    before = {path: path.read_bytes() for path in source.iterdir()}
-    for _ in range(2):  # the second time beside its own result
-        assert run(source, source, "--coco", source / "coco.json") == 0
-    assert run(source, tmp_path / "out", "--coco", source / "a.json") == 2
-    assert f"would replace the input {source / 'a.json'}" in capsys.readouterr().err
-    assert {path: path.read_bytes() for path in before} == before

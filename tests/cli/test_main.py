@@ -7,6 +7,7 @@ import json
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -24,7 +25,7 @@ COMMANDS = (
     "evaluate gender", "evaluate inpainting", "tune gender", "synthesize", "label", "labelme",
     "weights", "info",
 )  # fmt: skip
-# What is refused before anything is loaded. `.` is a folder, and `gone` is nothing.
+# What is refused before anything is loaded. `.` is a folder, `file` a file, and `gone` nothing.
 REFUSED = (
     "", "fly", "--fly", "evaluate", "evaluate fly", "weights", "weights eat", "run",
     "run a.jpg --fly", "run a.jpg --workers 0", "run a.jpg --workers 1.5", "run a.jpg --seed -1",
@@ -34,13 +35,13 @@ REFUSED = (
     "weights add gone --as paper/gender",
     "synthesize gone out", "synthesize . out --bank 0", "synthesize . out --size -5",
     "synthesize . out --val-share 1.1", "synthesize . out --val-share nan",
-    "synthesize . out --layout disc", "synthesize . {file}", "synthesize . {file}/below",
-    "labelme gone out", "labelme . out --labels", "labelme . {file}", "labelme . out --coco .",
+    "synthesize . out --layout disc", "synthesize . file", "synthesize . file/below",
+    "labelme gone out", "labelme . out --labels", "labelme . file", "labelme . out --coco .",
     "labelme . out --line-width nan", "labelme . out --line-width -1",
     "labelme . out --line-width inf",
-    "label gone out --weights {file} --backbone imagenet",
+    "label gone out --weights file --backbone imagenet",
     "label . out --weights gone --backbone imagenet",
-    "label . out --weights {file} --backbone gone",
+    "label . out --weights file --backbone gone",
     "tune gender gone", "tune gender . --trials 0", "tune gender . --executions -1",
     "tune gender . --precision float31",
     "evaluate pipeline --data gone --out o", "evaluate pipeline --data . --out o --count -1",
@@ -51,7 +52,7 @@ REFUSED = (
     "evaluate landmarks", "evaluate landmarks --data gone", "evaluate landmarks --data . --count 0",
     "evaluate landmarks --data . --passes -1", "evaluate gender --data . --masks -1 --out o",
     "evaluate inpainting --data . --out o --features gone.npz",
-    "evaluate inpainting --data . --out {file}",
+    "evaluate inpainting --data . --out file",
     "train x --data gone --out o", "train x --data . --out o --init gone",
     "train x --data . --out o --minutes -1", "train x --data . --out o --minutes 0",
     "train x --data . --out o --minutes nan", "train x --data . --out o --minutes inf",
@@ -60,47 +61,57 @@ REFUSED = (
 )  # fmt: skip
 
 
-def loaded_after(code: str) -> set[str]:
-    """Return the top-level modules that a fresh interpreter has after running `code`."""
-    script = f"import json, os, sys\n{code}\nprint(); print(json.dumps(sorted(sys.modules)))"
+SCRIPT = """
+import contextlib, io, json, sys
+
+def answer(words):
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        with contextlib.redirect_stderr(io.StringIO()) as err:
+            status = main(words.split())
+    return status, out.getvalue(), err.getvalue()
+
+import unmask
+unmask.__version__, dir(unmask)
+from unmask.cli import main
+answers = {words: answer(words) for words in json.load(sys.stdin)}
+loaded = sorted(sys.modules)
+answers["info"] = answer("info")
+json.dump([answers, loaded, sorted(sys.modules)], sys.stdout)
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("here")
+    (folder / "file").touch()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def asked(folder) -> tuple[dict[str, tuple[int, str, str]], set[str], set[str]]:
+    """What a fresh interpreter answers to commands, and its modules before and after `info`."""
+    words = [*(f"{command} --help" for command in COMMANDS), "--help", "--version", *REFUSED]
     done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60
-    )
-    return {name.split(".")[0] for name in json.loads(done.stdout.splitlines()[-1])}
+        [sys.executable, "-c", SCRIPT], input=json.dumps(words), cwd=folder,
+        capture_output=True, text=True, check=True, timeout=300,
+    )  # fmt: skip
+    answers, *loaded = json.loads(done.stdout)
+    before, after = ({name.split(".")[0] for name in names} for names in loaded)
+    return answers, before, after
 
 
-def test_import_loads_nothing_heavy():
-    loaded = loaded_after("import unmask; unmask.__version__; dir(unmask)")
+def test_import_help_and_refusals_load_nothing_heavy(asked):
+    answers, loaded, _ = asked
     assert "unmask" in loaded
     assert not loaded & set(HEAVY)
-
-
-def test_help_and_refusals_load_nothing_heavy(tmp_path):
-    refused = [words.format(file=__file__) for words in REFUSED]
-    words = [*(f"{command} --help" for command in COMMANDS), "--help", "--version", *refused]
-    code = f"""
-from unmask.cli import main
-os.chdir({str(tmp_path)!r})
-for words in {words}: main(words.split())
-"""
-    assert not loaded_after(code) & set(HEAVY)
-
-
-def test_as_a_module():
-    done = subprocess.run(
-        [sys.executable, "-m", "unmask", "--version"],
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=60,
-    )
-    assert done.stdout == f"unmask {unmask.__version__}\n"
+    assert answers["--version"] == [0, f"unmask {unmask.__version__}\n", ""]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_explains_itself(capsys, command: str):
-    assert main([*command.split(), "--help"]) == 0
-    assert f"Usage: unmask {command}" in capsys.readouterr().out
+def test_every_command_explains_itself(asked, command: str):
+    status, out, _ = asked[0][f"{command} --help"]
+    assert status == 0
+    assert f"Usage: unmask {command}" in out
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -113,16 +124,12 @@ def test_every_argument_is_explained(command: str):
 
 
 @pytest.mark.parametrize("words", REFUSED)
-def test_what_makes_no_sense_is_one_line_and_status_2(capsys, tmp_path, monkeypatch, words: str):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "file").touch()
-    words = words.format(file=tmp_path / "file")
-    assert main(words.split()) == 2
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    assert captured.err.startswith("unmask: ")
-    assert captured.err.count("\n") == 1
-    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+def test_what_makes_no_sense_is_one_line_and_status_2(asked, folder, words: str):
+    status, out, err = asked[0][words]
+    assert (status, out) == (2, "")
+    assert err.startswith("unmask: ")
+    assert err.count("\n") == 1
+    assert [path.name for path in folder.iterdir()] == ["file"]
 
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="no bash")
@@ -230,10 +237,11 @@ def test_weights_path(capsys, tmp_path):
 # === info ===
 
 
-def test_info(capsys):
-    assert "tensorflow" not in loaded_after("from unmask.cli import main; main(['info'])")
-    assert main(["info"]) == 0
-    out = capsys.readouterr().out
+def test_info(asked):
+    answers, _, loaded = asked
+    assert "tensorflow" not in loaded
+    status, out, _ = answers["info"]
+    assert status == 0
     lines = {line.split()[0]: line for line in out.splitlines() if line.strip()}
     assert lines["unmask"].endswith(unmask.__version__)
     assert "backend" in lines

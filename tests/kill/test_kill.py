@@ -15,15 +15,24 @@ from tests.kill.subjects import SUBJECTS, contents
 pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs Linux's /proc")
 
 
-@pytest.fixture(scope="module", params=["labelme", "synthesize"])
-def case(request, tmp_path_factory) -> Case:
-    subject = next(s for s in SUBJECTS if s.name == request.param)
-    return Case(subject, tmp_path_factory.mktemp(subject.name))
+def make(name: str, folder: Path) -> Case:
+    return Case(next(s for s in SUBJECTS if s.name == name), folder)
+
+
+@pytest.fixture(scope="module")
+def case(tmp_path_factory) -> Case:
+    return make("labelme", tmp_path_factory.mktemp("labelme"))
+
+
+@pytest.fixture(scope="module")
+def workers(tmp_path_factory) -> Case:
+    """A command with several processes."""
+    return make("synthesize", tmp_path_factory.mktemp("synthesize"))
 
 
 @pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-def test_what_is_stopped_ends_at_once_and_goes_on(case: Case, sent: int) -> None:
-    found = try_signal(case, sent, 1, again=sent == signal.SIGKILL, seed=1)
+def test_what_is_stopped_ends_at_once_and_goes_on(workers: Case, sent: int) -> None:
+    found = try_signal(workers, sent, 1, again=sent == signal.SIGKILL, seed=1)
     assert found.failures == []
 
 

@@ -26,15 +26,6 @@ def test_a_mask_is_one_piece_without_holes_over_its_middle(kind):
         assert body[rows, round(float(nose[0]))].all()
 
 
-@pytest.mark.parametrize("kind", ALL_KINDS)
-def test_the_state_of_the_generator_decides(kind):
-    first = draw_template(kind, np.random.default_rng(5))
-    again = draw_template(kind, np.random.default_rng(5))
-    other = draw_template(kind, np.random.default_rng(6))
-    np.testing.assert_array_equal(first.rgba, again.rgba)
-    assert (first.rgba != other.rgba).any()
-
-
 def test_unknown_kind_is_named():
     with pytest.raises(ValueError, match="'veil'"):
         draw_template("veil", np.random.default_rng(0))
