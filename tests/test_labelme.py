@@ -406,13 +406,12 @@ def test_embedded_images_win(write: Callable[..., Path]) -> None:
     "written",
     ["D:\\photos\\a.png", "/home/me/a.png", r"..\images\a.png", "gone/a.png", r"\\h\s\a.png"],
 )
-def test_photos_that_were_moved(write: Callable[..., Path], tmp_path: Path, written: str) -> None:
+def test_photos_that_were_moved(write: Callable[..., Path], written: str) -> None:
     beside = read_annotation(write(document(imagePath=written)))
     assert np.array_equal(read_image(beside), pixels())
     elsewhere = read_annotation(write(document(imagePath=written), "annotations/a.json"))
     with pytest.raises(LabelmeError, match=r"imagePath: .*--images"):
         read_image(elsewhere)
-    assert np.array_equal(read_image(elsewhere, tmp_path), pixels())
 
 
 def test_image_errors_name_the_annotation(write: Callable[..., Path], tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from unmask._version import __version__
 from unmask.encode import FORMATS
 from unmask.engines import work_through
-from unmask.errors import ImageError, PhotoWarning, UnmaskError, WeightsError
+from unmask.errors import ImageError, PhotoWarning, WeightsError
 from unmask.image import DEFAULT_MAX_PIXELS, Photo, find_images, load_photo, save_mask
 from unmask.io import (
     atomic_path,
@@ -302,7 +302,7 @@ class PhotoCompleter:
                     job.source, max_pixels=self.settings.max_pixels, min_side=MIN_SIDE
                 )
             except Exception as error:  # as below
-                reports[job] = _failure(job, job.source, error)
+                reports[job] = PhotoReport(job, error=text_about(job.source, error))
         # NumPy's sums depend on their number of threads, TensorFlow's and OpenCV's do not.
         with threadpool_limits(1, user_api="blas"):
             outcomes = self._complete(photos)
@@ -346,11 +346,11 @@ class PhotoCompleter:
 
     def _write(self, job: PhotoJob, outcome: Result | Exception) -> PhotoReport:
         if isinstance(outcome, Exception):
-            return _failure(job, job.source, outcome)
+            return PhotoReport(job, error=text_about(job.source, outcome))
         try:
             write_result(outcome, job.target, self.settings, self._record)
         except Exception as error:  # as above
-            return _failure(job, job.target, error)
+            return PhotoReport(job, error=text_about(job.target, error))
         return PhotoReport(job, faces=len(outcome.faces), skipped=len(outcome.skipped))
 
 
@@ -488,12 +488,3 @@ def _require_own_names(jobs: Sequence[PhotoJob]) -> None:
 
 def _finished(job: PhotoJob, settings: FolderSettings, since: float) -> bool:
     return all(path.is_file() and path.stat().st_mtime >= since for path in _files(job, settings))
-
-
-# === Failures ===
-
-
-def _failure(job: PhotoJob, path: Path, error: Exception) -> PhotoReport:
-    if not isinstance(error, (UnmaskError, OSError)):
-        error = RuntimeError(f"{type(error).__name__}: {error}")
-    return PhotoReport(job, error=text_about(path, error))

@@ -11,7 +11,7 @@ import unicodedata
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path, PureWindowsPath
 
-from unmask.errors import DataError
+from unmask.errors import DataError, UnmaskError
 from unmask.io import PathLike
 
 
@@ -110,8 +110,17 @@ def walk_files(
 
 
 def text_about(file: object, error: Exception) -> str:
-    """Return an error's text; the file that it is about is named in it, once."""
+    """Return an error's text; the file that it is about is named in it, once.
+
+    One that is not expected is told with its type.
+
+    Example:
+        >>> text_about("a.png", ValueError("too dark"))
+        'a.png: ValueError: too dark'
+    """
     text = str(error).removeprefix("<bytes>: ")
+    if not isinstance(error, (UnmaskError, OSError)):
+        text = f"{type(error).__name__}: {text}"
     return text if str(file) in text else f"{file}: {text}"
 
 

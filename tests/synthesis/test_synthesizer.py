@@ -124,23 +124,6 @@ def test_all_landmarks_in_one_place_do_no_harm(synth, portrait):
     assert result.mask.mean() < 0.01
 
 
-def test_kinds_are_respected(portrait, landmarks):
-    synth = MaskSynthesizer(bank_size=5, kinds=("bandana", "duckbill"))
-    kinds = {synth(portrait, landmarks, i).kind for i in range(8)}
-    assert kinds <= {"bandana", "duckbill"}
-
-
-def test_own_templates_are_worn(portrait, landmarks):
-    rgba = np.zeros((80, 120, 4), np.uint8)
-    rgba[10:70, 10:110] = (255, 0, 0, 255)
-    points = np.float32([[10, 10], [60, 10], [110, 10], [10, 70], [60, 70], [110, 70]])
-    template = MaskTemplate("cloth", rgba, points)
-    result = MaskSynthesizer(bank_size=0, templates=[template])(portrait, landmarks, 2)
-    inside = result.image[result.mask].astype(int)
-    assert (inside[:, 0] > inside[:, 1] + 40).mean() > 0.97
-    assert 0.1 < result.mask.mean() < 0.4
-
-
 def test_wrong_arguments_are_named(portrait, landmarks):
     with pytest.raises(ValueError, match="veil"):
         MaskSynthesizer(kinds=("veil",))

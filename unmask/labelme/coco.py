@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from unmask.errors import LabelmeError, MissingPackageError
+from unmask.errors import LabelmeError
 from unmask.labelme.annotation import mask_shape, polygon_shapes, read_document, rectangle_shape
 from unmask.labelme.drawing import Instance, polygons_of
 from unmask.labelme.fields import (
@@ -19,12 +19,14 @@ from unmask.labelme.fields import (
     Size,
     check_size,
     fail,
+    formats_module,
     integer,
     items,
     label_name,
     mapping,
     numbers,
     polygon,
+    read_each,
     text,
 )
 from unmask.labelme.files import COCO_DESCRIPTION
@@ -89,27 +91,25 @@ def read_coco(path: Path) -> Iterator[Foreign | LabelmeError]:
         labels[number] = label_name(category.get("name"), f"{where}.name")
     of_photo: dict[object, list[int]] = defaultdict(list)
     for i, value in enumerate(lists["annotations"]):
+        where = f"{path}: annotations[{i}]"
         try:
-            annotation = mapping(value, f"{path}: annotations[{i}]")
-            of_photo[integer(annotation.get("image_id"), f"{path}: annotations[{i}].image_id")] += [
-                i
-            ]
+            image_id = mapping(value, where).get("image_id")
+            of_photo[integer(image_id, f"{where}.image_id")].append(i)
         except LabelmeError as error:
             yield error
-    for i, value in enumerate(lists["images"]):
-        where = f"{path}: images[{i}]"
-        try:
-            image = mapping(value, where)
-            own = of_photo.pop(integer(image.get("id"), f"{where}.id"), [])
-            name = text(image.get("file_name"), f"{where}.file_name")
-        except LabelmeError as error:
-            yield error
-            continue
+
+    def photo(entry: tuple[int, Any]) -> Foreign:
+        where = f"{path}: images[{entry[0]}]"
+        image = mapping(entry[1], where)
+        own = of_photo.pop(integer(image.get("id"), f"{where}.id"), [])
+        name = text(image.get("file_name"), f"{where}.file_name")
         drawn = {f"{path}: annotations[{n}]": lists["annotations"][n] for n in own}
-        yield Foreign([name], f"{where}.file_name", partial(_shapes, image, where, drawn, labels))
-    for image_id, numbers_ in of_photo.items():
+        return Foreign([name], f"{where}.file_name", partial(_shapes, image, where, drawn, labels))
+
+    yield from read_each(photo, enumerate(lists["images"]))
+    for unknown, own in of_photo.items():
         yield LabelmeError(
-            f"{path}: annotations[{numbers_[0]}].image_id: no photo has it. Received: {image_id}"
+            f"{path}: annotations[{own[0]}].image_id: no photo has it. Received: {unknown}"
         )
 
 
@@ -182,15 +182,5 @@ def _compressed(label: str, counts: str, size: Size, where: str) -> dict[str, An
 
 
 def pycocotools() -> Any:
-    """Return the module of compressed run lengths.
-
-    Raises:
-        MissingPackageError: It is not installed.
-    """
-    try:
-        import pycocotools.mask
-    except ImportError as error:
-        raise MissingPackageError(
-            "COCO's compressed run lengths need pycocotools: pip install 'unmask[formats]'"
-        ) from error
-    return pycocotools.mask
+    """Return the module of compressed run lengths, or raise `MissingPackageError`."""
+    return formats_module("pycocotools.mask", "COCO's compressed run lengths need pycocotools")

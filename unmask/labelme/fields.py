@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import base64
+import importlib
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from unmask.errors import LabelmeError
+from unmask.errors import LabelmeError, MissingPackageError
+
+Entry = TypeVar("Entry")
 
 LARGEST_COORDINATE = 1_000_000
 
@@ -32,6 +35,29 @@ class Foreign:
     photos: Sequence[str]
     where: str
     shapes: Callable[[Size], Iterable[dict[str, Any]]]
+
+
+def read_each(
+    read: Callable[[Entry], Foreign], entries: Iterable[Entry]
+) -> Iterator[Foreign | LabelmeError]:
+    """Read the entries of a file or folder; the error of one stands in its place."""
+    for entry in entries:
+        try:
+            yield read(entry)
+        except LabelmeError as error:
+            yield error
+
+
+def formats_module(name: str, needed_for: str) -> Any:
+    """Return a module of the extra `formats`.
+
+    Raises:
+        MissingPackageError: It is not installed.
+    """
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise MissingPackageError(f"{needed_for}: pip install 'unmask[formats]'") from error
 
 
 def numbers(value: Any) -> NDArray[np.float64] | None:

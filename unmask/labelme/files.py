@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path, PureWindowsPath
 from typing import TYPE_CHECKING
 
@@ -32,46 +32,49 @@ _COCO_BEGINNING = f'{{"info": {{"description": "{COCO_DESCRIPTION}"'.encode()
 
 
 def find_annotations(
-    source: PathLike | Iterable[PathLike],
-    *,
-    recursive: bool = False,
-    leave_out: Sequence[PathLike] = (),
+    source: PathLike, *, recursive: bool = False, leave_out: Sequence[PathLike] = ()
 ) -> list[Path]:
     """List Labelme files.
 
     Args:
-        source: Files and folders, or one of them. A folder stands for the `*.json` files inside,
-            sorted; hidden ones, and COCO files that `convert` wrote, are left out.
+        source: A file, or a folder, which stands for the `*.json` files inside, sorted; hidden
+            ones, and COCO files that `convert` wrote, are left out.
         recursive: Whether the folders inside folders are searched, too; links to folders are not.
         leave_out: Folders inside that are passed over.
 
     Returns:
-        The JSON files, in the order given.
+        The JSON files.
 
     Raises:
-        LabelmeError: A folder has no JSON file, or cannot be listed.
+        LabelmeError: The folder has no JSON file, or cannot be listed.
 
     Example:
         >>> find_annotations("a.json")
         [PosixPath('a.json')]
     """
-    given = [source] if isinstance(source, (str, os.PathLike)) else list(source)
-    found: list[Path] = []
-    for path in map(Path, given):
-        found += _json_files(path, recursive, leave_out) if path.is_dir() else [path]
-    return found
+    folder = Path(source)
+    if not folder.is_dir():
+        return [folder]
+    try:
+        walked = walk_files(folder, recursive=recursive, leave_out=leave_out)
+        files = [p for p in walked if p.suffix.lower() == ".json" and not _is_coco(p)]
+    except OSError as error:
+        raise LabelmeError(f"{folder}: cannot be listed ({error.strerror})") from error
+    if not files:
+        inside = "" if recursive else " (folders inside: --recursive)"
+        raise LabelmeError(f"{folder}: has no *.json file{inside}")
+    return files
 
 
-def read_image(annotation: Annotation, images: PathLike | None = None) -> NDArray[np.uint8]:
+def read_image(annotation: Annotation) -> NDArray[np.uint8]:
     """Open the image of an annotation, from `imageData` or else from `imagePath`.
 
-    The path is taken relative to the JSON file, or to `images`, and must stay in that folder, see
+    The path is taken relative to the JSON file and must stay in its folder, see
     `unmask.paths.path_inside`. Where there is no such file in it, one of the same name directly in
     the folder is taken: annotations are moved together with their photos.
 
     Args:
         annotation: From `read_annotation`.
-        images: The folder of the photos; the JSON file's when None.
 
     Returns:
         RGB uint8 (H, W, 3), upright.
@@ -83,8 +86,7 @@ def read_image(annotation: Annotation, images: PathLike | None = None) -> NDArra
     Example:
         >>> image = read_image(read_annotation("photos/a.json"))  # doctest: +SKIP
     """
-    folder = annotation.path.parent if images is None else Path(images)
-    return decode_image(annotation, image_file(annotation, [folder]))
+    return decode_image(annotation, image_file(annotation, [annotation.path.parent]))
 
 
 def image_file(annotation: Annotation, folders: Sequence[Path]) -> bytes:
@@ -156,18 +158,6 @@ def read_file(path: Path, limit: int, where: str) -> bytes:
     if len(content) > limit:
         raise LabelmeError(f"{where}: {path.name} is larger than the limit of {limit >> 20} MiB")
     return content
-
-
-def _json_files(folder: Path, recursive: bool, leave_out: Sequence[PathLike]) -> list[Path]:
-    try:
-        walked = walk_files(folder, recursive=recursive, leave_out=leave_out)
-        files = [p for p in walked if p.suffix.lower() == ".json" and not _is_coco(p)]
-    except OSError as error:
-        raise LabelmeError(f"{folder}: cannot be listed ({error.strerror})") from error
-    if not files:
-        inside = "" if recursive else " (folders inside: --recursive)"
-        raise LabelmeError(f"{folder}: has no *.json file{inside}")
-    return files
 
 
 def _is_coco(path: Path) -> bool:

@@ -23,6 +23,7 @@ from unmask.labelme.fields import (
     label_name,
     mapping,
     numbers,
+    read_each,
     text,
 )
 
@@ -38,22 +39,20 @@ def read_label_studio(path: Path) -> Iterator[Foreign | LabelmeError]:
     Of several annotations of a task the last one that was not cancelled counts; predictions, and
     what covers nothing, are passed over.
 
-    Yields:
+    Returns:
         The photos, and errors of tasks that cannot be read.
 
     Raises:
         LabelmeError: The file is no list of tasks.
     """
-    for i, value in enumerate(items(read_json(path, None), f"{path}")):
-        where = f"{path}: [{i}]"
-        try:
-            task = mapping(value, where)
-            names = _photo(mapping(task.get("data"), f"{where}.data"), f"{where}.data")
-            results = _results(task, where)
-        except LabelmeError as error:
-            yield error
-            continue
-        yield Foreign(names, f"{where}.data", partial(_shapes, results))
+    tasks = enumerate(items(read_json(path, None), f"{path}"))
+    return read_each(lambda entry: _task(entry[1], f"{path}: [{entry[0]}]"), tasks)
+
+
+def _task(value: Any, where: str) -> Foreign:
+    task = mapping(value, where)
+    names = _photo(mapping(task.get("data"), f"{where}.data"), f"{where}.data")
+    return Foreign(names, f"{where}.data", partial(_shapes, _results(task, where)))
 
 
 def _photo(data: Mapping[str, Any], where: str) -> list[str]:

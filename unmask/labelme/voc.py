@@ -17,7 +17,17 @@ from unmask.errors import ImageError, LabelmeError
 from unmask.io import write_bytes_atomic
 from unmask.labelme.annotation import mask_shape, rectangle_shape
 from unmask.labelme.drawing import Instance
-from unmask.labelme.fields import Foreign, Size, check_size, fail, label_name, numbers, side, text
+from unmask.labelme.fields import (
+    Foreign,
+    Size,
+    check_size,
+    fail,
+    label_name,
+    numbers,
+    read_each,
+    side,
+    text,
+)
 from unmask.labelme.files import MAX_JSON_BYTES, MAX_PHOTO_BYTES, read_file
 from unmask.paths import walk_files
 
@@ -76,7 +86,7 @@ def read_voc(path: Path) -> Iterator[Foreign | LabelmeError]:
     An object's pixels are those of its number in SegmentationObject, and its box where there are
     none.
 
-    Yields:
+    Returns:
         The photos, and errors of files that cannot be read.
 
     Raises:
@@ -86,16 +96,15 @@ def read_voc(path: Path) -> Iterator[Foreign | LabelmeError]:
     files = [p for p in walk_files(folder, recursive=True) if p.suffix.lower() == ".xml"]
     if not files:
         raise LabelmeError(f"{folder}: has no *.xml file")
-    for file in files:
-        try:
-            root = _read_xml(file)
-            name = text(root.findtext("filename"), f"{file}: filename")
-        except LabelmeError as error:
-            yield error
-            continue
+
+    def photo(file: Path) -> Foreign:
+        root = _read_xml(file)
+        name = text(root.findtext("filename"), f"{file}: filename")
         numbered = path / OBJECTS / file.relative_to(folder).with_suffix(".png")
         names = [name, *(f"{images}/{name}" for images in PHOTO_FOLDERS)]
-        yield Foreign(names, f"{file}: filename", partial(_shapes, root, f"{file}", numbered))
+        return Foreign(names, f"{file}: filename", partial(_shapes, root, f"{file}", numbered))
+
+    return read_each(photo, files)
 
 
 def _read_xml(path: Path) -> ElementTree.Element:

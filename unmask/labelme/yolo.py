@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unmask.errors import LabelmeError, MissingPackageError
+from unmask.errors import LabelmeError
 from unmask.image import find_images
 from unmask.labelme.annotation import polygon_shape, rectangle_shape
 from unmask.labelme.drawing import Instance, polygons_of, single_polygon
-from unmask.labelme.fields import Foreign, Size, fail, integer, label_name
+from unmask.labelme.fields import Foreign, Size, fail, formats_module, integer, label_name
 from unmask.labelme.files import MAX_JSON_BYTES, read_file
 
 YAML = "data.yaml"
@@ -78,12 +78,7 @@ def read_yolo(path: Path) -> Iterator[Foreign | LabelmeError]:
 
 
 def _names(path: Path) -> Mapping[int, str]:
-    try:
-        import yaml
-    except ImportError as error:
-        raise MissingPackageError(
-            "YOLO's data.yaml needs PyYAML: pip install 'unmask[formats]'"
-        ) from error
+    yaml = formats_module("yaml", "YOLO's data.yaml needs PyYAML")
     try:
         data = yaml.safe_load(read_file(path, MAX_JSON_BYTES, f"{path}"))
     except (yaml.YAMLError, RecursionError, ValueError) as error:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from unmask.data.faces import landmark_archive
 from unmask.engines import work_through
-from unmask.errors import DataError, SettingError, UnmaskError
+from unmask.errors import DataError, SettingError
 from unmask.face import CROP_SIZE, canonical_matrix, coverage, transform_points, warp
 from unmask.gender.predict import predict_gender
 from unmask.image import load_image, save_image, save_mask
@@ -202,11 +202,9 @@ class PairMaker:
         """Make one pair; an error is a result as well."""
         try:
             return self._make(face)
-        except (UnmaskError, OSError) as error:
-            return PairResult(face.file, text_about(face.file, error))
         # One face in millions must not end the work, whatever it meets; it is reported.
         except Exception as error:
-            return PairResult(face.file, f"{face.file}: {type(error).__name__}: {error}")
+            return PairResult(face.file, text_about(face.file, error))
 
     @cached_property
     def _synthesizer(self) -> MaskSynthesizer:
