@@ -77,6 +77,18 @@ class FolderSettings:
     mask_only: bool = False
     max_pixels: int = DEFAULT_MAX_PIXELS
 
+    def unmasker(self) -> Unmasker:
+        """Return what completes photos so; its networks are loaded when they are needed."""
+        from unmask.pipeline import Unmasker
+
+        return Unmasker(
+            self.preset,
+            self.weights_dir,
+            finder=self.finder,
+            max_pixels=self.max_pixels,
+            runtime=self.runtime,
+        )
+
 
 @dataclass(frozen=True)
 class PhotoJob:
@@ -312,16 +324,7 @@ class PhotoCompleter:
 
     @cached_property
     def _unmasker(self) -> Unmasker:
-        from unmask.pipeline import Unmasker
-
-        settings = self.settings
-        return Unmasker(
-            settings.preset,
-            settings.weights_dir,
-            finder=settings.finder,
-            max_pixels=settings.max_pixels,
-            runtime=settings.runtime,
-        ).load()
+        return self.settings.unmasker().load()
 
     @cached_property
     def _record(self) -> dict[str, Any]:
@@ -457,9 +460,7 @@ def _panel(target: Path) -> Path:
 
 def record_of(settings: FolderSettings) -> dict[str, Any]:
     """Return what the pixels of results depend on; the weights are there, and unaltered."""
-    from unmask.pipeline import Unmasker
-
-    unmasker = Unmasker(settings.preset, settings.weights_dir, runtime=settings.runtime)
+    unmasker = settings.unmasker()
     weights = {s: unmasker.weight_file(s).sha256 for s in get_preset(settings.preset).files}
     if settings.finder is not None:
         if not settings.finder.is_file():

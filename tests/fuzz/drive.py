@@ -1,23 +1,19 @@
-"""Opening damaged files in a process of their own, which may hang or crash without harm.
-
-`python -m tests.fuzz.drive KIND FIRST LAST FOLDER` is that process. It writes a line a file: its
-number, "begun"; and then "refused", "accepted" or what went wrong.
-"""
+"""Opening damaged files in a process of their own, which may hang or crash without harm."""
 
 from __future__ import annotations
 
 import importlib.util
 import os
 import random
-import select
-import subprocess
-import sys
 import tempfile
-from collections.abc import Iterator
+from concurrent import futures
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
+from multiprocessing import get_context
 from pathlib import Path
 
-from tests.fuzz.kinds import KINDS, ROOT, Kind
+from tests.fuzz.kinds import KINDS, Kind
 from unmask.errors import UnmaskError
 
 SECONDS = 20.0
@@ -93,71 +89,57 @@ def can_open(kind: Kind) -> bool:
     return all(importlib.util.find_spec(name) for name in kind.needs)
 
 
-def fuzz(kind: Kind, count: int, first: int = 0) -> Outcome:
-    """Open damaged files of one kind, numbers `first` to `first + count - 1`.
+def fuzz(kind: Kind, count: int) -> Outcome:
+    """Open damaged files of one kind, numbers 0 to `count - 1`.
 
     A file that ends or stops the process is a failure, and another process goes on after it; the
     HDF5 library does both, which is why `unmask.hdf5` has a process and a time limit itself.
     """
-    outcome, done = Outcome(), first
+    outcome = Outcome()
     if not can_open(kind):
         return outcome
-    while done < first + count:
-        for number, said in _answers(kind, done, first + count):
-            done = number + 1
-            refused = kind.name == "HDF5" and said.startswith("process:")
-            outcome.add(number, "refused" if refused else said)
+    with tempfile.TemporaryDirectory() as folder:
+        pool = _start(kind, folder)
+        for number in range(count):
+            try:
+                said = pool.submit(_answer, number).result(SECONDS)
+            except (BrokenProcessPool, futures.TimeoutError) as error:
+                said = "refused" if kind.name == "HDF5" else f"process: {type(error).__name__}"
+                _stop(pool)
+                pool = _start(kind, folder)
+            outcome.add(number, said)
+        _stop(pool)
     return outcome
 
 
-def _answers(kind: Kind, first: int, end: int) -> Iterator[tuple[int, str]]:
-    """Yield the numbers of files and what became of them, until the process ends."""
-    with tempfile.TemporaryDirectory() as folder:
-        command = [
-            sys.executable,
-            "-m",
-            "tests.fuzz.drive",
-            kind.name,
-            str(first),
-            str(end),
-            folder,
-        ]
-        with subprocess.Popen(
-            command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-        ) as process:
-            assert process.stdout is not None
-            rest, number, begun = b"", first, False
-            while select.select([process.stdout], [], [], SECONDS if begun else 120.0)[0]:
-                block = os.read(process.stdout.fileno(), 1 << 16)
-                if not block:
-                    break
-                *lines, rest = (rest + block).split(b"\n")
-                for line in lines:
-                    word, _, said = line.decode("utf-8", "replace").partition(" ")
-                    number, begun = int(word), said == "begun"
-                    if not begun:
-                        yield number, said
-            else:
-                process.kill()
-            status = process.wait()
-        if begun or status:
-            yield number, f"process: ended with status {status}" if begun else f"status {status}"
+def _start(kind: Kind, folder: str) -> ProcessPoolExecutor:
+    """Start a process that has opened the good files."""
+    pool = ProcessPoolExecutor(1, get_context("spawn"), _prepare, (kind.name, Path(folder)))
+    pool.submit(int).result(120)
+    return pool
 
 
-def _work(kind: Kind, first: int, end: int, folder: Path) -> None:
+def _stop(pool: ProcessPoolExecutor) -> None:
+    for process in list((pool._processes or {}).values()):
+        process.kill()
+    pool.shutdown()
+
+
+_trial: Trial  # of the process that opens the files
+
+
+def _prepare(name: str, folder: Path) -> None:
     import resource
 
     from unmask import hdf5
 
+    global _trial
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     hdf5._check_elsewhere = lambda path: None  # this is a process of its own already
-    trial = Trial(kind, folder)
-    trial.open_good()
+    _trial = Trial(next(kind for kind in KINDS if kind.name == name), folder)
+    _trial.open_good()
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
-    for number in range(first, end):
-        print(number, "begun", flush=True)
-        print(number, trial(number).encode("utf-8", "replace").decode(), flush=True)
 
 
-if __name__ == "__main__":
-    _work(next(k for k in KINDS if k.name == sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]),
-          Path(sys.argv[4]))  # fmt: skip
+def _answer(number: int) -> str:
+    return _trial(number)

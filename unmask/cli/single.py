@@ -49,15 +49,10 @@ def run_single(
     points = None if landmarks is None else _read_points(landmarks)
     from threadpoolctl import threadpool_limits
 
-    from unmask.pipeline import Unmasker
-
     source: Path | bytes = inputs[0]
     if inputs[0] == _STREAM:
         source = sys.stdin.buffer.read()
-    unmasker = Unmasker(
-        settings.preset, settings.weights_dir,
-        finder=settings.finder, max_pixels=settings.max_pixels, runtime=settings.runtime,
-    )  # fmt: skip
+    unmasker = settings.unmasker()
     # As for folders: NumPy's sums depend on their number of threads.
     with threadpool_limits(1, user_api="blas"):
         result = unmasker(
