@@ -273,53 +273,43 @@ def coco_errors(converted: Path, folder: Path, kind: str, change: dict[str, Any]
 
 
 @pytest.mark.parametrize(
-    ("kind", "change", "message"),
+    ("change", "message"),
     [
+        ({"segmentation": [[1, 2, 3]]}, "segmentation[0]: must be x"),
+        ({"segmentation": [["a"] * 6]}, "segmentation[0]: must be fi"),
+        ({"segmentation": "x"}, "segmentation: must be a JSON object"),
+        ({"segmentation": {"size": [1, 1], "counts": []}}, "segmentation.size: must"),
         (
-            "annotations",
-            {"segmentation": [[1, 2, 3]]},
-            r"annotations[0].segmentation[0]: must be x",
-        ),
-        (
-            "annotations",
-            {"segmentation": [["a"] * 6]},
-            "annotations[0].segmentation[0]: must be fi",
-        ),
-        (
-            "annotations",
-            {"segmentation": "x"},
-            "annotations[0].segmentation: must be a JSON object",
-        ),
-        (
-            "annotations",
-            {"segmentation": {"size": [1, 1], "counts": []}},
-            "segmentation.size: must",
-        ),
-        (
-            "annotations",
             {"segmentation": {"size": list(SIZE), "counts": [5, -5]}},
-            "annotations[0].segmentation.counts: must be run lengths of 10800 pixels",
+            "segmentation.counts: must be run lengths of 10800 pixels",
         ),
-        (
-            "annotations",
-            {"segmentation": [], "bbox": [1, 2, 0, 4]},
-            "annotations[0].bbox: must be x",
-        ),
-        ("annotations", {"category_id": 9}, "annotations[0].category_id: must be the id of"),
-        ("annotations", {"image_id": 99}, "annotations[0].image_id: no photo has it. Received: 99"),
-        ("annotations", {"image_id": None}, "annotations[0].image_id: must be an integer"),
-        ("images", {"height": 91}, "images[0].height: is 91, but the photo has 90"),
-        ("images", {"file_name": "../src/one.png"}, "images[0].file_name: must be a path inside"),
-        ("images", {"file_name": "gone.png"}, "images[0].file_name: no such file"),
-        ("images", {"file_name": 3}, "images[0].file_name: must be a string. Received: 3"),
+        ({"segmentation": [], "bbox": [1, 2, 0, 4]}, "bbox: must be x"),
+        ({"category_id": 9}, "category_id: must be the id of"),
+        ({"image_id": 99}, "image_id: no photo has it. Received: 99"),
+        ({"image_id": None}, "image_id: must be an integer"),
     ],
 )
-def test_coco_errors(
-    converted: Path, tmp_path: Path, kind: str, change: dict[str, Any], message: str
+def test_errors_of_coco_annotations(
+    converted: Path, tmp_path: Path, change: dict[str, Any], message: str
 ) -> None:
-    [error] = coco_errors(converted, tmp_path, kind, change)
-    assert "coco.json" in error
-    assert message in error
+    [error] = coco_errors(converted, tmp_path, "annotations", change)
+    assert f"coco.json: annotations[0].{message}" in error
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"height": 91}, "height: is 91, but the photo has 90"),
+        ({"file_name": "../src/one.png"}, "file_name: must be a path inside"),
+        ({"file_name": "gone.png"}, "file_name: no such file"),
+        ({"file_name": 3}, "file_name: must be a string. Received: 3"),
+    ],
+)
+def test_errors_of_coco_images(
+    converted: Path, tmp_path: Path, change: dict[str, Any], message: str
+) -> None:
+    [error] = coco_errors(converted, tmp_path, "images", change)
+    assert f"coco.json: images[0].{message}" in error
 
 
 def test_damaged_compressed_runs(converted: Path, tmp_path: Path) -> None:
