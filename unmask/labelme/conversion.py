@@ -18,7 +18,7 @@ from unmask.image import copyable_suffix, save_image, save_mask
 from unmask.io import PathLike, prepare_folder, write_bytes_atomic, write_text_atomic
 from unmask.labelme.annotation import label_tuple, labels_of, read_annotation, read_document
 from unmask.labelme.coco import coco_object, coco_text, pycocotools
-from unmask.labelme.drawing import DEFAULT_LINE_WIDTH, Instance, draw_instances, draw_mask
+from unmask.labelme.drawing import DEFAULT_LINE_WIDTH, Instance, draw_instances
 from unmask.labelme.files import (
     decode_image,
     find_annotations,
@@ -129,17 +129,8 @@ def convert(
         (176, [])
     """
     wanted = label_tuple(labels)
-    work = _Work(
-        Path(destination),
-        wanted,
-        images,
-        encoding,
-        line_width,
-        None if coco is None else Path(coco),
-        rle,
-        yolo,
-        voc,
-    )
+    coco = None if coco is None else Path(coco)
+    work = _Work(Path(destination), wanted, images, encoding, line_width, coco, rle, yolo, voc)
     if images is not None and not Path(images).is_dir():
         raise LabelmeError(f"{images}: no such folder")
     if rle:
@@ -205,7 +196,7 @@ class _Work:
 class _Converted:
     path: Path
     name: Path
-    image_name: str
+    photo: str  # in the folder `images`
     size: tuple[int, int]
     coco: tuple[tuple[str, dict[str, Any]], ...]
 
@@ -269,18 +260,15 @@ def _convert_one(
     coco: list[tuple[str, dict[str, Any]]] = []
     yolo: list[tuple[str, NDArray[np.float64]]] = []
     drawn: list[Instance] = []
-    if work.coco or work.yolo or work.voc:
-        mask = np.zeros(size, bool)
-        for instance in draw_instances(annotation, size, line_width=work.line_width):
-            mask |= instance.mask
-            if work.coco:
-                coco.append((instance.label, coco_object(instance, rle=work.rle)))
-            if work.yolo:
-                yolo.append((instance.label, yolo_polygon(instance)))
-            if work.voc:
-                drawn.append(instance)
-    else:
-        mask = draw_mask(annotation, size, line_width=work.line_width)
+    mask = np.zeros(size, bool)
+    for instance in draw_instances(annotation, size, line_width=work.line_width):
+        mask |= instance.mask
+        if work.coco:
+            coco.append((instance.label, coco_object(instance, rle=work.rle)))
+        if work.yolo:
+            yolo.append((instance.label, yolo_polygon(instance)))
+        if work.voc:
+            drawn.append(instance)
     suffix = copyable_suffix(content)
     image_path = work.destination / IMAGES / f"{name}{suffix or '.png'}"
     if suffix is None:
@@ -294,7 +282,7 @@ def _convert_one(
     photo = image_path.relative_to(work.destination / IMAGES).as_posix()
     if work.voc:
         write_voc(work.destination, name, photo, size, drawn, categories)
-    return _Converted(path, name, f"{IMAGES}/{photo}", size, tuple(coco))
+    return _Converted(path, name, photo, size, tuple(coco))
 
 
 # === After ===
@@ -310,16 +298,15 @@ def _write_lists(
     of_part = {"": list(converted)}
     if parts:
         of_part = {p: [c for c in converted if parts[c.name.as_posix()] == p] for p in _PARTS}
-        names = {
-            c.image_name.removeprefix(f"{IMAGES}/"): parts[c.name.as_posix()] for c in converted
-        }
-        write_text_atomic(work.destination / SPLIT_FILE, split_text(names))
+        of_photo = {c.photo: parts[c.name.as_posix()] for c in converted}
+        write_text_atomic(work.destination / SPLIT_FILE, split_text(of_photo))
     for part, members in of_part.items():
         if work.coco:
-            content = coco_text(((c.image_name, c.size, c.coco) for c in members), categories)
+            photos = ((f"{IMAGES}/{c.photo}", c.size, c.coco) for c in members)
+            content = coco_text(photos, categories)
             write_text_atomic(work.coco_files()[part], content)
         if work.yolo and part:
-            lines = "".join(f"./{c.image_name}\n" for c in members)
+            lines = "".join(f"./{IMAGES}/{c.photo}\n" for c in members)
             write_text_atomic(work.destination / f"{part}.txt", lines)
         if work.voc:
             lines = "".join(f"{c.name.as_posix()}\n" for c in members)

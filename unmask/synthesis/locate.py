@@ -38,7 +38,7 @@ class FaceLocator:
     Example:
         >>> from skimage.data import astronaut
         >>> from unmask import Unmasker
-        >>> FaceLocator(Unmasker().landmarks)(astronaut()).points.shape
+        >>> FaceLocator(Unmasker().landmarks)(astronaut()).points.shape  # doctest: +SKIP
         (1, 98, 2)
     """
 
