@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 _ROOT = Path(__file__).parent.parent
@@ -43,6 +44,15 @@ def data_dir() -> Path:
 def parity_dir() -> Path:
     """Recorded shapes and outputs of the published networks."""
     return _folder("UNMASK_PARITY", fallback=_ROOT.parent / "shared" / "parity")
+
+
+@pytest.fixture(scope="session")
+def masked() -> np.ndarray:
+    """A portrait with a drawn mask; not to be changed."""
+    from unmask import Unmasker
+    from unmask.demo import portraits, wear_mask
+
+    return wear_mask(Unmasker(), portraits()[0])
 
 
 @pytest.fixture(scope="module", autouse=True)

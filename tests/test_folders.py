@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from unmask.demo import portraits, wear_mask
 from unmask.errors import DataError, ImageError, UnmaskError, WeightsError
 from unmask.folders import FolderSettings, PhotoCompleter, begin, complete_photos, plan_jobs
 from unmask.image import find_images, load_image, save_image
@@ -21,9 +20,9 @@ NO_RAY = importlib.util.find_spec("ray") is None
 
 
 @pytest.fixture(scope="module")
-def masked():
+def masked(masked):
     # About the face alone: a small photo.
-    return wear_mask(Unmasker(), portraits()[0])[:260, 90:350]
+    return masked[:260, 90:350]
 
 
 @pytest.fixture(scope="module")

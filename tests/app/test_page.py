@@ -21,9 +21,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from unmask import Unmasker
-from unmask.demo import portraits, wear_mask
-
 pytest.importorskip("gradio", reason="needs the extra `app`")
 playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
 
@@ -35,9 +32,9 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def photo(tmp_path_factory) -> Path:
+def photo(tmp_path_factory, masked) -> Path:
     path = tmp_path_factory.mktemp("page") / "astronaut.png"
-    Image.fromarray(wear_mask(Unmasker(), portraits()[0])).save(path)
+    Image.fromarray(masked).save(path)
     return path
 
 

@@ -9,17 +9,11 @@ import numpy as np
 import pytest
 
 from unmask import cli
-from unmask.demo import portraits, wear_mask
 from unmask.image import save_image
 from unmask.labelme import draw_mask, read_annotation, read_image
 from unmask.metrics import iou
 from unmask.pipeline import Unmasker
 from unmask.segmentation.data import read_examples
-
-
-@pytest.fixture(scope="module")
-def masked() -> np.ndarray:
-    return wear_mask(Unmasker(), portraits()[0])
 
 
 @pytest.fixture

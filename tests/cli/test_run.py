@@ -20,11 +20,6 @@ from unmask.origin import COMPOSITE
 from unmask.pipeline import Unmasker
 
 
-@pytest.fixture(scope="module")
-def masked():
-    return wear_mask(Unmasker(), portraits()[0])
-
-
 @pytest.fixture
 def folder(tmp_path, masked):
     photos = tmp_path / "photos"
