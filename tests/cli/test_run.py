@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 from types import SimpleNamespace
@@ -20,19 +21,31 @@ from unmask.origin import COMPOSITE
 from unmask.pipeline import Unmasker
 
 
-@pytest.fixture
-def folder(tmp_path, masked):
-    photos = tmp_path / "photos"
+def fill(photos, masked):
     photos.mkdir()
     Image.fromarray(masked).save(photos / "astronaut.png")
     Image.fromarray(np.full((90, 120, 3), 70, np.uint8)).save(photos / "wall.jpg")
     return photos
 
 
-def test_a_folder(folder, tmp_path, masked, capsys):
-    out = tmp_path / "out"
-    assert main(["run", str(folder), "-o", str(out), "--json", "--panel"]) == 0
-    assert "2 of 2 photos written, 1 without a masked face" in capsys.readouterr().out
+@pytest.fixture
+def folder(tmp_path, masked):
+    return fill(tmp_path / "photos", masked)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, masked):
+    """Photos, what became of them, and what was said of it; not to be changed."""
+    photos = fill(tmp_path_factory.mktemp("all") / "photos", masked)
+    out = photos.parent / "out"
+    with contextlib.redirect_stdout(io.StringIO()) as said:
+        assert main(["run", str(photos), "-o", str(out), "--json", "--panel"]) == 0
+    return photos, out, said.getvalue()
+
+
+def test_a_folder(finished, masked):
+    folder, out, said = finished
+    assert "2 of 2 photos written, 1 without a masked face" in said
     assert load_image(out / "astronaut.png").shape == masked.shape
     np.testing.assert_array_equal(load_image(out / "wall.png"), load_image(folder / "wall.jpg"))
     found = json.loads((out / "astronaut.json").read_text())
@@ -154,11 +167,11 @@ def piped(monkeypatch, content: bytes) -> io.BytesIO:
     return written
 
 
-def test_from_standard_input_to_standard_output(folder, tmp_path, monkeypatch, capsys):
-    assert main(["run", str(folder / "astronaut.png"), "-o", str(tmp_path / "made.png")]) == 0
+def test_from_standard_input_to_standard_output(finished, monkeypatch, capsys):
+    folder, out, _ = finished
     written = piped(monkeypatch, (folder / "astronaut.png").read_bytes())
     assert main(["run", "-", "-o", "-"]) == 0
-    assert written.getvalue() == (tmp_path / "made.png").read_bytes()
+    assert written.getvalue() == (out / "astronaut.png").read_bytes()
     assert "1 masked face" in capsys.readouterr().err
 
 
