@@ -86,7 +86,7 @@ def test_a_lease_with_jax_alone(tmp_path: Path):
     plan.write_text(PLAN.format(pack=pack, set=settings))
     start = time.monotonic()
     done = subprocess.run(
-        [sys.executable, "-c", LEASE, str(plan), "--minutes", "0.5", "--out", str(tmp_path / "out"),
+        [sys.executable, "-c", LEASE, str(plan), "--minutes", "0.1", "--out", str(tmp_path / "out"),
          "--workers", "0"],
         capture_output=True, text=True, check=False, timeout=400,
         cwd=Path(__file__).parent.parent.parent, env={**os.environ, "KERAS_BACKEND": "jax"},
