@@ -211,7 +211,7 @@ def test_the_papers_network_from_both_kinds_of_files(one_proposal, monkeypatch, 
     }  # fmt: skip
     for name, value in small.items():
         monkeypatch.setattr(paper.PaperConfig, name, value)
-    model = paper.build_detector()
+    model = MaskRCNN("inference", paper.PaperConfig(), str(tmp_path))
     see_a_mask_at(model.keras_model, PLACE, SCORE)
     published, converted = tmp_path / "mask_rcnn_masks_0020.h5", tmp_path / "paper.safetensors"
     model.save_weights(published)
