@@ -1,5 +1,6 @@
 """The notebooks: one is executed, all have been, and their texts say what their outputs show."""
 
+import ast
 import importlib.util
 import json
 import re
@@ -61,6 +62,16 @@ def test_the_pipelines_notebook_runs():
     )
     assert done.returncode == 0, done.stderr
     assert "5_pipeline.ipynb" in done.stdout
+
+
+@every_notebook
+def test_what_a_notebook_imports_is_there(path):
+    for cell in read_cells(path)[2:]:  # after the title and the installation
+        if cell["cell_type"] == "code":
+            lines = [line for line in cell["source"] if not line.startswith("%")]
+            for node in ast.walk(ast.parse("".join(lines))):
+                if isinstance(node, ast.ImportFrom) and node.module.startswith("unmask"):
+                    exec(ast.unparse(node), {})
 
 
 @every_notebook

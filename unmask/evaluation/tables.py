@@ -42,24 +42,43 @@ def markdown_report(summary: Summary, heading: str) -> str:
         " true mask grown by 4 pixels. Protocols as in `unmask.metrics`; `as is` puts no known"
         " pixels back.",
         "## The paper's table, and ours",
-        "Quoted rows are printed in the paper, which states no protocol, no split by identity and"
-        " no number of test images: they do not compare with the measured rows.",
-        markdown_table(("data", "system", "metric", "male", "female"), _paper_rows(summary)),
-        f"Quoted: {CITATION}.",
+        paper_table(summary),
         "## Every condition",
         markdown_table(("inputs", "faces", "n", *_TITLES.values()), _condition_rows(summary)),
         "## The loss that each stage causes",
-        "`replaced`: what the truth instead of this stage's prediction gains while the others are"
-        " predicted. `alone`: what this stage's prediction costs while the others are true.",
-        markdown_table(("stage", "measure", "replaced", "alone"), _loss_rows(summary)),
+        loss_table(summary),
         "## The stages",
-        "Shares and means; gender, landmarks and hole over the faces that were found.",
-        markdown_table(
-            ("faces", "n", "found", "gender right", "landmark NME", "hole IoU"),
-            _stage_rows(summary),
-        ),
+        stage_table(summary),
     ]
     return "\n\n".join(part.rstrip("\n") for part in parts) + "\n"
+
+
+def paper_table(summary: Summary) -> str:
+    """Return the paper's table with its figures quoted and ours beside them, as Markdown."""
+    header = ("data", "system", "metric", "male", "female")
+    return (
+        "Quoted rows are printed in the paper, which states no protocol, no split by identity and"
+        " no number of test images: they do not compare with the measured rows.\n\n"
+        f"{markdown_table(header, _paper_rows(summary))}\nQuoted: {CITATION}."
+    )
+
+
+def loss_table(summary: Summary) -> str:
+    """Return what each stage's prediction costs, as Markdown."""
+    return (
+        "`replaced`: what the truth instead of this stage's prediction gains while the others are"
+        " predicted. `alone`: what this stage's prediction costs while the others are true.\n\n"
+        + markdown_table(("stage", "measure", "replaced", "alone"), _loss_rows(summary))
+    )
+
+
+def stage_table(summary: Summary) -> str:
+    """Return how well the stages predict inside the pipeline, as Markdown."""
+    header = ("faces", "n", "found", "gender right", "landmark NME", "hole IoU")
+    return (
+        "Shares and means; gender, landmarks and hole over the faces that were found.\n\n"
+        + markdown_table(header, _stage_rows(summary))
+    )
 
 
 def latex_table(summary: Summary, data: str) -> str:
