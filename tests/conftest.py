@@ -21,7 +21,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture
 def untraced() -> Iterator[None]:
-    """Let networks run operation by operation: for a few steps, tracing would take far longer."""
+    """Let networks run operation by operation: for a few steps, tracing would take far longer.
+
+    They are forgotten after each test, too: beside the remains of large ones the next are slow.
+    """
     import keras
 
     if keras.backend.backend() != "tensorflow":
@@ -32,6 +35,7 @@ def untraced() -> Iterator[None]:
     tf.config.run_functions_eagerly(True)
     yield
     tf.config.run_functions_eagerly(False)
+    keras.backend.clear_session()
 
 
 @pytest.fixture(scope="session")
