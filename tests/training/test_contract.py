@@ -33,8 +33,9 @@ KINDS = (
     "rivals/edgeconnect",
 )  # fmt: skip
 
-# At toy size these are another recipe's network: of paper/gender, and of paper/mask-rcnn.
-TWINS = ("paper/gender-notebook", "lite/mask-rcnn")
+# At toy size these are another recipe's network: of paper/gender, and of paper/mask-rcnn; and all
+# of InceptionV3 is trained in tests/gender.
+TWINS = ("paper/gender-notebook", "lite/mask-rcnn", "paper/gender-end-to-end")
 
 # Compiling for JAX takes long. What it does otherwise is the step: with a list of losses, with one;
 # that of two networks is in the lease's test.
