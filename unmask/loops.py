@@ -39,6 +39,12 @@ def find_loops(
 
     Returns:
         (B, 256, 256) bool, what touches its mask, widened; nothing of the mask itself.
+
+    Example:
+        >>> from unmask.segmentation.lite import LOOPS, build_unet
+        >>> crops, masks = np.zeros((1, 256, 256, 3), np.uint8), np.zeros((1, 256, 256), bool)
+        >>> bool(find_loops(build_unet(**LOOPS), crops, masks).any())  # no mask, no loops
+        False
     """
     found = []
     for crop, mask in zip(crops, masks, strict=True):
@@ -71,6 +77,14 @@ def remove_loops(
 
     Returns:
         The new photo, and the (H, W) bool mask of pixels that may differ from the old one.
+
+    Example:
+        >>> photo, loops = np.full((256, 256, 3), 150, np.uint8), np.zeros((256, 256), bool)
+        >>> photo[100:103, 20:60] = 255
+        >>> loops[98:105, 18:62] = True
+        >>> result, changed = remove_loops(photo, loops, np.zeros_like(loops), np.eye(2, 3))
+        >>> bool(result.max() < 160), int(changed.sum())
+        (True, 308)
 
     Reference:
         Telea, "An image inpainting technique based on the fast marching method", 2004.
