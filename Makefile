@@ -1,4 +1,4 @@
-# make demo   two portraits, masked and unmasked again -> out/demo.png
+# make demo   two portraits, masked and unmasked again -> out/demo.png (PRESET=paper: by the paper's networks)
 # make test   the whole test suite
 # make fuzz   20,000 damaged files of every kind, and a table of what became of them (INPUTS=n)
 # make kill   stops every command at random moments, calls it again, and compares (ROUNDS=n)
@@ -10,6 +10,8 @@
 PYTHON ?= python3
 # Processes of `make test`; each needs up to 4 GB.
 WORKERS ?= 2
+# Networks of `make demo`.
+PRESET ?= lite
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check install --quiet
@@ -33,7 +35,7 @@ help:
 	@sed -n 's/^# //p' Makefile
 
 demo: $(VENV)/.installed
-	$(BIN)/unmask demo --out out
+	$(BIN)/unmask demo --out out --preset $(PRESET)
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder

@@ -66,17 +66,21 @@ def wear_mask(
     return synthesizer(portrait.image, found.points[0], index).image
 
 
-def run_demo(path: PathLike, *, seed: int = 0) -> list[DemoScore]:
+def run_demo(path: PathLike, *, preset: str = "lite", seed: int = 0) -> list[DemoScore]:
     """Mask and unmask the portraits, measure, and draw the panel, a PNG.
 
-    There are two scores a portrait: ours, and OpenCV's Telea inpainting of the same hole. `seed` is
-    that of the masks.
+    There are two scores a portrait: those of the preset's networks, and of OpenCV's Telea
+    inpainting of the same hole. The masks are the same for every preset; `seed` is theirs.
+
+    Raises:
+        WeightsError: The preset is unknown or its weights are missing.
     """
-    unmasker = Unmasker().load()
+    unmasker = Unmasker(preset).load()
+    wearer = unmasker if preset == "lite" else Unmasker()
     scores: list[DemoScore] = []
     shown: list[tuple[Result, NDArray[np.uint8]]] = []
     for index, portrait in enumerate(portraits()):
-        result = unmasker(wear_mask(unmasker, portrait, seed, index))
+        result = unmasker(wear_mask(wearer, portrait, seed, index))
         hole = np.zeros(portrait.image.shape[:2], bool)
         for face in result.faces:
             hole |= face.mask

@@ -31,7 +31,9 @@ from unmask.landmarks.evaluate import score_landmarks
 from unmask.landmarks.heatmaps import IGNORED, decode_mean, to_image
 from unmask.landmarks.lite import build_lite
 from unmask.landmarks.predict import predict_landmarks
-from unmask.landmarks.task import Hourglasses, store_compactly
+from unmask.landmarks.task import Hourglasses, LandmarkRecipe, LandmarkTask, store_compactly
+from unmask.training.recipe import read_recipe
+from unmask.training.task import Places
 from unmask.weights import load_weights, save_weights
 
 
@@ -266,6 +268,22 @@ def test_what_float16_cannot_hold_is_stored_by_a_scale(tmp_path):
     assert load_weights(model, tmp_path / "l.safetensors") == {"val_error": "3"}
     assert 0.1 < float(norm.moving_variance[0]) < 10
     np.testing.assert_allclose(model.predict_on_batch(image)[0], before, rtol=0.01, atol=2e-3)
+
+
+def test_more_hourglasses_go_on_from_a_file_of_fewer(tmp_path):
+    tasks = []
+    for stacks in (1, 3):
+        sizes = {"network.stacks": stacks, "network.width": 16, "network.depth": 1}
+        recipe = read_recipe("paper/landmarks", sizes).phase(0, LandmarkRecipe)
+        tasks.append(LandmarkTask(recipe, Places([], tmp_path)))
+        tasks[-1].build()
+    one, three = tasks
+    save_weights(one.network, tmp_path / "one.safetensors", dtype="float32")
+    three.start_from(tmp_path / "one.safetensors")
+    image = np.random.default_rng(0).uniform(0, 1, (1, 256, 256, 3)).astype(np.float32)
+    wanted = one.network.predict_on_batch(image)
+    for answer in three.network.predict_on_batch(image):
+        np.testing.assert_allclose(answer, wanted, atol=1e-5)
 
 
 def test_scores_by_hand():

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from unmask.errors import DataError
 from unmask.mrcnn.data import load_image_gt
 from unmask.mrcnn.h5 import CLASS_LAYERS, save_h5
 from unmask.mrcnn.model import MaskRCNN
@@ -72,6 +73,16 @@ def test_photos_are_shown_as_often_mirrored(data_folder: Path) -> None:
         assert 5000 < masks.sum() < 6000
         np.testing.assert_array_equal(data.load_image(i + 1), data.load_image(i)[:, ::-1])
         np.testing.assert_array_equal(data.load_mask(i + 1)[0], masks[:, ::-1])
+
+
+def test_a_recipe_changes_settings_of_the_training_alone() -> None:
+    values = {"config.TRAIN_ROIS_PER_IMAGE": 24, "config.TRAIN_GT_ROIS": 1}
+    recipe = read_recipe("paper/mask-rcnn", values).phase(0, MaskRCNNRecipe)
+    trained, used = (recipe.settings(training=training) for training in (True, False))
+    assert (trained.TRAIN_ROIS_PER_IMAGE, trained.TRAIN_GT_ROIS) == (24, True)
+    assert (used.TRAIN_ROIS_PER_IMAGE, used.TRAIN_GT_ROIS) == (200, False)
+    with pytest.raises(DataError, match="config: no whole number of Config"):
+        read_recipe("paper/mask-rcnn", {"config.TRAIN_ROI": 24}).phase(0, MaskRCNNRecipe)
 
 
 def test_batches_depend_on_their_number_alone(data_folder: Path) -> None:

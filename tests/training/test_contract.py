@@ -33,9 +33,12 @@ KINDS = (
     "rivals/edgeconnect",
 )  # fmt: skip
 
-# At toy size these are another recipe's network: of paper/gender, and of paper/mask-rcnn; and all
-# of InceptionV3 is trained in tests/gender.
-TWINS = ("paper/gender-notebook", "lite/mask-rcnn", "paper/gender-end-to-end")
+# At toy size these are another recipe's network and losses: of paper/gender, paper/mask-rcnn,
+# paper/aot-gan and paper/inpainting; and all of InceptionV3 is trained in tests/gender.
+TWINS = (
+    "paper/gender-notebook", "lite/mask-rcnn", "paper/gender-end-to-end", "rivals/aot-gan",
+    "rivals/lafin",
+)  # fmt: skip
 
 # Compiling for JAX takes long. What it does otherwise is the step: with a list of losses, with one;
 # that of two networks is in the lease's test.
@@ -105,7 +108,7 @@ def test_learns_a_batch_by_heart(name: str, toys: Callable[[str], Toy], tmp_path
     toy = toys(name)
     changes = {"optimizer.schedule": "constant", "optimizer.learning_rate": 1e-3}
     other = "float32" if "mixed" in _policy(name) else "mixed_bfloat16"
-    task = make_task(name, toy, tmp_path, 8, dtype_policy=other, validation_rows=8, **changes)
+    task = make_task(name, toy, tmp_path, 5, dtype_policy=other, validation_rows=5, **changes)
     make = task.sampler
 
     def one_batch():

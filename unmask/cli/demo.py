@@ -7,7 +7,7 @@ from pathlib import Path
 from unmask.cli.arguments import OutFolder, Seed
 
 
-def demo(*, out: OutFolder = Path("out"), seed: Seed = 0) -> None:
+def demo(*, out: OutFolder = Path("out"), preset: str = "lite", seed: Seed = 0) -> None:
     """Mask and unmask two portraits.
 
     Puts a drawn mask on the portraits that come with scikit-image and matplotlib, runs the pipeline
@@ -15,12 +15,13 @@ def demo(*, out: OutFolder = Path("out"), seed: Seed = 0) -> None:
 
     Args:
         out: Folder for the panel.
+        preset: Which networks, "lite" or "paper".
         seed: Seed of the drawn masks.
     """
     from unmask.demo import run_demo
 
-    path = out / "demo.png"
-    scores = run_demo(path, seed=seed)
+    path = out / ("demo.png" if preset == "lite" else f"demo-{preset}.png")
+    scores = run_demo(path, preset=preset, seed=seed)
     print(f"{'':28}{'PSNR in hole':>14}{'SSIM in hole':>14}{'PSNR outside':>14}")
     for score in scores:
         print(

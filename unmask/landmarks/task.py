@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import math
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -24,7 +25,7 @@ from unmask.landmarks.predict import predict_landmarks
 from unmask.metrics import nme
 from unmask.training.recipe import Recipe
 from unmask.training.task import Task, on_bytes
-from unmask.weights import load_weights, save_weights
+from unmask.weights import load_arrays, load_weights, save_weights
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,6 +108,16 @@ class LandmarkTask(Task):
         self.loss = [loss] * len(self.network.outputs)
         return on_bytes(self.network)
 
+    def start_from(self, path: Path) -> None:
+        """Start from a kept file; one of fewer hourglasses is repeated, see `add_hourglasses`."""
+        stacks = _stacks(path)
+        if self.recipe.network.name == "lite" or stacks >= self.recipe.network.stacks:
+            super().start_from(path)
+            return
+        smaller = replace(self.recipe.network, stacks=stacks).build()
+        load_weights(smaller, path)
+        add_hourglasses(smaller, self.network)
+
     def sampler(self) -> LandmarkSampler:
         """Make batches of varied faces."""
         recipe = self.recipe
@@ -132,6 +143,46 @@ class LandmarkTask(Task):
     def finish(self, path: Path) -> None:
         """Store the kept network compactly."""
         store_compactly(path, self.recipe.network)
+
+
+def add_hourglasses(smaller: keras.Model, larger: keras.Model) -> None:
+    """Give a network of several hourglasses the weights of one that has fewer.
+
+    The further hourglasses begin as copies of the last, and what was found before does not reach
+    them yet: copies of the first repeat its answer, and training can only improve on it.
+    Hourglasses that are trained one after the other cost a fraction of all at once.
+
+    Args:
+        smaller: A network of `unmask.landmarks.paper.build_fan`.
+        larger: The same with more hourglasses; its weights are replaced.
+
+    Example:
+        >>> sizes = {"width": 16, "depth": 1, "size": 16}
+        >>> one, two = build_fan(1, **sizes), build_fan(2, **sizes)
+        >>> add_hourglasses(one, two)
+        >>> image = np.ones((1, 16, 16, 3), np.float32)
+        >>> answers = [one(image)[0], *two(image)]
+        >>> float(np.ptp(answers, axis=0).max()) < 1e-5
+        True
+    """
+    last = str(len(smaller.outputs) - 1)
+    known = {layer.name: layer for layer in smaller.layers}
+    for layer in larger.layers:
+        name = layer.name if layer.name in known else re.sub(r"\d+", last, layer.name, count=1)
+        values = [np.zeros_like(value) for value in layer.get_weights()]
+        # What carries an answer on to the next hourglass has no source. Of the two further channels
+        # that a later hourglass sees, the boundary's coordinates, nothing is made at first.
+        for value, source in zip(
+            values, known[name].get_weights() if name in known else (), strict=False
+        ):
+            value[tuple(map(slice, source.shape))] = source
+        layer.set_weights(values)
+
+
+def _stacks(path: Path) -> int:
+    """Return how many hourglasses a kept file has."""
+    arrays, _ = load_arrays(path)
+    return sum(re.fullmatch(r"l\d+/kernel", name) is not None for name in arrays)
 
 
 def store_compactly(path: Path, network: Hourglasses) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -15,7 +16,7 @@ from keras import ops
 from numpy.typing import NDArray
 
 from unmask.data.stream import Sampler
-from unmask.errors import DataError
+from unmask.errors import DataError, WeightsError
 from unmask.metrics import iou
 from unmask.mrcnn.config import Config
 from unmask.mrcnn.data import BatchLoader, Dataset
@@ -31,7 +32,7 @@ from unmask.segmentation.regions import find_regions
 from unmask.segmentation.scenes import SceneComposer, SceneRecipe, SceneSampler, compose_scenes
 from unmask.segmentation.teacher import build_decoder, build_distillation, build_teacher
 from unmask.training.task import Task, on_bytes, precision
-from unmask.weights import load_arrays, load_weights, save_arrays
+from unmask.weights import load_arrays, load_weights, save_arrays, save_weights
 
 # Pieces of a true mask with fewer pixels are too small to be worth a box.
 _LEAST_PIXELS = 24
@@ -245,12 +246,21 @@ class MaskRCNNRecipe(SegmenterRecipe):
             matterport's layout such as `mask_rcnn_coco.h5`, of which it takes the layers that
             it has too, but those whose size depends on the classes. Without it everything is random
             at first, and the batch normalisation is trained too.
+        config: Other settings of the training network, by their names in `Config`; 1 for true.
     """
 
     network: Literal["lite", "paper"] = "lite"
     side: int = 256
     scenes: bool = True
     first_weights: Path | None = None
+    config: Mapping[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Refuse what no training could use."""
+        super().__post_init__()
+        for name in self.config:
+            if type(getattr(Config, name, None)) not in (int, bool):
+                raise ValueError(f"config: no whole number of Config. Received: {name}")
 
     def settings(self, *, training: bool) -> Config:
         """Return the network's settings."""
@@ -260,6 +270,8 @@ class MaskRCNNRecipe(SegmenterRecipe):
         settings.IMAGES_PER_GPU = self.batch_size if training else 1
         # Few photos say little about means and variances; a file has better ones.
         settings.TRAIN_BN = None if self.first_weights is None else False
+        for name, value in self.config.items() if training else ():
+            setattr(settings, name, type(getattr(settings, name))(value))
         return settings
 
 
@@ -319,6 +331,18 @@ class MaskRCNNTask(SegmenterTask):
         """Hand the weights to the network that detects, and measure it."""
         detector.copy_weights(self._model.keras_model, self.network)
         return super().validate()
+
+    def keep(self, path: Path, metadata: Mapping[str, str]) -> None:
+        """Write the network that detects in float32."""
+        # While it is trained, its statistics can exceed what float16 holds.
+        save_weights(self.network, path, metadata, dtype="float32")
+
+    def finish(self, path: Path) -> None:
+        """Note the IoU on all photos, and store the network in float16 if that holds its values."""
+        super().finish(path)
+        metadata = load_weights(self.network, path)
+        with contextlib.suppress(WeightsError):
+            save_weights(self.network, path, metadata)
 
     def measure(self, photos: Sequence[Example]) -> float:
         """Return the mean IoU of all masks found in a photo with the true one."""
