@@ -14,7 +14,7 @@ from unmask.inpainting.data import InpaintingSampler, SampleSettings
 from unmask.inpainting.features import load_features
 from unmask.inpainting.losses import parsing_loss
 from unmask.inpainting.objective import LossSettings, Objective, as_floats
-from unmask.inpainting.predict import COLOUR_SHARE, STRENGTH, correct_coarse
+from unmask.inpainting.predict import split_correction
 from unmask.inpainting.task import DiscriminatorSettings, GeneratorSettings
 from unmask.presets import build_stage
 from unmask.training.adversarial import AdversarialModel
@@ -125,9 +125,8 @@ def test_training_sees_what_the_pipeline_pastes(batch):
     hole = floats["mask"][..., 0] > 0
     assert np.abs(output - coarse)[hole].max() > 0.02
     _, completed = objective.complete(floats)
-    part = (correct_coarse(output, coarse, hole) - coarse) / STRENGTH
-    grey = part @ np.float32([0.299, 0.587, 0.114])[:, None]
-    pasted = coarse + grey + (part - grey) / COLOUR_SHARE
+    parts = [split_correction(*face) for face in zip(output, coarse, hole, strict=True)]
+    pasted = coarse + np.stack([brightness[..., None] + colour for brightness, colour in parts])
     inner = np.s_[:, 20:44, 20:44]  # blurs differ at the border of an image
     seen = np.broadcast_to(hole[..., None], output.shape)[inner]
     np.testing.assert_allclose(np.asarray(completed)[inner][seen], pasted[inner][seen], atol=0.01)
