@@ -50,7 +50,8 @@ class Unmasker:
     """The pipeline with its networks, each loaded at first use and kept.
 
     Args:
-        preset: "lite" (ships with the package) or "paper" (the paper's sizes; weights to bring).
+        preset: "lite" (ships with the package) or "paper" (the paper's sizes; unfinished weights
+            in a checkout, or ones to bring).
         weights_dir: Folder with `manifest.toml`; the shipped one when None.
         finder: What finds the masks instead of the preset's network: a file for
             `unmask.segmentation.finder.load_finder`, or an object with the methods of `MaskFinder`.
@@ -457,7 +458,8 @@ def run(
 
     Args:
         photo: Path, bytes, file object, PIL image or (H, W, 3) uint8 RGB array, from 64 px up.
-        preset: "lite" (ships with the package) or "paper" (the paper's sizes; weights to bring).
+        preset: "lite" (ships with the package) or "paper" (the paper's sizes; unfinished weights
+            in a checkout, or ones to bring).
         weights_dir: Folder with the preset's `manifest.toml`; the shipped one when None.
         gender: "male" or "female" to choose the generator; decided from the face when None.
         mask: Array or image of the photo's size, non-zero or opaque where the photo shows a mask

@@ -1,7 +1,8 @@
 """Presets: which networks, of which size, work together.
 
-`lite` ships with the package. `paper` has the sizes of the paper's networks; its weights have to
-be brought, because their authors publish them elsewhere and under their own terms.
+`lite` ships with the package. `paper` has the sizes of the paper's networks; a checkout has weights
+for it that were trained for minutes, the package none. Their authors publish better ones elsewhere
+and under their own terms.
 """
 
 from __future__ import annotations

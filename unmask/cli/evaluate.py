@@ -173,7 +173,8 @@ def landmarks(
         wflw_list: list_98pt_rect_attr_test.txt of WFLW.
         wflw_images: Folder WFLW_images. Default: beside the list's folder.
         weights: Lite weights. Default: the shipped ones.
-        published: WFLW_4HG.pth: measure this network too.
+        published: The paper's network too: WFLW_4HG.pth, or what `unmask train paper/landmarks`
+            keeps.
         pfld: ONNX file of a PFLD with 98 points: measure it too.
         passes: Passes through a network.
         mirror: Our networks also look at the mirrored crops.
@@ -222,14 +223,16 @@ def _locators(
 ) -> dict[str, Locator]:
     from unmask.landmarks.convert import load_published
     from unmask.landmarks.evaluate import PfldLocator, network_locator
-    from unmask.landmarks.lite import build_lite
+    from unmask.presets import build_stage
     from unmask.weights import find, load_weights
 
-    lite = build_lite()
-    load_weights(lite, weights or find("lite", "landmarks").path)
-    networks = {"lite": lite}
-    if published:
+    networks = {"lite": build_stage("lite", "landmarks")}
+    load_weights(networks["lite"], weights or find("lite", "landmarks").path)
+    if published and published.suffix in (".pt", ".pth"):
         networks["published"] = load_published(published)[0]
+    elif published:
+        networks["paper"] = build_stage("paper", "landmarks")
+        load_weights(networks["paper"], published)
     locators: dict[str, Locator] = {
         name: network_locator(network, passes=passes, mirror=mirror, thorough=thorough)
         for name, network in networks.items()
