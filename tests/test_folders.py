@@ -176,12 +176,15 @@ def test_a_photo_that_breaks_the_pipeline_stays_alone(tmp_path, photos, masked):
 
 def test_missing_weights_are_one_error(photos, tmp_path):
     jobs = plan_jobs(find_images(photos), tmp_path)
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    (empty / "manifest.toml").write_text("")
     with pytest.raises(WeightsError, match="paper/"):
-        next(complete_photos(jobs, FolderSettings(preset="paper")))
+        next(complete_photos(jobs, FolderSettings(preset="paper", weights_dir=empty)))
     with pytest.raises(WeightsError, match=r"none\.safetensors: no such file"):
         next(complete_photos(jobs, FolderSettings(finder=tmp_path / "none.safetensors")))
     altered = tmp_path / "weights"
-    shutil.copytree(default_weights_dir(), altered)
+    shutil.copytree(default_weights_dir(), altered, ignore=shutil.ignore_patterns("paper"))
     with (altered / "lite" / "gender.safetensors").open("r+b") as handle:
         handle.seek(-4, 2)
         handle.write(b"\x00\x3c\x00\x3c")

@@ -44,9 +44,10 @@ def test_unknown_names_list_the_known_ones():
         build_stage("lite", "nose")
 
 
-def test_paper_weights_do_not_ship_and_the_error_says_what_to_do():
+def test_where_there_are_no_weights_the_error_says_what_to_do(tmp_path):
+    (tmp_path / "manifest.toml").write_text("")
     with pytest.raises(WeightsError, match=r"no weights for paper/landmarks.*weights_dir"):
-        find("paper", "landmarks")
+        find("paper", "landmarks", tmp_path)
 
 
 @pytest.mark.parametrize(

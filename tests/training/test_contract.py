@@ -108,7 +108,7 @@ def test_learns_a_batch_by_heart(name: str, toys: Callable[[str], Toy], tmp_path
     toy = toys(name)
     changes = {"optimizer.schedule": "constant", "optimizer.learning_rate": 1e-3}
     other = "float32" if "mixed" in _policy(name) else "mixed_bfloat16"
-    task = make_task(name, toy, tmp_path, 5, dtype_policy=other, validation_rows=5, **changes)
+    task = make_task(name, toy, tmp_path, 8, dtype_policy=other, validation_rows=8, **changes)
     make = task.sampler
 
     def one_batch():
