@@ -27,7 +27,7 @@ from unmask.gender.predict import predict_gender
 from unmask.image import DEFAULT_MAX_PIXELS, ImageSource, Photo, load_mask, load_photo
 from unmask.inference import Network, OnnxNetwork, has_onnxruntime
 from unmask.inpainting.coarse import CoarseCompletion, load_coarse
-from unmask.inpainting.predict import complete_windows
+from unmask.inpainting.predict import complete_faces
 from unmask.landmarks.predict import locate_landmarks
 from unmask.loops import find_loops, remove_loops
 from unmask.presets import GENDERS, build_stage, get_preset
@@ -419,24 +419,15 @@ class Unmasker:
         return taken
 
     def _paint(self, frames: list[Frame], genders: list[str]) -> NDArray[np.uint8]:
-        """Complete the windows coarsely, all at once, then by each gender's generator."""
         if not frames:
             return np.zeros((0, 0, 0, 3), np.uint8)
         images, holes, valid, landmarks = (
             np.stack([getattr(frame, name) for frame in frames])
             for name in ("image", "hole", "valid", "landmarks")
         )
-        coarse = None
-        if self.coarse is not None:
-            images, coarse = self.coarse(images, holes, valid, landmarks, genders)
-        completed = images.copy()
-        for gender in sorted(set(genders)):
-            rows = [i for i, g in enumerate(genders) if g == gender]
-            given = None if coarse is None else coarse[rows]
-            completed[rows] = complete_windows(
-                self.generators[gender], images[rows], holes[rows], landmarks[rows], given
-            )
-        return completed
+        return complete_faces(
+            self.generators, self.coarse, images, holes, valid, landmarks, genders
+        )[1]
 
 
 def run(

@@ -151,7 +151,9 @@ def tab_to(page: Any, selector: str) -> None:
     raise AssertionError(f"Tab does not lead to {selector}")
 
 
-def test_everything_but_the_brush_by_keyboard(page, url, photo):
+def test_everything_by_keyboard(page, url, photo):
+    # The page may still be loading its own handlers.
+    page.wait_for_timeout(5000)
     tab_to(page, "#photo button")
     with page.expect_file_chooser() as chooser:
         page.keyboard.press("Enter")
@@ -174,7 +176,25 @@ def test_everything_but_the_brush_by_keyboard(page, url, photo):
     tab_to(page, "#run")
     page.keyboard.press("Enter")
     page.get_by_text(re.compile(r"^Face 1: \w+ \d+%$")).wait_for()
-    np.testing.assert_array_equal(downloaded(page), asked(url, photo))
+    plain = downloaded(page)
+    np.testing.assert_array_equal(plain, asked(url, photo))
+    # The border of before and after.
+    slider, first = page.locator("#slider"), result(page)
+    before = slider.screenshot()
+    tab_to(page, "#border input[type=range]")
+    for _ in range(4):
+        page.keyboard.press("ArrowLeft")
+    page.wait_for_timeout(2000)
+    assert slider.screenshot() != before
+    # The mask, without a brush.
+    tab_to(page, "#growth input[type=range]")
+    for _ in range(15):
+        page.keyboard.press("ArrowRight")
+    tab_to(page, "#again")
+    page.keyboard.press("Enter")
+    wait_for_another(page, first)
+    page.get_by_text("Face 1: ").first.wait_for()
+    assert (downloaded(page) != plain).any(-1).sum() > 500
 
 
 def test_each_face_is_switched_with_the_mouse(page, url, two):

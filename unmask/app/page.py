@@ -18,6 +18,7 @@ from unmask.app.complete import complete
 from unmask.app.desk import Desk, RefusedError, as_refusal
 from unmask.app.rest import NOTICE
 from unmask.errors import UnmaskError
+from unmask.face import grow
 from unmask.pipeline import Unmasker
 from unmask.presets import GENDERS
 from unmask.result import Result
@@ -26,6 +27,8 @@ from unmask.result import Result
 _KEPT_SECONDS = 600
 # A canvas of more pixels a side is slow on a phone.
 _CANVAS = 1024
+# Largest change of the mask by a number instead of the brush, in pixels of the canvas.
+_GROWTH = 40
 _RED, _RED_CSS, _OPACITY = (225, 29, 72), "#e11d48", 0.6
 # The notice is above the brush's tools and all else, and what has the focus is never behind it.
 _CSS = """
@@ -73,6 +76,10 @@ def build_page(unmasker: Unmasker, desk: Desk) -> gr.Blocks:
                     label="Before and after", interactive=False, format="png",
                     buttons=["fullscreen"], elem_id="slider",
                 )  # fmt: skip
+                border = gr.Slider(
+                    0, 100, 50, step=5, label="Border between them, in percent",
+                    buttons=[], elem_id="border",
+                )  # fmt: skip
                 said = gr.Markdown(elem_id="said")
                 faces = gr.State([])
                 choices = gr.Column()
@@ -85,6 +92,10 @@ def build_page(unmasker: Unmasker, desk: Desk) -> gr.Blocks:
                 # On a phone a longer label lies under the tools.
                 label="Mask", canvas_size=(_CANVAS, _CANVAS), height=600, elem_id="editor",
             ))  # fmt: skip
+            growth = gr.Slider(
+                -_GROWTH, _GROWTH, 0, step=1, label="Grow or shrink it, in pixels", buttons=[],
+                elem_id="growth",
+            )  # fmt: skip
             again = gr.Button("Run again with this mask", elem_id="again")
         with gr.Tab("What was painted"):
             painted = gr.Image(
@@ -101,22 +112,22 @@ def build_page(unmasker: Unmasker, desk: Desk) -> gr.Blocks:
             return [*_shown(result), _canvas(result), False]
 
         async def masked(
-            path: str | None, seed: int, drawn: dict[str, Any], found: list[Any],
+            path: str | None, seed: int, drawn: dict[str, Any], pixels: float, found: list[Any],
             request: gr.Request,
         ) -> list[Any]:  # fmt: skip
             chosen = [face["gender"] for face in found if face["chosen"]]
             genders = chosen if len(chosen) == len(found) else []
             result = await _completed(
-                unmasker, desk, request, path, seed, mask=_drawn(drawn), genders=genders
+                unmasker, desk, request, path, seed, mask=_drawn(drawn, pixels), genders=genders
             )
             return [*_shown(result, chosen=bool(genders)), True]
 
         async def switched(
             # First, because gradio counts places.
-            request: gr.Request, path: str | None, seed: int, drawn: dict[str, Any], keep: bool,
-            *genders: str,
+            request: gr.Request, path: str | None, seed: int, drawn: dict[str, Any], pixels: float,
+            keep: bool, *genders: str,
         ) -> list[Any]:  # fmt: skip
-            mask = _drawn(drawn) if keep else None
+            mask = _drawn(drawn, pixels) if keep else None
             result = await _completed(
                 unmasker, desk, request, path, seed, mask=mask, genders=genders
             )
@@ -129,8 +140,14 @@ def build_page(unmasker: Unmasker, desk: Desk) -> gr.Blocks:
         photo.input(**first_run)
         run.click(**first_run)
         again.click(
-            masked, [photo, seed, editor, faces], [*shown, corrected], api_visibility="private"
-        )
+            masked, [photo, seed, editor, growth, faces], [*shown, corrected],
+            api_visibility="private",
+        )  # fmt: skip
+        # The mouse moves the border on the picture, the keyboard by this.
+        border.input(
+            lambda share: gr.ImageSlider(slider_position=share), border, slider,
+            queue=False, show_progress="hidden", api_visibility="private",
+        )  # fmt: skip
 
         with choices:
 
@@ -153,7 +170,7 @@ def build_page(unmasker: Unmasker, desk: Desk) -> gr.Blocks:
                         ))  # fmt: skip
                 for radio in radios:
                     radio.input(
-                        switched, [photo, seed, editor, corrected, *radios], shown,
+                        switched, [photo, seed, editor, growth, corrected, *radios], shown,
                         api_visibility="private",
                     )  # fmt: skip
 
@@ -261,12 +278,12 @@ def _canvas(result: Result) -> dict[str, Any]:
     return {"background": background, "layers": [layer], "composite": None}
 
 
-def _drawn(canvas: dict[str, Any] | None) -> NDArray[np.bool_]:
-    """Return the mask on the canvas, at the size that the photo has there."""
+def _drawn(canvas: dict[str, Any] | None, pixels: float) -> NDArray[np.bool_]:
+    """Return the mask on the canvas, grown by so many pixels, at the photo's size there."""
     if not canvas or canvas["background"] is None or not canvas["layers"]:
         raise gr.Error("first choose a photo", print_exception=False)
     inside = canvas["background"][..., 3] > 0
     height, width = inside.any(1).sum(), inside.any(0).sum()
     # The brush's edge is soft.
-    drawn = np.any([layer[..., 3] > 64 for layer in canvas["layers"]], axis=0)
-    return drawn[:height, :width]
+    drawn = np.any([layer[..., 3] > 64 for layer in canvas["layers"]], axis=0)[:height, :width]
+    return grow(drawn, int(pixels)) if pixels > 0 else ~grow(~drawn, int(-pixels))

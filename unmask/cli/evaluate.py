@@ -339,6 +339,7 @@ def inpainting(
     linear: bool = False,
     network: Literal["lite", "paper", "paper-aot"] = "lite",
     aot: ExistingFile | None = None,
+    refiner: ExistingFile | None = None,
     features: Pretrained | None = None,
     landmarks: ExistingFile | None = None,
     without_landmarks: bool = False,
@@ -362,6 +363,7 @@ def inpainting(
         linear: Paint on the linear prior's completion as it is.
         network: What --male and --female hold the weights of.
         aot: Weights of a plain AOT-GAN, which knows no landmarks: G*.pt or a training's.
+        refiner: Weights of a refine network: also correct with it what the generators complete.
         features: Also measure perceptual distances, by an .npz of a compressed VGG-19, a file of
             VGG-19's weights (torchvision's .pth, Keras' .h5), or "imagenet": Keras downloads it.
         landmarks: Landmark weights: also complete with predicted landmarks.
@@ -394,7 +396,7 @@ def inpainting(
     check_outputs(files, (file for folder in data for file in face_folder_files(folder)))
     prior = prior or find("lite", "prior").path
     completion = load_coarse(prior, None if linear else coarse or find("lite", "coarse").path)
-    methods = _methods(_generators(male, female, network), completion, aot)
+    methods = _methods(_generators(male, female, network), completion, aot, refiner)
     if male is not None and male == female:
         del methods[_SWAPPED]
     records = choose_records(
@@ -445,7 +447,10 @@ def _generators(male: Path | None, female: Path | None, network: str) -> dict[st
 
 
 def _methods(
-    models: dict[str, keras.Model], coarse: CoarseCompletion, aot: Path | None
+    models: dict[str, keras.Model],
+    coarse: CoarseCompletion,
+    aot: Path | None,
+    refiner: Path | None,
 ) -> dict[str, Method]:
     from dataclasses import replace
 
@@ -454,7 +459,9 @@ def _methods(
         coarse_method,
         generator_method,
         load_generator,
+        refiner_method,
     )
+    from unmask.inpainting.refiner import load_refiner
 
     methods = baselines(replace(coarse, network=None))
     if coarse.network is not None:
@@ -464,6 +471,8 @@ def _methods(
         both = {"male": plain, "female": plain}
         methods["AOT-GAN without landmarks"] = generator_method(both, coarse)
     methods["generator"] = generator_method(models, coarse)
+    if refiner:
+        methods["generator, refined"] = refiner_method(load_refiner(refiner), methods["generator"])
     methods[_SWAPPED] = generator_method(models, coarse, swapped=True)
     return methods
 

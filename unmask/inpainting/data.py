@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from unmask.data.record import FaceRecord, FaceSet, load_canonical
 from unmask.errors import DataError
 from unmask.face import CROP_SIZE, canonical_matrix, compose, grow, square_matrix
-from unmask.inpainting.coarse import CoarseCompletion
 from unmask.inpainting.window import (
     HOLE_GROWTH,
     WINDOW_CORNER,
@@ -27,6 +26,12 @@ from unmask.synthesis import MaskSynthesizer
 
 LandmarkPredictor = Callable[[NDArray[np.uint8]], NDArray[np.floating]]
 """From canonical crops (B, 256, 256, 3) to their landmarks (B, 98, 2)."""
+
+Completion = Callable[
+    [NDArray[np.uint8], NDArray[np.bool_], NDArray[np.bool_], NDArray[np.floating], Sequence[str]],
+    tuple[NDArray[np.uint8], NDArray[np.uint8]],
+]
+"""Called as `unmask.inpainting.coarse.CoarseCompletion` is."""
 
 InpaintingBatch = Mapping[str, NDArray[np.uint8]]
 """What one training step sees, all (B, S, S, C) uint8; a single sample has no batch axis.
@@ -147,7 +152,7 @@ class InpaintingSampler:
         *,
         batch_size: int,
         seed: int,
-        coarse: Callable[[], CoarseCompletion] | None = None,
+        coarse: Callable[[], Completion] | None = None,
         gender: str = "",
         predictor: LandmarkPredictor | None = None,
         shuffle: bool = True,
@@ -223,7 +228,7 @@ class InpaintingSampler:
         return _assemble(pictures, {"mask": hole, "valid": valid}, guided, settings.side)
 
     @functools.cached_property
-    def _coarse(self) -> CoarseCompletion:
+    def _coarse(self) -> Completion:
         assert self._load_coarse is not None  # the constructor has checked it
         return self._load_coarse()
 

@@ -27,7 +27,8 @@ from unmask.inpainting import convert, lite, paper
 from unmask.inpainting.coarse import CoarseCompletion
 from unmask.inpainting.data import LandmarkPredictor
 from unmask.inpainting.features import FeatureNetwork
-from unmask.inpainting.predict import complete_windows
+from unmask.inpainting.predict import complete_faces
+from unmask.inpainting.refiner import refine_windows
 from unmask.inpainting.window import HOLE_GROWTH, WINDOW_CORNER, window
 from unmask.io import PathLike, atomic_path
 from unmask.metrics import image_quality, psnr_hole
@@ -186,16 +187,16 @@ def generator_method(
         genders = cases.genders
         if swapped:
             genders = np.array([other.get(gender, "") for gender in genders])
-        filled, completed = cases.complete_coarsely(coarse, genders)
-        result = filled.copy()
-        for gender, model in models.items():
-            rows = genders == gender
-            result[rows] = complete_windows(
-                model, filled[rows], cases.holes[rows], cases.landmarks[rows], completed[rows]
-            )
-        return result
+        return complete_faces(
+            models, coarse, cases.images, cases.holes, cases.valid, cases.landmarks, genders
+        )[1]
 
     return complete
+
+
+def refiner_method(model: keras.Model, method: Method) -> Method:
+    """Return the method that corrects what another completes, by a refine network."""
+    return lambda cases: refine_windows(model, method(cases), cases.holes, cases.landmarks)
 
 
 GENERATORS: Mapping[str, Callable[[], keras.Model]] = MappingProxyType(

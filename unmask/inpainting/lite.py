@@ -12,7 +12,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -59,6 +59,15 @@ def build_generator(width: int = 32, depth: int = 2) -> keras.Model:
         >>> model([image, mask, mask, image]).shape
         TensorShape([1, 64, 64, 3])
     """
+    return paint_on_coarse(width, depth, _known)
+
+
+def paint_on_coarse(width: int, depth: int, join: Callable[[Any, Any], Any]) -> keras.Model:
+    """Build a generator as `build_generator` does, with another bridge past its blocks.
+
+    `join` makes of the encoder's last features (B, H / 4, W / 4, C) and the mask (B, H, W, 1) what
+    is joined, of the features' shape.
+    """
     image, mask, landmark_map = guided_inputs()
     coarse = keras.Input((None, None, 3), name="coarse")
     painted = image * (1.0 - mask) + coarse * mask
@@ -67,12 +76,15 @@ def build_generator(width: int = 32, depth: int = 2) -> keras.Model:
     x = encoded[-1]
     for index in range(depth):
         x = dilated_block(x, f"middle{index}")
-    quarter = ShrinkMask(4, name="mask_quarter")(mask)
-    known = layers.Multiply(name="attention_mask")([encoded[-1], 1.0 - quarter])
-    x = layers.Concatenate(name="attention_join")([x, known])
+    x = layers.Concatenate(name="attention_join")([x, join(encoded[-1], mask)])
     x = decode(spectral_block(x, 4 * width), encoded, mask, width)
     completed = ops.clip(painted + paint(x, spread=1e-3), 0.0, 1.0)
     return keras.Model([image, mask, landmark_map, coarse], completed, name="generator")
+
+
+def _known(features: Any, mask: Any) -> Any:
+    quarter = ShrinkMask(4, name="mask_quarter")(mask)
+    return layers.Multiply(name="attention_mask")([features, 1.0 - quarter])
 
 
 def build_detail_discriminator(width: int = 48) -> keras.Model:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from unmask.image import LUMA
 from unmask.inference import Network, forward
+from unmask.inpainting.coarse import CoarseCompletion
 from unmask.inpainting.window import CHECKER_KERNEL, WINDOW_SIDE, draw_landmark_map
 
 # A generator's correction counts pixel by pixel in its brightness, but its colour is averaged over
@@ -76,6 +79,41 @@ def complete_windows(
         given = None if coarse is None else coarse[rows]
         parts.append(_paint(model, images[rows], holes[rows], landmarks[rows], given))
     return np.concatenate(parts)
+
+
+def complete_faces(
+    generators: Mapping[str, Network],
+    coarse: CoarseCompletion | None,
+    images: NDArray[np.uint8],
+    holes: NDArray[np.bool_],
+    valid: NDArray[np.bool_],
+    landmarks: NDArray[np.floating],
+    genders: Sequence[str] | NDArray[np.str_],
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Complete faces coarsely, all at once, then by each gender's generator.
+
+    Args:
+        generators: By gender.
+        coarse: Makes the coarse completions; None for generators that need none.
+        images: As for `complete_windows`, and so are `holes` and `landmarks`; B is at least 1.
+        holes: What is completed.
+        valid: (B, S, S) bool, True where a pixel comes from the photo.
+        landmarks: Points in image pixels.
+        genders: Each face's; one without a generator is not completed.
+
+    Returns:
+        Two (B, S, S, 3) uint8 arrays: the images, with what lies beyond the photo's edge filled
+        where there is a coarse completion, and the same with the faces completed.
+    """
+    first = None
+    if coarse is not None:
+        images, first = coarse(images, holes, valid, landmarks, genders)
+    completed = images.copy()
+    for gender, model in generators.items():
+        rows = np.flatnonzero(np.asarray(genders) == gender)
+        given = None if first is None else first[rows]
+        completed[rows] = complete_windows(model, images[rows], holes[rows], landmarks[rows], given)
+    return images, completed
 
 
 def correct_coarse(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from unmask.data.faces import gather_faces
 from unmask.data.record import FaceSet
 from unmask.errors import DataError
-from unmask.inpainting import lite, paper
+from unmask.inpainting import lite, paper, refiner
 from unmask.inpainting.coarse import load_coarse
-from unmask.inpainting.data import InpaintingBatch, InpaintingSampler, SampleSettings
+from unmask.inpainting.data import Completion, InpaintingBatch, InpaintingSampler, SampleSettings
 from unmask.inpainting.features import load_features
 from unmask.inpainting.objective import LossSettings, Objective
 from unmask.inpainting.predict import correct_coarse
@@ -38,8 +38,9 @@ class GeneratorSettings:
     """The generator; the defaults are the paper's.
 
     Attributes:
-        kind: "landmark-guided", or "aot-gan" for the plain AOT-GAN, which ignores landmarks and
-            has only `width` and `depth`.
+        kind: "landmark-guided"; "refiner" for the second stage, which corrects what the shipped
+            generator of the recipe's gender completes; or "aot-gan" for the plain AOT-GAN, which
+            ignores landmarks and has only `width` and `depth`.
         width: Channels of the first layer.
         blocks: "dilated" for the paper's residual blocks; "aot" for AOT-GAN's in their place.
         depth: Number of blocks.
@@ -50,7 +51,7 @@ class GeneratorSettings:
         ValueError: There is no such landmark-guided generator.
     """
 
-    kind: Literal["landmark-guided", "aot-gan"] = "landmark-guided"
+    kind: Literal["landmark-guided", "refiner", "aot-gan"] = "landmark-guided"
     width: int = 64
     blocks: Literal["dilated", "aot"] = "dilated"
     depth: int = 7
@@ -65,12 +66,16 @@ class GeneratorSettings:
                 f"with dilated blocks (lite's). Received: attention={self.attention}, "
                 f"coarse={self.coarse}, blocks={self.blocks!r}"
             )
+        if self.kind == "refiner" and not self.coarse:
+            raise ValueError("a refiner paints on a completion. Received: coarse=False")
 
     def build(self) -> keras.Model:
         """Build it."""
         builder = paper.build_generator
         if self.kind == "aot-gan":
             builder = aot.build_aot_generator
+        elif self.kind == "refiner":
+            builder = refiner.build_refiner
         elif self.coarse:
             builder = lite.build_generator
         elif self.blocks == "aot":
@@ -159,6 +164,9 @@ class InpaintingRecipe(Recipe):
             "losses.as_pasted needs a generator that paints on the coarse completion": (
                 self.generator.coarse or not losses.as_pasted
             ),
+            "a refiner needs a gender, and no losses.as_pasted: what it changes counts in full": (
+                self.generator.kind != "refiner" or bool(self.gender and not losses.as_pasted)
+            ),
             "losses.matching needs the 'detail' discriminator": detail or not losses.matching,
             "losses.parsing needs a samples.side that is a multiple of 32": (
                 self.samples.side % 32 == 0 or not losses.parsing
@@ -223,7 +231,8 @@ class InpaintingTask(Task):
         """Draw some faces of the validation split; of the others where there is none."""
         if not hasattr(self, "_shown"):
             self._shown = self._choose_shown()
-        return draw_sheet(self.network, self._shown)
+        as_used = self.recipe.generator.kind != "refiner"
+        return draw_sheet(self.network, self._shown, as_used=as_used)
 
     def frozen(self) -> Sequence[keras.Variable]:
         """Return the weights of the networks that the losses look through."""
@@ -257,23 +266,33 @@ class InpaintingTask(Task):
         *, shuffle: bool = True,
     ) -> InpaintingSampler:  # fmt: skip
         recipe = self.recipe
-        coarse = network = None
-        if recipe.generator.coarse:
-            network = recipe.coarse or find("lite", "coarse").path
-        if settings.framing == "window":
-            coarse = partial(load_coarse, recipe.prior or find("lite", "prior").path, network)
         return InpaintingSampler(
             faces, settings, batch_size=batch_size, seed=seed, shuffle=shuffle,
-            coarse=coarse, gender=recipe.gender,
+            coarse=self._completion() if settings.framing == "window" else None,
+            gender=recipe.gender,
             predictor=LandmarkPredictor(recipe.landmark_network) if settings.predicted else None,
         )  # fmt: skip
 
+    def _completion(self) -> Callable[[], Completion]:
+        """Return what loads what the generator paints on, or what is beyond the photo's edge."""
+        recipe = self.recipe
+        prior = recipe.prior or find("lite", "prior").path
+        if not recipe.generator.coarse:
+            return partial(load_coarse, prior)
+        network = recipe.coarse or find("lite", "coarse").path
+        if recipe.generator.kind == "refiner":
+            generator = find("lite", f"inpainting_{recipe.gender}").path
+            return partial(refiner.load_first_stage, prior, network, recipe.gender, generator)
+        return partial(load_coarse, prior, network)
 
-def draw_sheet(generator: keras.Model, batch: InpaintingBatch) -> NDArray[np.uint8]:
+
+def draw_sheet(
+    generator: keras.Model, batch: InpaintingBatch, *, as_used: bool = True
+) -> NDArray[np.uint8]:
     """Draw a row a face: what is known, the coarse completion if any, the result, the truth.
 
-    The result of a generator that paints on the coarse completion is what `unmask.run` would use. B
-    faces of side S make (B * S, 3 or 4 columns of S, 3) uint8.
+    The result of a generator that paints on the coarse completion is `as_used` by `unmask.run`, or
+    all of it. B faces of side S make (B * S, 3 or 4 columns of S, 3) uint8.
     """
     image, truth = (batch[name].astype(np.float32) / 255.0 for name in ("image", "truth"))
     mask, points = (batch[name].astype(np.float32) for name in ("mask", "landmark_map"))
@@ -282,7 +301,7 @@ def draw_sheet(generator: keras.Model, batch: InpaintingBatch) -> NDArray[np.uin
         columns = [batch["coarse"].astype(np.float32) / 255.0]
     guided = len(generator.inputs) == 4
     output = np.asarray(generator.predict_on_batch(inputs + columns * guided), np.float32)
-    if guided:
+    if guided and as_used:
         output = correct_coarse(output, columns[0], mask[..., 0] > 0)
     # The landmarks that the generator is told, in red.
     known = np.where(points > 0, _RED, image * (1 - mask) + mask)
