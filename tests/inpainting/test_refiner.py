@@ -1,0 +1,64 @@
+"""The refine network."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from unmask.inpainting.lite import build_generator
+from unmask.inpainting.refiner import FirstStage, build_refiner, refine_windows
+
+
+@pytest.fixture(scope="module")
+def refiner():
+    return build_refiner(width=8, depth=1)
+
+
+def case() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(3)
+    images = rng.integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
+    holes = np.zeros((2, 64, 64), bool)
+    holes[:, 24:48, 16:48] = True
+    return images, holes, rng.uniform(0, 64, (2, 98, 2)).astype(np.float32)
+
+
+def test_it_has_the_weights_of_lites_generator(refiner):
+    plain = build_generator(width=8, depth=1)
+    assert [(v.path, v.shape) for v in refiner.variables] == [
+        (v.path, v.shape) for v in plain.variables
+    ]
+
+
+def test_it_changes_the_hole_alone_and_starts_at_nearly_nothing(refiner):
+    images, holes, points = case()
+    result = refine_windows(refiner, images, holes, points)
+    np.testing.assert_array_equal(result[~holes], images[~holes])
+    assert np.abs(result.astype(int) - images).max() <= 24
+
+
+def test_what_it_copies_comes_from_the_known_part():
+    refiner = build_refiner(width=8, depth=1)
+    attention = refiner.get_layer("attention")
+    features = np.random.default_rng(0).normal(size=(1, 16, 16, 4)).astype("float32")
+    mask = np.zeros((1, 64, 64, 1), "float32")
+    mask[:, :, 32:] = 1
+    copied = np.asarray(attention([features, mask]))
+    moved = features.copy()
+    moved[:, :, 10:] += 5.0 * np.sign(moved[:, :, 10:])
+    # The hole's own features decide what is copied, and are never copied.
+    assert np.abs(copied).max() <= np.abs(features[:, :, :10]).max() + 1e-4
+    assert np.abs(np.asarray(attention([moved, mask]))).max() <= np.abs(features).max() + 1e-4
+
+
+def test_the_first_stage_completes_one_gender():
+    images, holes, points = case()
+
+    def coarse(images, holes, valid, points, genders):
+        return images, np.where(holes[..., None], np.uint8(9), images)
+
+    model = build_generator(width=8, depth=1)
+    big = [np.repeat(np.repeat(x, 3, 1), 3, 2) for x in (images, holes)]
+    stage = FirstStage(coarse, "male", model)
+    filled, completed = stage(*big, np.ones_like(big[1]), points, ["male", "female"])
+    np.testing.assert_array_equal(completed[1], filled[1])
+    assert (completed[0][big[1][0]] != filled[0][big[1][0]]).any()
