@@ -124,6 +124,8 @@ class OnnxNetwork:
         told = os.environ.get("OMP_NUM_THREADS", "")
         options.intra_op_num_threads = int(told) if told.isdigit() else 0  # 0: all cores
         options.log_severity_level = 3
+        # Threads of one network that wait in a loop for its next call are in the way of the others.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
             self._session = onnxruntime.InferenceSession(
                 str(path), options, providers=["CPUExecutionProvider"]

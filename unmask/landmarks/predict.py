@@ -87,8 +87,8 @@ def predict_landmarks(
         images = crops[part].astype(np.float32) / np.float32(255)
         heatmaps = _heatmaps(model, images)
         if mirror:
-            turned = _heatmaps(model, images[:, :, ::-1])[:, :, ::-1]
-            heatmaps = (heatmaps + turned[..., MIRROR_98]) * np.float32(0.5)
+            turned = np.take(_heatmaps(model, images[:, :, ::-1]), MIRROR_98, axis=-1)
+            heatmaps = (heatmaps + turned[:, :, ::-1]) * np.float32(0.5)
         points[part] = to_image(decode_mean(heatmaps))
         confidence[part] = np.clip(heatmaps.max(axis=(1, 2)).mean(axis=1), 0, 1)
     return LandmarkPrediction(points, confidence)
