@@ -12,7 +12,7 @@ from unmask.data.record import CanonicalFace
 def dotted(shift: float, grey: int) -> CanonicalFace:
     """A grey picture with a bright dot at each of its landmarks."""
     grid = np.stack(np.meshgrid([20.0, 40.0, 60.0], [20.0, 40.0, 60.0]), axis=-1).reshape(-1, 2)
-    points = (grid + (shift, 0)).astype(np.float32)
+    points = (grid + np.array([shift, 0])).astype(np.float32)
     image = np.full((80, 80, 3), grey, np.uint8)
     for x, y in points.astype(int):
         image[y - 1 : y + 2, x - 1 : x + 2] = 250

@@ -64,6 +64,8 @@ def test_defaults_are_the_papers():
         ({"samples.side": 100}, "side=100"),
         ({"samples.hole_growth": [3, 1]}, "hole_growth"),
         ({"samples.profile_oversampling": 0.0}, "profile_oversampling=0"),
+        ({"samples.morphed": 1.5}, r"morphed=1.5"),
+        ({"generator.kind": "refiner"}, "a refiner paints on a completion"),
     ],
 )
 def test_settings_that_contradict_each_other_are_refused(overrides, message):
@@ -110,6 +112,39 @@ def test_samples_of_the_paper_are_whole_crops(face_folder):
     }  # fmt: skip
     # Nothing of the mask remains beside the hole: it is the mask itself.
     np.testing.assert_array_equal(batch["image"], batch["truth"])
+
+
+def test_a_refiner_needs_a_gender():
+    with pytest.raises(DataError, match="a refiner needs a gender"):
+        recipe_of("lite/refiner", gender="")
+
+
+def test_a_refiner_sees_what_the_shipped_generator_completes(face_folder):
+    first, second = (
+        task_of(face_folder, gender="male", **{"generator.kind": kind, "losses.as_pasted": False})
+        for kind in ("landmark-guided", "refiner")
+    )
+    (coarse,), (finished,) = first.sampler()(0), second.sampler()(0)
+    for name in ("image", "truth", "mask", "valid", "landmark_map"):
+        np.testing.assert_array_equal(coarse[name], finished[name])
+    change = np.abs(coarse["coarse"].astype(int) - finished["coarse"])
+    hole = coarse["mask"][..., 0] > 0
+    assert change[hole].mean() > 0.5
+    assert change[~hole].mean() < 0.1  # smaller pictures mix the border
+
+
+def test_morphed_samples_are_faces_between_two(face_folder):
+    plain, morphed = (
+        task_of(face_folder, **{"samples.morphed": share}).sampler() for share in (0.0, 1.0)
+    )
+    (before,), (after,), (again,) = plain(0), morphed(0), morphed(0)
+    np.testing.assert_array_equal(after["truth"], again["truth"])
+    assert (before["truth"] != after["truth"]).any()
+    # The faces of this folder differ by a tint and a shift alone: so does what lies between.
+    grey = [batch["truth"].astype(float).mean(-1) for batch in (before, after)]
+    assert np.corrcoef(grey[0].ravel(), grey[1].ravel())[0, 1] > 0.95
+    steady = task_of(face_folder, **{"samples.morphed": 1.0}).recipe.samples.steady()
+    assert steady.morphed == 0
 
 
 def painter(*, guided):

@@ -34,10 +34,11 @@ KINDS = (
 )  # fmt: skip
 
 # At toy size these are another recipe's network and losses: of paper/gender, paper/mask-rcnn,
-# paper/aot-gan and paper/inpainting; and all of InceptionV3 is trained in tests/gender.
+# paper/aot-gan, paper/inpainting and, but for its samples, lite/inpainting; all of InceptionV3 is
+# trained in tests/gender.
 TWINS = (
     "paper/gender-notebook", "lite/mask-rcnn", "paper/gender-end-to-end", "rivals/aot-gan",
-    "rivals/lafin",
+    "rivals/lafin", "lite/refiner",
 )  # fmt: skip
 
 # Compiling for JAX takes long. What it does otherwise is the step: with a list of losses, with one;

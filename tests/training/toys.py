@@ -250,7 +250,7 @@ def draw_vgg(path: Path) -> Path:
 
 @toy(
     "paper/inpainting", "paper/inpainting-aot", "paper/aot-gan", "lite/inpainting",
-    "rivals/aot-gan", "rivals/lafin",
+    "rivals/aot-gan", "rivals/lafin", "lite/refiner",
 )  # fmt: skip
 def inpainting(folder: Path) -> Toy:
     """A generator of width 8 at 64 pixels."""
