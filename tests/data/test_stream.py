@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import threading
+import time
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +23,14 @@ class Squares:
         if number == self.wrong:
             raise ValueError(f"no batch {number}")
         return np.full(3, number**2), os.getpid()
+
+
+class Slow(Squares):
+    """A sampler that takes its time."""
+
+    def __call__(self, number: int) -> tuple[np.ndarray, int]:
+        time.sleep(0.3)
+        return super().__call__(number)
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -43,3 +53,22 @@ def test_nothing_after_closing():
     stream = Stream(Squares())
     stream.close()
     assert list(stream) == []
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_nobody_waits_for_a_batch_after_closing(workers: int):
+    stream = Stream(Slow(), workers=workers)
+    next(stream)
+    told: list[str] = []
+
+    def ask() -> None:
+        told.extend("batch" for _ in stream)
+        told.append("end")
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    time.sleep(0.1)
+    stream.close()
+    asking.join(10)
+    assert not asking.is_alive()
+    assert told[-1] == "end"

@@ -7,6 +7,7 @@ what they need when they are called, so that help and refusals are there at once
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
 import sys
@@ -64,6 +65,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         if argv is None:  # nobody waits for what this process's threads and workers have begun
             sys.stderr.flush()
             os._exit(status)
+    finally:
+        # What a training that failed leaves to TensorFlow must go while threads run, see `train`.
+        if "tensorflow" in sys.modules:
+            gc.collect()
     return status
 
 

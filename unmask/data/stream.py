@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from typing import Any
 
 from unmask.engines import Workers
@@ -69,6 +70,7 @@ class Stream(Iterator[Any]):
             pool = Workers(sampler, workers, _ENVIRONMENT)
             self._closing.callback(pool.close)
             self._submit = pool.submit
+        self._closed, self._asking = False, threading.Lock()
         self._numbers = itertools.count(first)
         self._ready: deque[Future[Any]] = deque()
         for _ in range(2 * workers + 4):
@@ -76,11 +78,16 @@ class Stream(Iterator[Any]):
 
     def __next__(self) -> Any:
         """Return the next batch; an error in the sampler is raised here."""
-        if not self._ready:
+        with self._asking:
+            try:
+                if not self._closed:
+                    batch = self._ready.popleft().result()
+                    self._order()
+                    return batch
+            except (CancelledError, RuntimeError):  # what is closed takes no orders
+                if not self._closed:
+                    raise
             raise StopIteration
-        batch = self._ready.popleft().result()
-        self._order()
-        return batch
 
     def __enter__(self) -> Stream:
         return self
@@ -89,9 +96,14 @@ class Stream(Iterator[Any]):
         self.close()
 
     def close(self) -> None:
-        """Stop making batches; there are none after it."""
-        self._ready.clear()
+        """Stop making batches; there are none after it, for other threads that ask neither.
+
+        A thread of TensorFlow's that still asked when Python ends would keep the process for ever.
+        """
+        self._closed = True
         self._closing.close()
+        with self._asking:
+            self._ready.clear()
 
     def _order(self) -> None:
         self._ready.append(self._submit(next(self._numbers)))

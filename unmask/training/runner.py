@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import gc
 import json
 import logging
 import math
@@ -111,6 +112,9 @@ def train(
             shuffle=False,
             verbose=0,
         )
+    # TensorFlow's iterator is in a circle of references, and waits for its thread when it goes. Left
+    # to the end of Python, when other threads have stopped, it would wait for ever.
+    gc.collect()
     return kept
 
 
