@@ -112,7 +112,7 @@ def train(
             shuffle=False,
             verbose=0,
         )
-    # TensorFlow's iterator is in a circle of references, and waits for its thread when it goes. Left
+    # TensorFlow's iterator is in a circle of references and waits for its thread when it goes. Left
     # to the end of Python, when other threads have stopped, it would wait for ever.
     gc.collect()
     return kept
