@@ -64,7 +64,6 @@ def test_defaults_are_the_papers():
         ({"samples.side": 100}, "side=100"),
         ({"samples.hole_growth": [3, 1]}, "hole_growth"),
         ({"samples.profile_oversampling": 0.0}, "profile_oversampling=0"),
-        ({"samples.morphed": 1.5}, r"morphed=1.5"),
         ({"generator.kind": "refiner"}, "a refiner paints on a completion"),
     ],
 )
@@ -131,20 +130,6 @@ def test_a_refiner_sees_what_the_shipped_generator_completes(face_folder):
     hole = coarse["mask"][..., 0] > 0
     assert change[hole].mean() > 0.5
     assert change[~hole].mean() < 0.1  # smaller pictures mix the border
-
-
-def test_morphed_samples_are_faces_between_two(face_folder):
-    plain, morphed = (
-        task_of(face_folder, **{"samples.morphed": share}).sampler() for share in (0.0, 1.0)
-    )
-    (before,), (after,), (again,) = plain(0), morphed(0), morphed(0)
-    np.testing.assert_array_equal(after["truth"], again["truth"])
-    assert (before["truth"] != after["truth"]).any()
-    # The faces of this folder differ by a tint and a shift alone: so does what lies between.
-    grey = [batch["truth"].astype(float).mean(-1) for batch in (before, after)]
-    assert np.corrcoef(grey[0].ravel(), grey[1].ravel())[0, 1] > 0.95
-    steady = task_of(face_folder, **{"samples.morphed": 1.0}).recipe.samples.steady()
-    assert steady.morphed == 0
 
 
 def painter(*, guided):

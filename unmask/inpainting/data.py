@@ -11,17 +11,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from unmask.data.morph import morph
-from unmask.data.record import CanonicalFace, FaceRecord, FaceSet, load_canonical
+from unmask.data.record import FaceRecord, FaceSet, load_canonical
 from unmask.errors import DataError
-from unmask.face import (
-    CROP_SIZE,
-    canonical_matrix,
-    compose,
-    grow,
-    square_matrix,
-    transform_points,
-)
+from unmask.face import CROP_SIZE, canonical_matrix, compose, grow, square_matrix
 from unmask.inpainting.window import (
     HOLE_GROWTH,
     WINDOW_CORNER,
@@ -31,9 +23,6 @@ from unmask.inpainting.window import (
 )
 from unmask.landmark_layout import LAYOUTS, flip_landmarks, is_turned
 from unmask.synthesis import MaskSynthesizer
-
-# A morph is of the likest of so many faces, and so far from the first.
-_CANDIDATES, _MORPHED = 24, (0.25, 0.75)
 
 LandmarkPredictor = Callable[[NDArray[np.uint8]], NDArray[np.floating]]
 """From canonical crops (B, 256, 256, 3) to their landmarks (B, 98, 2)."""
@@ -92,8 +81,6 @@ class SampleSettings:
         loose: Share of the samples whose hole reaches past the jaw over the background, as real
             masks stand off from the face. Without them a generator paints skin up to the hole's
             edge.
-        morphed: Share of the samples whose face lies between two alike faces. A network that has
-            learnt its faces by heart sees new ones.
         profile_oversampling: How often a turned head is shown for each time a frontal one is.
             Collections of faces are mostly frontal, photos that people take are not.
         augmentation: How a face differs from showing to showing.
@@ -108,13 +95,12 @@ class SampleSettings:
     worn: float = 0.0
     predicted: float = 0.0
     loose: float = 0.0
-    morphed: float = 0.0
     profile_oversampling: float = 1.0
     augmentation: Augmentation = field(default_factory=Augmentation)
 
     def __post_init__(self) -> None:
         """Check the values."""
-        for name in ("worn", "predicted", "loose", "morphed"):
+        for name in ("worn", "predicted", "loose"):
             if not 0 <= (share := getattr(self, name)) <= 1:
                 raise ValueError(f"{name} must be in [0, 1]. Received: {name}={share}")
         if self.side < 8 or self.side % 8:
@@ -134,7 +120,7 @@ class SampleSettings:
         growth = (HOLE_GROWTH, HOLE_GROWTH)
         noise = self.augmentation.landmark_noise
         plain = Augmentation(mirror=False, landmark_noise=noise)
-        return replace(self, augmentation=plain, hole_growth=growth, worn=1.0, morphed=0.0)
+        return replace(self, augmentation=plain, hole_growth=growth, worn=1.0)
 
 
 class InpaintingSampler:
@@ -220,7 +206,7 @@ class InpaintingSampler:
     def sample(self, number: int) -> InpaintingBatch:
         """Return sample `number`, from 0, without a batch axis."""
         settings, rng = self._settings, np.random.default_rng([self._seed, number])
-        truth, valid, points = self._face(self.record(number), number, rng)
+        truth, valid, points = self._face(self.record(number), rng)
         # Chance of its own, so that the other samples are the same with any shares.
         other = np.random.default_rng([self._seed, number, 1])
         image, hole = self._open(truth, points, number, rng)
@@ -249,14 +235,6 @@ class InpaintingSampler:
     @functools.cached_property
     def _synthesizer(self) -> MaskSynthesizer:
         return MaskSynthesizer(seed=self._seed)
-
-    def _alike(self, record: FaceRecord, rng: np.random.Generator) -> FaceRecord:
-        """Choose another face, of the same gender and much the same pose."""
-        records = self._faces.records
-        some = [records[i] for i in rng.integers(0, len(records), _CANDIDATES)]
-        alike = [r for r in some if r.gender == record.gender and r is not record] or some
-        wanted = _canonical(record)
-        return min(alike, key=lambda r: float(np.square(_canonical(r) - wanted).sum()))
 
     def _open(
         self,
@@ -288,21 +266,14 @@ class InpaintingSampler:
         return points[0]
 
     def _face(
-        self, record: FaceRecord, number: int, rng: np.random.Generator
+        self, record: FaceRecord, rng: np.random.Generator
     ) -> tuple[NDArray[np.uint8], NDArray[np.bool_], NDArray[np.float32]]:
         augmentation = self._settings.augmentation
-        jitter = _jitter(augmentation, rng)
+        matrix = compose(_jitter(augmentation, rng), canonical_matrix(record.landmarks))
         mirrored = augmentation.mirror and bool(rng.random() < 0.5)
         if self._side == WINDOW_SIDE:
-            jitter[:, 2] -= WINDOW_CORNER
-
-        def load(shown: FaceRecord) -> CanonicalFace:
-            matrix = compose(jitter, canonical_matrix(shown.landmarks))
-            return load_canonical(shown, self._side, matrix=matrix)
-
-        face, chance = load(record), np.random.default_rng([self._seed, number, 3])
-        if chance.random() < self._settings.morphed:
-            face = morph(face, load(self._alike(record, chance)), chance.uniform(*_MORPHED))
+            matrix[:, 2] -= WINDOW_CORNER
+        face = load_canonical(record, self._side, matrix=matrix)
         image, valid, points = face.image, face.valid, face.landmarks
         if mirrored:
             image, valid = np.ascontiguousarray(image[:, ::-1]), valid[:, ::-1]
@@ -310,10 +281,6 @@ class InpaintingSampler:
         if augmentation.recolour:
             image = _recolour(image, rng)
         return image, valid, points
-
-
-def _canonical(record: FaceRecord) -> NDArray[np.float32]:
-    return transform_points(record.landmarks, canonical_matrix(record.landmarks))
 
 
 def _shifted(hole: NDArray[np.bool_], right: int, down: int) -> NDArray[np.bool_]:
