@@ -461,7 +461,6 @@ def _methods(
         load_generator,
         refiner_method,
     )
-    from unmask.inpainting.refiner import load_refiner
 
     methods = baselines(replace(coarse, network=None))
     if coarse.network is not None:
@@ -472,7 +471,9 @@ def _methods(
         methods["AOT-GAN without landmarks"] = generator_method(both, coarse)
     methods["generator"] = generator_method(models, coarse)
     if refiner:
-        methods["generator, refined"] = refiner_method(load_refiner(refiner), methods["generator"])
+        methods["generator, refined"] = refiner_method(
+            load_generator(refiner, "refiner"), methods["generator"]
+        )
     methods[_SWAPPED] = generator_method(models, coarse, swapped=True)
     return methods
 

@@ -27,8 +27,8 @@ from unmask.inpainting import convert, lite, paper
 from unmask.inpainting.coarse import CoarseCompletion
 from unmask.inpainting.data import LandmarkPredictor
 from unmask.inpainting.features import FeatureNetwork
-from unmask.inpainting.predict import complete_faces
-from unmask.inpainting.refiner import refine_windows
+from unmask.inpainting.predict import complete_faces, complete_windows
+from unmask.inpainting.refiner import build_refiner
 from unmask.inpainting.window import HOLE_GROWTH, WINDOW_CORNER, window
 from unmask.io import PathLike, atomic_path
 from unmask.metrics import image_quality, psnr_hole
@@ -196,7 +196,12 @@ def generator_method(
 
 def refiner_method(model: keras.Model, method: Method) -> Method:
     """Return the method that corrects what another completes, by a refine network."""
-    return lambda cases: refine_windows(model, method(cases), cases.holes, cases.landmarks)
+
+    def complete(cases: Cases) -> NDArray[np.uint8]:
+        images = method(cases)
+        return complete_windows(model, images, cases.holes, cases.landmarks, images, in_full=True)
+
+    return complete
 
 
 GENERATORS: Mapping[str, Callable[[], keras.Model]] = MappingProxyType(
@@ -205,10 +210,11 @@ GENERATORS: Mapping[str, Callable[[], keras.Model]] = MappingProxyType(
         "paper": paper.build_generator,
         "paper-aot": aot.build_aot_variant,
         "aot-gan": aot.build_aot_generator,
+        "refiner": build_refiner,
     }
 )
 """By name: `lite`, `paper` and `paper-aot` (as published, and with AOT blocks), `aot-gan` (the
-plain network, which ignores landmarks)."""
+plain network, which ignores landmarks), `refiner`."""
 
 
 def load_generator(path: Path, network: str) -> keras.Model:

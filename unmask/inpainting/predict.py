@@ -42,6 +42,8 @@ def complete_windows(
     holes: NDArray[np.bool_],
     landmarks: NDArray[np.floating],
     coarse: NDArray[np.uint8] | None = None,
+    *,
+    in_full: bool = False,
 ) -> NDArray[np.uint8]:
     """Complete the hidden part of faces.
 
@@ -53,6 +55,7 @@ def complete_windows(
         landmarks: (B, 98, 2) or (B, 68, 2) points in window pixels, those in the hole included.
         coarse: (B, 192, 192, 3) uint8 coarse completions; needed by generators that paint on them,
             left alone by others.
+        in_full: Whether all counts that such a generator changes, and not `correct_coarse`'s part.
 
     Returns:
         (B, 192, 192, 3) uint8: the completed windows; known pixels are those of `images`.
@@ -77,7 +80,7 @@ def complete_windows(
     for start in range(0, len(images), _AT_ONCE):
         rows = slice(start, start + _AT_ONCE)
         given = None if coarse is None else coarse[rows]
-        parts.append(_paint(model, images[rows], holes[rows], landmarks[rows], given))
+        parts.append(_paint(model, images[rows], holes[rows], landmarks[rows], given, in_full))
     return np.concatenate(parts)
 
 
@@ -167,6 +170,7 @@ def _paint(
     holes: NDArray[np.bool_],
     landmarks: NDArray[np.floating],
     coarse: NDArray[np.uint8] | None,
+    in_full: bool,
 ) -> NDArray[np.uint8]:
     inputs = [
         images.astype(np.float32) / 255.0,
@@ -176,7 +180,7 @@ def _paint(
     if coarse is not None:
         inputs.append(coarse.astype(np.float32) / 255.0)
     output = forward(model, *inputs)
-    if coarse is not None:
+    if coarse is not None and not in_full:
         output = correct_coarse(output, inputs[-1], holes)
     painted = (np.clip(output, 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8)
     return np.where(holes[..., None], painted, images)

@@ -14,17 +14,13 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from unmask.inference import Network, forward
+from unmask.inference import Network
 from unmask.inpainting.coarse import CoarseCompletion, load_coarse
 from unmask.inpainting.lite import build_generator, paint_on_coarse
 from unmask.inpainting.predict import complete_faces
-from unmask.inpainting.window import draw_landmark_map
 from unmask.io import PathLike
 from unmask.rivals.layers import ContextualAttention
 from unmask.weights import load_weights
-
-# Faces that go through the network at once; attention takes 25 MB for each.
-_AT_ONCE = 4
 
 
 def build_refiner(width: int = 32, depth: int = 2) -> keras.Model:
@@ -87,32 +83,3 @@ def load_first_stage(
     model = build_generator()
     load_weights(model, generator)
     return FirstStage(load_coarse(linear, network), gender, model)
-
-
-def load_refiner(path: PathLike) -> keras.Model:
-    """Read what `unmask train lite/refiner` kept.
-
-    Raises:
-        WeightsError: The file is missing or does not fit.
-    """
-    model = build_refiner()
-    load_weights(model, path)
-    return model
-
-
-def refine_windows(
-    model: Network,
-    completed: NDArray[np.uint8],
-    holes: NDArray[np.bool_],
-    landmarks: NDArray[np.floating],
-) -> NDArray[np.uint8]:
-    """Correct completed windows (B, S, S, 3) inside their holes (B, S, S)."""
-    result = completed.copy()
-    for start in range(0, len(completed), _AT_ONCE):
-        rows = slice(start, start + _AT_ONCE)
-        image = completed[rows].astype(np.float32) / 255.0
-        marks = np.stack([draw_landmark_map(p, image.shape[1]) for p in landmarks[rows]])
-        output = forward(model, image, holes[rows, ..., None].astype(np.float32), marks, image)
-        painted = (np.clip(output, 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8)
-        result[rows] = np.where(holes[rows, ..., None], painted, completed[rows])
-    return result
