@@ -35,8 +35,8 @@ def build_refiner(width: int = 32, depth: int = 2) -> keras.Model:
         finished completion.
 
     Example:
-        >>> build_refiner(width=8, depth=1).input_names
-        ['image', 'mask', 'landmark_map', 'coarse']
+        >>> build_refiner(width=8, depth=1).output_shape
+        (None, None, None, 3)
 
     Reference:
         Yu et al., 2018, for contextual attention; the poster, for the second stage.
