@@ -23,6 +23,7 @@ import keras
 import numpy as np
 
 from unmask.data.stream import Stream, default_workers
+from unmask.errors import UnmaskError
 from unmask.training.recipe import parse_overrides, read_recipe, recipe_names
 from unmask.training.runner import compiled
 from unmask.training.task import Places, Task, find_task
@@ -44,7 +45,10 @@ def main() -> None:
     print("|---|---|---|---|---|---|")
     for name in args.recipes or recipe_names():
         with tempfile.TemporaryDirectory() as folder:
-            print(_row(name, args, Path(folder)), flush=True)
+            try:
+                print(_row(name, args, Path(folder)), flush=True)
+            except UnmaskError as error:  # what it is trained on is not here
+                print(f"| {name} | {error} | | | | |", flush=True)
 
 
 def _row(name: str, args: argparse.Namespace, out: Path) -> str:
