@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from unmask.inpainting.lite import build_generator
-from unmask.inpainting.predict import complete_windows
-from unmask.inpainting.refiner import FirstStage, build_refiner
+from unmask.inpainting.lite import build_generator, build_refiner
+from unmask.inpainting.predict import complete_faces, complete_windows
 
 
 @pytest.fixture(scope="module")
@@ -51,14 +50,14 @@ def test_what_it_copies_comes_from_the_known_part():
     assert np.abs(np.asarray(attention([moved, mask]))).max() <= np.abs(features).max() + 1e-4
 
 
-def test_the_first_stage_completes_one_gender():
+def test_only_faces_of_a_gender_with_a_generator_are_completed():
     images, holes, points = case()
 
     def coarse(images, holes, valid, points, genders):
         return images, np.where(holes[..., None], np.uint8(9), images)
 
+    faces = images, holes, np.ones_like(holes), points, ["male", "female"]
     model = build_generator(width=8, depth=1)
-    stage = FirstStage(coarse, "male", model)
-    filled, completed = stage(images, holes, np.ones_like(holes), points, ["male", "female"])
+    filled, completed = complete_faces({"male": model}, coarse, *faces)
     np.testing.assert_array_equal(completed[1], filled[1])
     assert (completed[0][holes[0]] != filled[0][holes[0]]).any()

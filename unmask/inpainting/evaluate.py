@@ -28,7 +28,6 @@ from unmask.inpainting.coarse import CoarseCompletion
 from unmask.inpainting.data import LandmarkPredictor
 from unmask.inpainting.features import FeatureNetwork
 from unmask.inpainting.predict import complete_faces, complete_windows
-from unmask.inpainting.refiner import build_refiner
 from unmask.inpainting.window import HOLE_GROWTH, WINDOW_CORNER, window
 from unmask.io import PathLike, atomic_path
 from unmask.metrics import image_quality, psnr_hole
@@ -210,7 +209,7 @@ GENERATORS: Mapping[str, Callable[[], keras.Model]] = MappingProxyType(
         "paper": paper.build_generator,
         "paper-aot": aot.build_aot_variant,
         "aot-gan": aot.build_aot_generator,
-        "refiner": build_refiner,
+        "refiner": lite.build_refiner,
     }
 )
 """By name: `lite`, `paper` and `paper-aot` (as published, and with AOT blocks), `aot-gan` (the

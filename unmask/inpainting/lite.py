@@ -59,15 +59,31 @@ def build_generator(width: int = 32, depth: int = 2) -> keras.Model:
         >>> model([image, mask, mask, image]).shape
         TensorShape([1, 64, 64, 3])
     """
-    return paint_on_coarse(width, depth, _known)
+    return _paint_on_coarse(width, depth, _known)
 
 
-def paint_on_coarse(width: int, depth: int, join: Callable[[Any, Any], Any]) -> keras.Model:
-    """Build a generator as `build_generator` does, with another bridge past its blocks.
+def build_refiner(width: int = 32, depth: int = 2) -> keras.Model:
+    """Build the refine network: it corrects a finished completion, its input `coarse`.
 
-    `join` makes of the encoder's last features (B, H / 4, W / 4, C) and the mask (B, H, W, 1) what
-    is joined, of the features' shape.
+    It is `build_generator`'s, with its 1,464,547 parameters, but for what passes by the blocks: not
+    the known features, but contextual attention, which rebuilds the hole's features from the known
+    ones that are most like them. It is in no preset.
+
+    Example:
+        >>> build_refiner(width=8, depth=1).output_shape
+        (None, None, None, 3)
+
+    Reference:
+        Yu et al., 2018, for contextual attention; the poster, for the second stage.
     """
+    from unmask.rivals.layers import ContextualAttention  # no photo needs it
+
+    attention = ContextualAttention(name="attention")
+    return _paint_on_coarse(width, depth, lambda features, mask: attention([features, mask]))
+
+
+def _paint_on_coarse(width: int, depth: int, join: Callable[[Any, Any], Any]) -> keras.Model:
+    """Build either; `join` makes of the encoder's last features and the mask what passes by."""
     image, mask, landmark_map = guided_inputs()
     coarse = keras.Input((None, None, 3), name="coarse")
     painted = image * (1.0 - mask) + coarse * mask

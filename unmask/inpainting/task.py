@@ -15,19 +15,19 @@ from numpy.typing import NDArray
 from unmask.data.faces import gather_faces
 from unmask.data.record import FaceSet
 from unmask.errors import DataError
-from unmask.inpainting import lite, paper, refiner
+from unmask.inpainting import lite, paper
 from unmask.inpainting.coarse import load_coarse
 from unmask.inpainting.data import Completion, InpaintingBatch, InpaintingSampler, SampleSettings
 from unmask.inpainting.features import load_features
 from unmask.inpainting.objective import LossSettings, Objective
-from unmask.inpainting.predict import correct_coarse
+from unmask.inpainting.predict import complete_faces, correct_coarse
 from unmask.rivals import aot
 from unmask.training.adversarial import AdversarialModel
 from unmask.training.helpers import LandmarkPredictor, find_beside, load_parser, name_genders
 from unmask.training.optimizers import PairAdam, make_optimizer
 from unmask.training.recipe import Recipe
 from unmask.training.task import Task
-from unmask.weights import find
+from unmask.weights import find, load_weights
 
 _SHEET_FACES, _SHEET_SEED = 6, 4321
 _RED = np.array([1, 0, 0], np.float32)
@@ -75,7 +75,7 @@ class GeneratorSettings:
         if self.kind == "aot-gan":
             builder = aot.build_aot_generator
         elif self.kind == "refiner":
-            builder = refiner.build_refiner
+            builder = lite.build_refiner
         elif self.coarse:
             builder = lite.build_generator
         elif self.blocks == "aot":
@@ -282,8 +282,15 @@ class InpaintingTask(Task):
         network = recipe.coarse or find("lite", "coarse").path
         if recipe.generator.kind == "refiner":
             generator = find("lite", f"inpainting_{recipe.gender}").path
-            return partial(refiner.load_first_stage, prior, network, recipe.gender, generator)
+            return partial(load_first_stage, prior, network, recipe.gender, generator)
         return partial(load_coarse, prior, network)
+
+
+def load_first_stage(prior: Path, coarse: Path, gender: str, generator: Path) -> Completion:
+    """Load what completes the faces of one gender as photos' are: what a refiner corrects."""
+    model = lite.build_generator()
+    load_weights(model, generator)
+    return partial(complete_faces, {gender: model}, load_coarse(prior, coarse))
 
 
 def draw_sheet(
