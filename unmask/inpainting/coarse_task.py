@@ -28,7 +28,7 @@ from unmask.inpainting.data import InpaintingBatch, InpaintingSampler, SampleSet
 from unmask.inpainting.lite import build_coarse
 from unmask.inpainting.window import WINDOW_SIDE
 from unmask.io import atomic_path
-from unmask.training.helpers import LandmarkPredictor, name_genders
+from unmask.training.helpers import lite_predictor, name_genders
 from unmask.training.recipe import Recipe
 from unmask.training.task import Task
 from unmask.weights import find
@@ -222,7 +222,7 @@ class CoarseTask(Task):
         sampler = InpaintingSampler(
             faces, samples, batch_size=1, seed=recipe.seed,
             coarse=partial(load_coarse, recipe.prior or find("lite", "prior").path),
-            predictor=LandmarkPredictor(recipe.landmark_network) if samples.predicted else None,
+            predictor=lite_predictor(recipe.landmark_network) if samples.predicted else None,
         )  # fmt: skip
         return draw_samples(sampler, self.places.out / "samples" / split, count)
 

@@ -23,7 +23,7 @@ from unmask.inpainting.objective import LossSettings, Objective
 from unmask.inpainting.predict import complete_faces, correct_coarse
 from unmask.rivals import aot
 from unmask.training.adversarial import AdversarialModel
-from unmask.training.helpers import LandmarkPredictor, find_beside, load_parser, name_genders
+from unmask.training.helpers import find_beside, lite_predictor, load_parser, name_genders
 from unmask.training.optimizers import PairAdam, make_optimizer
 from unmask.training.recipe import Recipe
 from unmask.training.task import Task
@@ -270,7 +270,7 @@ class InpaintingTask(Task):
             faces, settings, batch_size=batch_size, seed=seed, shuffle=shuffle,
             coarse=self._completion() if settings.framing == "window" else None,
             gender=recipe.gender,
-            predictor=LandmarkPredictor(recipe.landmark_network) if settings.predicted else None,
+            predictor=lite_predictor(recipe.landmark_network) if settings.predicted else None,
         )  # fmt: skip
 
     def _completion(self) -> Callable[[], Completion]:

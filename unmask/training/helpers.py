@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -78,20 +79,19 @@ def load_parser(weights: Path | None = None) -> keras.Model:
     return parser
 
 
-@dataclass(frozen=True)
-class LandmarkPredictor:
-    """The lite landmark network as a function of crops, loaded at its first call.
+def lite_predictor(weights: Path | None) -> Callable[[NDArray[np.uint8]], NDArray[np.float32]]:
+    """Return the lite landmark network as a function, loaded at its first call.
 
     It can be pickled, so that worker processes load it themselves.
 
-    Attributes:
+    Args:
         weights: File of the network; the shipped one when None.
     """
+    return functools.partial(_predict, weights or find("lite", "landmarks").path)
 
-    weights: Path | None = None
 
-    def __call__(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Return the (B, 98, 2) landmarks of (B, 256, 256, 3) canonical crops."""
-        from unmask.landmarks.predict import landmark_predictor
+def _predict(weights: Path, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Return the (B, 98, 2) landmarks of (B, 256, 256, 3) canonical crops."""
+    from unmask.landmarks.predict import landmark_predictor
 
-        return landmark_predictor(self.weights or find("lite", "landmarks").path)(crops)
+    return landmark_predictor(weights)(crops)

@@ -6,6 +6,8 @@ A mask is drawn as fields over the sheet's coordinates (u, v). Light falls on th
 
 from __future__ import annotations
 
+import math
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -94,10 +96,10 @@ class Canvas:
         """Add folds from the sides, where loops pull: 0.5 pixels deep if stiff, 3 if loose."""
         rng = self.rng
         for _ in range(rng.integers(4, 9)):
-            side = rng.choice([-1.0, 1.0])
+            side = float(rng.choice([-1.0, 1.0]))
             start, end = rng.uniform(-0.1, 1.1), rng.uniform(0.2, 0.9)
             reach = rng.uniform(0.5, 1.1)
-            t = np.clip((1 - side * self.u) / reach, 0, 1)
+            t = np.clip((1 - side * self.u[0]) / reach, 0, 1)  # the same in each row
             line = start + (end - start) * t + rng.uniform(-0.05, 0.05) * np.sin(np.pi * t)
             fold = bump(self.v - line, rng.uniform(0.02, 0.05)) * (1 - t) ** 0.7
             self.height += depth * rng.uniform(0.4, 1.0) * fold
@@ -111,12 +113,13 @@ class Canvas:
         rng = self.rng
         angle = rng.normal(0, 0.5)
         u, v = self.u - rng.uniform(-0.9, 0.9), (self.v - rng.uniform(0.05, 1)) * ASPECT
-        along = u * np.cos(angle) + v * np.sin(angle)
-        across = v * np.cos(angle) - u * np.sin(angle) + rng.uniform(-0.4, 0.4) * along**2
+        along = u * math.cos(angle) + v * math.sin(angle)
+        across = v * math.cos(angle) - u * math.sin(angle) + rng.uniform(-0.4, 0.4) * along**2
         width, length = rng.uniform(0.012, 0.03), rng.uniform(0.12, 0.4)
         # One side of a crease is steep, the other runs out.
-        profile = np.where(across < 0, bump(across, width), bump(across, 3 * width))
-        self.height += rng.uniform(-0.5, 0.5) * depth * profile * bump(along, length)
+        steepness = np.where(across < 0, np.float32(1 / width), np.float32(1 / (3 * width)))
+        fold = np.exp(-np.square(across * steepness) - np.square(along / length))
+        self.height += rng.uniform(-0.5, 0.5) * depth * fold
 
     def finish(self, kind: str, contrast: float, loops: Loops | None = None) -> MaskTemplate:
         """Light the sheet, a share `contrast` of it from one direction: the finished template."""
