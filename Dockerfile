@@ -11,14 +11,11 @@ COPY weights weights
 ENV UNMASK_TENSORFLOW=none UNMASK_OPENCV=opencv-python-headless
 RUN python -m venv --without-pip /opt/unmask \
     && pip --python /opt/unmask/bin/python install --no-cache-dir --no-compile ".[app]"
-# Without what the server never imports or serves: figures, .h5 files, tests of others, gradio's
-# video tools, and the weights that only Keras reads. Without bytecode too: 36 MB that would spare a
-# server some seconds, once.
-RUN pip --python /opt/unmask/bin/python uninstall --yes \
-        matplotlib fonttools kiwisolver contourpy cycler pyparsing h5py networkx hf-xet \
+# Without what the server never imports or serves: tests of others, gradio's video tools. Without
+# bytecode too: 36 MB that would spare a server some seconds, once.
+RUN pip --python /opt/unmask/bin/python uninstall --yes networkx hf-xet \
     && cd /opt/unmask/lib/python3.12/site-packages \
     && rm -r gradio/templates/node gradio/templates/frontend/static/ffmpeg \
-    && for onnx in unmask/_weights/lite/*.onnx; do rm "${onnx%.onnx}.safetensors"; done \
     && find . -type d -name tests -prune -exec rm -r {} + \
     && /opt/unmask/bin/python -I -B -c \
         "import unmask.app.page; unmask.Unmasker().load()"

@@ -35,7 +35,20 @@ def _variant(variable: str, default: str, *others: str) -> str:
 TENSORFLOW = _variant("UNMASK_TENSORFLOW", "tensorflow", "tensorflow-cpu", "none")
 ONNX = ["onnxruntime>=1.20,<2"]
 # ONNX Runtime alone completes photos with the lite weights, and trains nothing.
-NETWORKS = ONNX if TENSORFLOW == "none" else [f"{TENSORFLOW}>=2.18,<3", "keras>=3.8,<4"]
+TRAINING = [
+    f"{TENSORFLOW}>=2.18,<3",
+    "keras>=3.8,<4",
+    "h5py>=3.11,<4",
+    "matplotlib>=3.9,<4",
+]
+NETWORKS = ONNX if TENSORFLOW == "none" else TRAINING
+LITE = ROOT / "weights" / "lite"
+# Beside an .onnx file, the same weights as .safetensors are Keras' alone.
+WEIGHTS = [
+    f"lite/{path.name}"
+    for path in sorted(LITE.glob("*.safetensors"))
+    if TENSORFLOW != "none" or not path.with_suffix(".onnx").exists()
+]
 OPENCV = _variant("UNMASK_OPENCV", "opencv-python", "opencv-python-headless")
 
 setup(
@@ -70,7 +83,7 @@ setup(
         "unmask._weights": [
             "LICENSE",
             "manifest.toml",
-            "lite/*.safetensors",
+            *WEIGHTS,
             "lite/*.onnx",
             "lite/*.md",
         ],
@@ -84,10 +97,8 @@ setup(
         "scipy>=1.13,<2",
         "threadpoolctl>=3.1,<4",
         "numpy>=1.26,<3",
-        "matplotlib>=3.9,<4",
         "pillow>=11.1",
         "safetensors>=0.5,<1",
-        "h5py>=3.11,<4",
         "rich>=13.7",
         'tomli>=2; python_version < "3.11"',
     ],

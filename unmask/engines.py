@@ -21,7 +21,7 @@ from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from typing import Any, TypeVar, cast
 
-from unmask.errors import MissingPackageError, SettingError, UnmaskError
+from unmask.errors import SettingError, UnmaskError, require
 
 ENGINES = ("local", "ray")
 
@@ -187,13 +187,9 @@ def _with_ray(
     address: str | None,
     jobs_a_task: int,
 ) -> Iterator[Answer]:
-    try:
-        ray: Any = importlib.import_module("ray")
-        importlib.import_module("ray.data")
-    except ImportError as error:
-        raise MissingPackageError(
-            f"the engine 'ray' needs Ray Data: pip install 'unmask[scale]' ({error})"
-        ) from error
+    require("the engine 'ray'", "'unmask[scale]'", "ray")
+    ray: Any = importlib.import_module("ray")
+    importlib.import_module("ray.data")
     if not jobs:
         return
     if address is not None:

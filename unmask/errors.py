@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+
 
 class UnmaskError(Exception):
     """Base class of all errors raised on purpose by this package."""
@@ -37,6 +39,25 @@ class SettingError(UnmaskError, ValueError):
 
 class MissingPackageError(UnmaskError, ImportError):
     """An optional package is needed and not installed."""
+
+
+def require(needed_for: str, install: str, *modules: str) -> None:
+    """Check that optional packages are installed, without importing them.
+
+    Args:
+        needed_for: What needs them, as the sentence's subject.
+        install: What to give to `pip install`.
+        modules: Their modules, at the top level.
+
+    Raises:
+        MissingPackageError: One is missing.
+
+    Example:
+        >>> require("a sum", "numpy", "numpy")
+    """
+    missing = [name for name in modules if importlib.util.find_spec(name) is None]
+    if missing:
+        raise MissingPackageError(f"{needed_for} needs {', '.join(missing)}: pip install {install}")
 
 
 class PhotoWarning(UserWarning):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from unmask.errors import UnmaskError
+from unmask.errors import UnmaskError, require
 from unmask.inference import tensorflow_function
 from unmask.io import PathLike, atomic_path
 from unmask.manifest import write_manifest
@@ -78,7 +78,7 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def _write_onnx(model: keras.Model, path: Path) -> Path:
-    _require("onnx", "tf2onnx")
+    require("export", "'unmask[export]'", "onnx", "tf2onnx")
     import onnx
     import tf2onnx
 
@@ -163,11 +163,3 @@ def _halve(model: Any) -> None:
         make, wide = onnx.helper.make_node, f"{name}_float"
         graph.node.insert(0, make("Mul", [wide, scales], [name]))
         graph.node.insert(0, make("Cast", [whole], [wide], to=onnx.TensorProto.FLOAT))
-
-
-def _require(*modules: str) -> None:
-    import importlib.util
-
-    missing = [name for name in modules if importlib.util.find_spec(name) is None]
-    if missing:
-        raise UnmaskError(f"export needs {', '.join(missing)}: pip install 'unmask[export]'")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from unmask.errors import require
 from unmask.gender import UNCERTAIN_BELOW
 
 if TYPE_CHECKING:
@@ -180,7 +181,11 @@ class Result:
 
         Returns:
             A matplotlib figure that belongs to no window; `figure.savefig(path)` writes it.
+
+        Raises:
+            MissingPackageError: matplotlib is not installed.
         """
+        require("a panel", "matplotlib", "matplotlib")
         from unmask.panel import draw_panel
 
         return draw_panel(self)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from unmask.errors import MissingPackageError, WeightsError
+from unmask.errors import WeightsError, require
 from unmask.io import PathLike
 from unmask.weights import LoadReport
 
@@ -65,12 +65,9 @@ def read_state_dict(
     Example:
         >>> tensors = read_state_dict("WFLW_4HG.pth")  # doctest: +SKIP
     """
-    try:
-        import torch
-    except ImportError as error:
-        raise MissingPackageError(
-            "reading .pth files needs PyTorch: pip install 'unmask[convert]'"
-        ) from error
+    require("reading .pth files", "'unmask[convert]'", "torch")
+    import torch
+
     content = _load(path)
     for key in wrappers:
         if isinstance(content, dict) and isinstance(content.get(key), dict):

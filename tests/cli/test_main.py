@@ -226,6 +226,28 @@ def test_weights_verify_names_the_altered_file_and_checks_the_others(capsys, tmp
     assert captured.out.split() == ["lite/b", "ok"]
 
 
+def test_weights_verify_passes_over_what_a_wheel_without_keras_lacks(capsys, tmp_path):
+    digest, entries = hashlib.sha256(b"weights").hexdigest(), []
+    (tmp_path / "a.onnx").write_bytes(b"weights")
+    for path in ("a.onnx", "a.safetensors", "b.safetensors"):
+        entries.append(
+            f'[[file]]\npreset = "lite"\nstage = "{path[0]}"\npath = "{path}"\n'
+            f'sha256 = "{digest}"\nsize = 7\nlicence = "free"\ncard = "a.md"\n'
+        )
+    (tmp_path / "manifest.toml").write_text("\n".join(entries))
+    assert main(["weights", "verify", "--dir", str(tmp_path)]) == 1
+    captured = capsys.readouterr()
+    assert "b.safetensors" in captured.err
+    assert "a.safetensors" not in captured.err
+    assert captured.out.splitlines()[-1].split() == ["lite/a", "not", "here"]
+
+
+def test_a_missing_package_is_named(monkeypatch, capsys, tmp_path):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    assert main(["demo", "--out", str(tmp_path)]) == 2
+    assert capsys.readouterr().err == "unmask: the demo needs matplotlib: pip install matplotlib\n"
+
+
 def test_weights_path(capsys, tmp_path):
     assert main(["weights", "path"]) == 0
     folder = capsys.readouterr().out.strip()

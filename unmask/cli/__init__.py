@@ -54,6 +54,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
     except (CycloptsError, UnmaskError) as error:
         return _failed(str(error))
+    except ModuleNotFoundError as error:  # what `UNMASK_TENSORFLOW=none` leaves out
+        return _failed(f"needs {error.name}, which is not installed")
     except BrokenPipeError:
         # The interpreter flushes once more at its end, and would complain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -18,6 +18,9 @@ def demo(*, out: OutFolder = Path("out"), preset: str = "lite", seed: Seed = 0) 
         preset: Which networks, "lite" or "paper".
         seed: Seed of the drawn masks.
     """
+    from unmask.errors import require
+
+    require("the demo", "matplotlib", "matplotlib")
     from unmask.demo import run_demo
 
     path = out / ("demo.png" if preset == "lite" else f"demo-{preset}.png")

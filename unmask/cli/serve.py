@@ -49,23 +49,21 @@ def serve(
         waiting: Most requests at once; one is worked on, the others wait.
         per_client: Most of them from one address.
     """
-    from unmask.errors import MissingPackageError
+    from unmask.errors import require
+
+    page_only = [] if api_only else ["gradio"]
+    require("serve", "'unmask[app]'", "fastapi", "uvicorn", "python_multipart", *page_only)
+    import uvicorn
+
+    from unmask.app.desk import Desk, Limits
+    from unmask.app.guard import LOOPBACK
+    from unmask.app.rest import build_rest
+    from unmask.pipeline import Unmasker
 
     folder = None if api_only else _page_folder()
     try:
-        import uvicorn
-
-        from unmask.app.desk import Desk, Limits
-        from unmask.app.guard import LOOPBACK
-        from unmask.app.rest import build_rest
-
         if folder:
             from unmask.app.page import mount_page
-    except ImportError as error:
-        _remove(folder)
-        raise MissingPackageError(f"needs more: pip install 'unmask[app]' ({error})") from error
-    try:
-        from unmask.pipeline import Unmasker
 
         unmasker = Unmasker(preset, weights_dir, max_pixels=max_pixels).load()
         desk = Desk(Limits(max_bytes, max_pixels, seconds, waiting, per_client))

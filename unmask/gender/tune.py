@@ -17,17 +17,15 @@ import keras
 import numpy as np
 
 from unmask.data.cache import digest
-from unmask.errors import DataError, MissingPackageError
+from unmask.errors import DataError, require
 from unmask.gender.features import Features
 from unmask.gender.paper import build_head
 from unmask.io import check_origin, write_json_atomic, write_text_atomic
 from unmask.tables import csv_text
 from unmask.training.task import precision
 
-try:
-    import keras_tuner
-except ImportError as error:
-    raise MissingPackageError("keras-tuner searches: pip install 'unmask[train]'") from error
+require("the search", "'unmask[train]'", "keras_tuner")
+import keras_tuner  # noqa: E402
 
 ACTIVATIONS = ("relu", "tanh", "sigmoid")
 

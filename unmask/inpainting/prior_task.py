@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from unmask.data.faces import gather_faces
 from unmask.data.record import FaceRecord, load_canonical
 from unmask.data.stream import Stream, default_workers
-from unmask.errors import DataError, MissingPackageError
+from unmask.errors import DataError, require
 from unmask.inpainting.coarse import COARSE_SIDE, VECTOR_SIZE, LinearPrior, landmark_vector
 from unmask.inpainting.window import WINDOW_CORNER, WINDOW_SIDE, window
 from unmask.landmark_layout import flip_landmarks
@@ -104,10 +104,8 @@ def fit_prior(
     Raises:
         MissingPackageError: scikit-learn is not installed.
     """
-    try:
-        from sklearn.utils.extmath import randomized_svd
-    except ImportError as error:
-        raise MissingPackageError("scikit-learn fits: pip install 'unmask[train]'") from error
+    require("fitting the prior", "'unmask[train]'", "sklearn")
+    from sklearn.utils.extmath import randomized_svd
 
     count = len(windows)
     pixels = windows.reshape(count, -1).astype(np.float32) / 255.0

@@ -183,4 +183,4 @@ def _compressed(label: str, counts: str, size: Size, where: str) -> dict[str, An
 
 def pycocotools() -> Any:
     """Return the module of compressed run lengths, or raise `MissingPackageError`."""
-    return formats_module("pycocotools.mask", "COCO's compressed run lengths need pycocotools")
+    return formats_module("pycocotools.mask", "COCO's run length encoding")

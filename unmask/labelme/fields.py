@@ -12,7 +12,7 @@ from typing import Any, NoReturn, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from unmask.errors import LabelmeError, MissingPackageError
+from unmask.errors import LabelmeError, require
 
 Entry = TypeVar("Entry")
 
@@ -54,10 +54,8 @@ def formats_module(name: str, needed_for: str) -> Any:
     Raises:
         MissingPackageError: It is not installed.
     """
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        raise MissingPackageError(f"{needed_for}: pip install 'unmask[formats]'") from error
+    require(needed_for, "'unmask[formats]'", name.partition(".")[0])
+    return importlib.import_module(name)
 
 
 def numbers(value: Any) -> NDArray[np.float64] | None:

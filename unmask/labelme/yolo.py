@@ -78,7 +78,7 @@ def read_yolo(path: Path) -> Iterator[Foreign | LabelmeError]:
 
 
 def _names(path: Path) -> Mapping[int, str]:
-    yaml = formats_module("yaml", "YOLO's data.yaml needs PyYAML")
+    yaml = formats_module("yaml", "YOLO's data.yaml")
     try:
         data = yaml.safe_load(read_file(path, MAX_JSON_BYTES, f"{path}"))
     except (yaml.YAMLError, RecursionError, ValueError) as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unmask.errors import MissingPackageError
+from unmask.errors import require
 from unmask.io import write_text_atomic
 from unmask.tables import csv_text
 
@@ -33,8 +32,7 @@ class Board:
     """
 
     def __init__(self, folder: Path) -> None:
-        if importlib.util.find_spec("tensorboard") is None:
-            raise MissingPackageError("event files need TensorBoard: pip install 'unmask[train]'")
+        require("an event file", "'unmask[train]'", "tensorboard")
         import tensorflow as tf
 
         self._summary: Any = tf.summary
