@@ -112,7 +112,7 @@ def decide(seen: Evidence, limits: Limits = LIMITS) -> Decision:
         return Decision("complete")
     if seen.confidence < limits.confidence:
         return Decision("ignore", "no face around it")
-    if not _is_mask(seen, limits):
+    if not is_mask(seen.certainty, seen.verdict, seen.confidence, limits):
         return Decision("ignore", "not surely a mask")
     if seen.mouth < limits.mouth:
         return Decision("ignore", "the mouth is free")
@@ -123,11 +123,16 @@ def decide(seen: Evidence, limits: Limits = LIMITS) -> Decision:
     return Decision("complete")
 
 
-def _is_mask(seen: Evidence, limits: Limits) -> bool:
-    """Tell by the verifier, or else by the pixels and the face around them."""
-    if seen.verdict is not None and seen.verdict < limits.refused:
+def is_mask(
+    certainty: float, verdict: float | None, confidence: float = 1.0, limits: Limits = LIMITS
+) -> bool:
+    """Tell by the verifier, or else by the pixels and the face around them; as in `Evidence`.
+
+    What is none at the highest confidence of the landmarks needs no landmarks.
+    """
+    if verdict is not None and verdict < limits.refused:
         return False
-    if seen.verdict is not None and seen.verdict >= limits.accepted:
+    if verdict is not None and verdict >= limits.accepted:
         return True
-    together = seen.certainty + limits.confidence_counts * seen.confidence
-    return seen.certainty >= limits.certainty and together >= limits.together
+    together = certainty + limits.confidence_counts * confidence
+    return certainty >= limits.certainty and together >= limits.together

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unmask.blend import blend
-from unmask.decide import LIMITS, decide
+from unmask.decide import LIMITS, decide, is_mask
 from unmask.errors import PhotoWarning
 from unmask.face import canonical_matrix, matrix_from_mask_box
 from unmask.gender.predict import predict_gender
@@ -262,6 +262,7 @@ class Unmasker:
             (number, region)
             for number, photo in enumerate(photos)
             for region in self._find(photo, mask, landmarks)
+            if is_mask(*region.evidence)
         ]
         subjects = self._locate(photos, found, landmarks, mask is not None)
         complete, leave = self._decide(self._segment(subjects), photos)

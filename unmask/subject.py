@@ -76,10 +76,10 @@ class Subject:
     def evidence(self) -> Evidence:
         """What tells whether this is a masked face."""
         layout = LAYOUTS[len(self.landmarks)]
-        score, certainty = self.region.score, self.region.certainty
+        certainty, verdict = self.region.evidence
         return Evidence(
-            certainty=score if certainty is None else certainty,
-            verdict=None if certainty is None else score,
+            certainty=certainty,
+            verdict=verdict,
             confidence=self.confidence,
             spread=self.spread,
             mouth=self._covered(layout.mouth),

@@ -59,6 +59,11 @@ class MaskRegion:
         return full
 
     @property
+    def evidence(self) -> tuple[float, float | None]:
+        """How sure the pixels are, and what a verifier says if there is one, both 0 to 1."""
+        return (self.score, None) if self.certainty is None else (self.certainty, self.score)
+
+    @property
     def area(self) -> int:
         """Number of mask pixels."""
         return int(self.patch.sum())
