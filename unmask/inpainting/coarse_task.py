@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -219,6 +219,8 @@ class CoarseTask(Task):
         if recipe.name_genders:
             faces = name_genders(faces, self.places.out / "genders.json", recipe.gender_network)
         samples = recipe.samples
+        if split == "val":  # as photos are, where all landmarks are predicted
+            samples = replace(samples.steady(), predicted=float(samples.predicted > 0), loose=0.0)
         sampler = InpaintingSampler(
             faces, samples, batch_size=1, seed=recipe.seed,
             coarse=partial(load_coarse, recipe.prior or find("lite", "prior").path),
