@@ -36,8 +36,8 @@ def compare(
         systems: Some of lite, paper, deepfill2, pluralistic, edgeconnect, aot and lafin. Default:
             all whose weights are there.
         weights: Folder that holds a folder a rival, named like it, with the published files as
-            they are or with what `unmask train rivals/NAME` made, which the picture then says; and
-            for paper a manifest.toml.
+            they are or with what `unmask train rivals/NAME` made, which the picture then says; for
+            paper maybe a manifest.toml.
         features: Also measure perceptual distances, by an .npz of a compressed VGG-19, a file of
             VGG-19's weights (torchvision's .pth, Keras' .h5), or "imagenet": Keras downloads it.
         split: Split of the faces.

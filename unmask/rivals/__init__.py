@@ -50,12 +50,7 @@ KEPT = "inpainting.safetensors"
 _NON_COMMERCIAL = "CC BY-NC 4.0"
 _ALL = (
     System("lite", "ours, lite", (), "this package"),
-    System(
-        "paper",
-        "ours, paper",
-        (("manifest.toml",),),
-        "the paper's authors; docs/weights.md says how to convert them",
-    ),
+    System("paper", "ours, paper", (), "this package"),
     System(
         "deepfill2",
         "DeepFill v2",
@@ -119,8 +114,8 @@ def load_system(name: str, weights: str | Path | None = None) -> Complete:
     Args:
         name: One of `SYSTEMS`.
         weights: Folder that holds a folder a rival, named like it, with the published files as
-            they are, or what `unmask train` made of its recipe; for "paper" the folder with
-            `manifest.toml`. "lite" needs none.
+            they are, or what `unmask train` made of its recipe. "lite" needs none; "paper" takes
+            the folder's `manifest.toml` where it has one, else this package's weights.
 
     Returns:
         A function `complete(image, hole, landmarks=None, *, seed=0)` from an (H, W, 3) uint8 RGB
@@ -145,15 +140,15 @@ def load_system(name: str, weights: str | Path | None = None) -> Complete:
 
         return load(name, small)
     folder = _folder(system, weights)
-    if name != "lite" and (folder is None or not _holds(folder, system.files)):
+    if not system.recipe:
+        return importlib.import_module("unmask.rivals.ours").load(name, folder)
+    if folder is None or not _holds(folder, system.files):
         wanted = [" and ".join(names) for names in system.files]
-        wanted += [f"{KEPT} of `unmask train {system.recipe}`"] * bool(system.recipe)
+        wanted.append(f"{KEPT} of `unmask train {system.recipe}`")
         place = folder or f"the folder of weights, {name}/"
         raise WeightsError(
             f"{system.title}: {' or '.join(wanted)} not in {place}. From {system.source}"
         )
-    if not system.module:
-        return importlib.import_module("unmask.rivals.ours").load(name, folder)
     return importlib.import_module(system.module).load(folder)
 
 
@@ -170,9 +165,12 @@ def small_training(name: str, weights: str | Path | None = None) -> Path | None:
 
 
 def _folder(system: System, weights: str | Path | None) -> Path | None:
-    if weights is None or system.name == "lite":
+    if weights is None:
         return None
-    return Path(weights) / system.name if system.recipe else Path(weights)
+    if system.recipe:
+        return Path(weights) / system.name
+    own = system.name == "lite" or not (Path(weights) / "manifest.toml").is_file()
+    return None if own else Path(weights)
 
 
 def _holds(folder: Path, alternatives: tuple[tuple[str, ...], ...]) -> bool:
