@@ -123,12 +123,12 @@ class Canvas:
 
     def finish(self, kind: str, contrast: float, loops: Loops | None = None) -> MaskTemplate:
         """Light the sheet, a share `contrast` of it from one direction: the finished template."""
-        light = np.array([self.rng.uniform(-0.5, 0.5), self.rng.uniform(-0.7, -0.2), 1.0])
+        sideways, down = self.rng.uniform(-0.5, 0.5), self.rng.uniform(-0.7, -0.2)
         slope_y, slope_x = np.gradient(self.height)
-        facing = light[2] - light[0] * slope_x - light[1] * slope_y
+        facing = 1.0 - sideways * slope_x - down * slope_y
         facing /= np.sqrt(1 + slope_x**2 + slope_y**2)
         shade = (1 - contrast) + contrast * np.maximum(facing, 0)
-        shade /= np.percentile(shade[self.alpha > 0.5], 80)
+        shade /= float(np.percentile(shade[self.alpha > 0.5], 80))
         rgb = np.clip(self.color * (shade * self.stain)[..., None], 0, 1) * 255
         rgba = np.dstack([rgb, self.alpha * 255]).round().astype(np.uint8)
         return MaskTemplate(kind, rgba, sheet_points(), loops=loops)
