@@ -308,19 +308,21 @@ class Unmasker:
         landmarks: NDArray[np.float32] | None,
         given: bool,
     ) -> list[Subject]:
-        """Find the landmarks around the masks, and with them the crops."""
+        """Find the landmarks around the masks, and with them the crops; no face, no subject."""
         if not found:
             return []
         if landmarks is not None:
             return [
                 cut_subject(photos[n], n, region, landmarks, given=given) for n, region in found
             ]
+        least = 0.0 if given else LIMITS.confidence
         located = locate_landmarks(
             self.landmarks,
             [photos[number].pixels for number, _ in found],
             [matrix_from_mask_box(region.box) for _, region in found],
             mirror=True,
             thorough=True,
+            least=least,
         )
         assert located.spread is not None  # there are three views
         return [
@@ -331,6 +333,7 @@ class Unmasker:
             for (number, region), points, confidence, spread in zip(
                 found, located.points, located.confidence, located.spread, strict=True
             )
+            if confidence >= least
         ]  # fmt: skip
 
     def _segment(self, subjects: list[Subject]) -> list[Subject]:

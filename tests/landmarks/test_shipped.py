@@ -90,3 +90,14 @@ def test_a_thorough_look_agrees_with_the_quick_one_and_follows_turns(model):
     distance = np.linalg.norm(thorough - quick, axis=1) / eyes
     assert 0 < distance.mean() < 0.03
     assert distance.max() < 0.12
+
+
+def test_where_no_face_is_nobody_looks_again(model):
+    noise = np.random.default_rng(0).integers(0, 255, (512, 512, 3), dtype=np.uint8)
+    photos, guesses = [noise, astronaut()], [square_matrix((128, 128), 256), GUESS]
+    quick = locate_landmarks(model, photos, guesses, mirror=True)
+    found = locate_landmarks(model, photos, guesses, mirror=True, thorough=True, least=0.2)
+    np.testing.assert_array_equal(found.points[0], quick.points[0])
+    alone = locate_landmarks(model, astronaut(), GUESS, mirror=True, thorough=True)
+    np.testing.assert_allclose(found.points[1], alone.points[0], atol=0.01)
+    assert found.spread[0] == 0 < found.spread[1]

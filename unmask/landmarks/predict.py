@@ -102,6 +102,7 @@ def locate_landmarks(
     passes: int = 2,
     mirror: bool = False,
     thorough: bool = False,
+    least: float = 0.0,
 ) -> LandmarkPrediction:
     """Find the landmarks of faces in photos, from rough crops to the canonical ones.
 
@@ -116,6 +117,7 @@ def locate_landmarks(
         mirror: See `predict_landmarks`.
         thorough: Take the mean over the last crop and two more, one smaller and turned one way, one
             larger and turned the other way.
+        least: Where the confidence is lower, there is probably no face, and `thorough` is spared.
 
     Returns:
         The prediction, points (B, 98, 2) in photo pixels; B is 1 for a single guess.
@@ -145,17 +147,20 @@ def locate_landmarks(
         return found
     middle = ((size - 1) / 2, (size - 1) / 2)
     turns = [cv2.getRotationMatrix2D(middle, angle, scale) for scale, angle in _VIEWS]
+    sure = np.flatnonzero(found.confidence >= least)
     # Both further views of a face, then those of the next.
-    more = np.array([compose(turn, m) for m in matrices for turn in turns]).reshape(-1, 2, 3)
-    seen = [p for p in photos for _ in turns]
-    others = _look(model, seen, more, mirror=mirror).points.reshape(len(matrices), -1, 98, 2)
-    views = np.concatenate([found.points[:, None], others], axis=1)
-    mean = views.mean(1)
-    scales = np.array([scale_of(m) for m in matrices])
-    away = np.linalg.norm(views - mean[:, None], axis=-1).mean((1, 2)) * scales / size
-    return LandmarkPrediction(
-        np.asarray(mean, np.float32), found.confidence, np.asarray(away, np.float32)
+    more = np.array([compose(turn, matrices[i]) for i in sure for turn in turns])
+    others = _look(
+        model, [photos[int(i)] for i in sure for _ in turns], more.reshape(-1, 2, 3), mirror=mirror
     )
+    views = np.concatenate(
+        [found.points[sure, None], others.points.reshape(len(sure), len(turns), 98, 2)], axis=1
+    )
+    points, spread = found.points.copy(), np.zeros(len(matrices), np.float32)
+    points[sure] = mean = views.mean(1)
+    scales = np.array([scale_of(matrices[i]) for i in sure])
+    spread[sure] = np.linalg.norm(views - mean[:, None], axis=-1).mean((1, 2)) * scales / size
+    return LandmarkPrediction(points, found.confidence, spread)
 
 
 @functools.lru_cache(maxsize=1)
