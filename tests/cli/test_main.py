@@ -211,15 +211,21 @@ def test_weights_list_and_verify(capsys):
     assert verified.count(" ok\n") == listed.count(" MB  ")
 
 
+def write_manifest_of(folder, *paths):
+    """Let all files, of stages named by their first letters, hold the same seven bytes."""
+    digest = hashlib.sha256(b"weights").hexdigest()
+    entries = [
+        f'[[file]]\npreset = "lite"\nstage = "{path[0]}"\npath = "{path}"\n'
+        f'sha256 = "{digest}"\nsize = 7\nlicence = "free"\ncard = "a.md"\n'
+        for path in paths
+    ]
+    (folder / "manifest.toml").write_text("\n".join(entries))
+
+
 def test_weights_verify_names_the_altered_file_and_checks_the_others(capsys, tmp_path):
-    expected, entries = hashlib.sha256(b"weights").hexdigest(), []
-    for stage, content in (("a", b"altered"), ("b", b"weights")):
-        (tmp_path / f"{stage}.bin").write_bytes(content)
-        entries.append(
-            f'[[file]]\npreset = "lite"\nstage = "{stage}"\npath = "{stage}.bin"\n'
-            f'sha256 = "{expected}"\nsize = 7\nlicence = "free"\ncard = "a.md"\n'
-        )
-    (tmp_path / "manifest.toml").write_text("\n".join(entries))
+    (tmp_path / "a.bin").write_bytes(b"altered")
+    (tmp_path / "b.bin").write_bytes(b"weights")
+    write_manifest_of(tmp_path, "a.bin", "b.bin")
     assert main(["weights", "verify", "--dir", str(tmp_path)]) == 1
     captured = capsys.readouterr()
     assert "a.bin: SHA-256" in captured.err
@@ -227,14 +233,8 @@ def test_weights_verify_names_the_altered_file_and_checks_the_others(capsys, tmp
 
 
 def test_weights_verify_passes_over_what_a_wheel_without_keras_lacks(capsys, tmp_path):
-    digest, entries = hashlib.sha256(b"weights").hexdigest(), []
     (tmp_path / "a.onnx").write_bytes(b"weights")
-    for path in ("a.onnx", "a.safetensors", "b.safetensors"):
-        entries.append(
-            f'[[file]]\npreset = "lite"\nstage = "{path[0]}"\npath = "{path}"\n'
-            f'sha256 = "{digest}"\nsize = 7\nlicence = "free"\ncard = "a.md"\n'
-        )
-    (tmp_path / "manifest.toml").write_text("\n".join(entries))
+    write_manifest_of(tmp_path, "a.onnx", "a.safetensors", "b.safetensors")
     assert main(["weights", "verify", "--dir", str(tmp_path)]) == 1
     captured = capsys.readouterr()
     assert "b.safetensors" in captured.err

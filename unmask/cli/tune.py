@@ -43,6 +43,9 @@ def gender(
         epochs: At most so many a training. Default: 8, or the authors' 50.
         seed: Seed of everything random.
     """
+    from unmask.errors import require
+
+    require("the search", "'unmask[train]'", "keras_tuner")
     from unmask.gender.task import pooled_features
     from unmask.gender.tune import AUTHORS, TuneConfig, tune
     from unmask.training.recipe import parse_overrides

@@ -14,18 +14,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 import keras
+import keras_tuner
 import numpy as np
 
 from unmask.data.cache import digest
-from unmask.errors import DataError, require
+from unmask.errors import DataError
 from unmask.gender.features import Features
 from unmask.gender.paper import build_head
 from unmask.io import check_origin, write_json_atomic, write_text_atomic
 from unmask.tables import csv_text
 from unmask.training.task import precision
-
-require("the search", "'unmask[train]'", "keras_tuner")
-import keras_tuner  # noqa: E402
 
 ACTIVATIONS = ("relu", "tanh", "sigmoid")
 
