@@ -1,6 +1,6 @@
 """Seconds and peak memory of loading and of one 1080p photo with one face, stage by stage.
 
-    python benchmarks/run.py [--repeats 5]
+    python benchmarks/run.py [--repeats 5] [--runtime keras]
 
 The photo is the astronaut portrait of scikit-image with a drawn mask, as high as the photo and
 mirrored on both sides. The first call also traces the networks and is shown apart.
@@ -12,6 +12,7 @@ import resource
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Literal
 from unittest import mock
 
 import numpy as np
@@ -20,17 +21,18 @@ from cyclopts import run
 STAGES = ("_find", "_locate", "_segment", "_classify", "_complete")
 
 
-def main(*, repeats: int = 5) -> None:
+def main(*, repeats: int = 5, runtime: Literal["auto", "keras", "onnx"] = "auto") -> None:
     """Print the table.
 
     Args:
         repeats: Photos that are timed after the first.
+        runtime: What runs the networks.
     """
     start = time.perf_counter()
     from unmask.pipeline import Unmasker
 
     imported = time.perf_counter()
-    unmasker = Unmasker().load()
+    unmasker = Unmasker(runtime=runtime).load()
     loaded = time.perf_counter()
     print(f"import              {imported - start:7.2f} s")
     print(f"load all networks   {loaded - imported:7.2f} s")
