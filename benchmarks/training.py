@@ -26,7 +26,7 @@ from unmask.data.stream import Stream, default_workers
 from unmask.errors import UnmaskError
 from unmask.training.recipe import parse_overrides, read_recipe, recipe_names
 from unmask.training.runner import compiled
-from unmask.training.task import Places, Task, find_task
+from unmask.training.task import Places, Task, find_task, precision
 
 _MATRIX = 2048
 
@@ -133,7 +133,8 @@ def _flops(model: keras.Model, batch: Any) -> float:
 
 def _matrix_rate(policy: str) -> float:
     """Return GFLOP/s of a product of large matrices in a policy's compute type."""
-    dtype = keras.DTypePolicy(policy).compute_dtype
+    with precision(policy):
+        dtype = keras.config.dtype_policy().compute_dtype
     values = keras.ops.convert_to_tensor(np.ones((_MATRIX, _MATRIX), np.float32))
     matrix = keras.ops.cast(values, dtype)
     best = 0.0

@@ -12,12 +12,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import keras
 import pytest
 
 from tests.training.toys import TOYS, Toy
 from unmask.training.recipe import read_recipe, recipe_names
 from unmask.training.runner import train
-from unmask.training.task import Places, Task, find_task
+from unmask.training.task import Places, Task, find_task, precision
 from unmask.weights import load_arrays, load_metadata
 
 SMALL = {"history_steps": 1, "steps_per_execution": 1, "sheet_rows": 0}
@@ -108,7 +109,9 @@ def test_goes_on_as_if_nothing_had_happened(name: str, toys: Callable[[str], Toy
 def test_learns_a_batch_by_heart(name: str, toys: Callable[[str], Toy], tmp_path: Path):
     toy = toys(name)
     changes = {"optimizer.schedule": "constant", "optimizer.learning_rate": 1e-3}
-    other = "float32" if "mixed" in _policy(name) else "mixed_bfloat16"
+    with precision(read_recipe(name).table.get("dtype_policy", "auto")):
+        usual = keras.config.dtype_policy().name
+    other = "float32" if "mixed" in usual else "mixed_bfloat16"
     task = make_task(name, toy, tmp_path, 8, dtype_policy=other, validation_rows=8, **changes)
     make = task.sampler
 
@@ -121,10 +124,6 @@ def test_learns_a_batch_by_heart(name: str, toys: Callable[[str], Toy], tmp_path
     train(task, workers=0, report=rows.append)
     losses = [float(row.split("loss ")[1].split()[0]) for row in rows]
     assert min(losses[-3:]) < losses[0]
-
-
-def _policy(name: str) -> str:
-    return str(read_recipe(name).table.get("dtype_policy", "mixed_bfloat16"))
 
 
 JAX = """

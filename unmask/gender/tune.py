@@ -63,7 +63,7 @@ class TuneConfig:
         unit_step: Distance of two widths.
         images: Number of training features that are used; 0 for all.
         validation_split: Share of these that validates; 0 to validate with other faces.
-        dtype_policy: Keras policy of the heads.
+        dtype_policy: Keras policy of the heads, "auto" as in a recipe.
         seed: Seed of the search.
     """
 
@@ -81,7 +81,7 @@ class TuneConfig:
     unit_step: int = 32
     images: int = 0
     validation_split: float = 0.0
-    dtype_policy: str = "mixed_bfloat16"
+    dtype_policy: str = "auto"
     seed: int = 0
 
     def __post_init__(self) -> None:

@@ -96,7 +96,8 @@ class Recipe:
         task: Which task trains it, a key of `unmask.training.task.TASKS`.
         about: One line on what comes out.
         seed: Seed of the first weights and of the samples.
-        dtype_policy: Keras dtype policy of the networks that are trained.
+        dtype_policy: Keras dtype policy of the networks that are trained; "auto" is mixed_bfloat16
+            on machines that multiply in it, and float32 on others.
         minutes: Wall-clock budget of the steps, interrupted calls included; 0 if `steps` says it.
         steps: Budget in steps; 0 if `minutes` says it. Only steps are repeatable to the digit.
         batch_size: Samples a step.
@@ -112,7 +113,7 @@ class Recipe:
     task: str
     about: str = ""
     seed: int = 0
-    dtype_policy: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "mixed_bfloat16"
+    dtype_policy: Literal["auto", "float32", "mixed_bfloat16", "mixed_float16"] = "auto"
     minutes: float = 0.0
     steps: int = 0
     batch_size: int = 8

@@ -99,7 +99,8 @@ def train(
     state = _state(task, model)
     checkpoint.restore(state)
     run = _Run(task, kept, checkpoint, state, progress, report, checkpoint_minutes)
-    run.note, run.deadline = metadata or {}, math.inf if deadline is None else deadline
+    run.note = {"dtype_policy": model.dtype_policy.name, **(metadata or {})}
+    run.deadline = math.inf if deadline is None else deadline
     run.board = Board(out / "tensorboard") if tensorboard else None
     workers = default_workers() if workers is None else workers
     with Stream(task.sampler(), first=progress.step, workers=workers) as stream:

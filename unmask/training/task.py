@@ -35,6 +35,10 @@ TASKS = {
 }
 """The tasks that recipes can name, and where they are."""
 
+_CPU_FLAGS = Path("/proc/cpuinfo")
+# What Linux calls instructions for bfloat16, on x86 and on ARM.
+_BFLOAT16_FLAGS = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
+
 
 @dataclass(frozen=True)
 class Places:
@@ -149,6 +153,8 @@ def find_task(name: str) -> type[Task]:
 def precision(policy: str) -> Iterator[None]:
     """Build layers with a Keras dtype policy, such as "mixed_bfloat16", and restore the last.
 
+    "auto" is mixed_bfloat16 where the device multiplies in bfloat16, and float32 elsewhere.
+
     Example:
         >>> with precision("mixed_bfloat16"):
         ...     layer = keras.layers.Dense(3)
@@ -156,11 +162,43 @@ def precision(policy: str) -> Iterator[None]:
         'bfloat16'
     """
     previous = keras.config.dtype_policy()
+    if policy == "auto":
+        policy = "mixed_bfloat16" if has_bfloat16() else "float32"
     keras.config.set_dtype_policy(policy)
     try:
         yield
     finally:
         keras.config.set_dtype_policy(previous)
+
+
+def has_bfloat16() -> bool:
+    """Say whether the device multiplies in bfloat16; one that emulates it is several times slower.
+
+    Nvidia's do from Ampere on (compute capability 8), TPUs, and processors that say so to Linux.
+
+    Example:
+        >>> has_bfloat16() in (True, False)
+        True
+    """
+    if keras.backend.backend() == "jax":
+        import jax
+
+        device = jax.devices()[0]
+        if device.platform != "cpu":
+            return float(getattr(device, "compute_capability", 8)) >= 8
+    elif gpus := _tensorflow_gpus():
+        return all(capability >= (8, 0) for capability in gpus)
+    flags = _CPU_FLAGS.read_text() if _CPU_FLAGS.is_file() else ""
+    return not _BFLOAT16_FLAGS.isdisjoint(flags.split())
+
+
+def _tensorflow_gpus() -> list[tuple[int, int]]:
+    """Return the compute capability of each GPU that TensorFlow sees."""
+    import tensorflow as tf
+
+    gpus = tf.config.list_physical_devices("GPU")
+    details = map(tf.config.experimental.get_device_details, gpus)
+    return [detail.get("compute_capability", (0, 0)) for detail in details]
 
 
 def on_bytes(network: keras.Model) -> keras.Model:
