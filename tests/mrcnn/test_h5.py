@@ -118,6 +118,23 @@ def test_a_file_of_a_backbone_alone(file: Path) -> None:
         load_h5(network(), file, complete=True)
 
 
+def test_layers_made_of_others(tmp_path: Path) -> None:
+    def attentive(seed: int) -> keras.Model:
+        keras.utils.set_random_seed(seed)
+        x = keras.Input((4, 6))
+        return keras.Model(x, layers.MultiHeadAttention(2, 3, name="attention")(x, x))
+
+    save_h5(attentive(0), tmp_path / "a.h5")
+    target = attentive(1)
+    load_h5(target, tmp_path / "a.h5", complete=True)
+    for ours, theirs in zip(values(target), values(attentive(0)), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_layers_without_weights_can_be_left_out(file: Path) -> None:
+    assert "flat" not in load_h5(network(), file, ["flat"]).missing
+
+
 def test_misspelt_exclude(file: Path) -> None:
     with pytest.raises(WeightsError, match="mrcnn_class_logit'"):
         load_h5(network(), file, ["mrcnn_class_logit"])

@@ -298,8 +298,64 @@ def test_some_broken_images_are_left_out_many_are_an_error(
     loader = modellib.BatchLoader(Broken(8), tiny_config(), 2)
     assert all(loader[i][0]["input_image"].shape == (4, 64, 64, 3) for i in range(2))
     Broken.bad = frozenset(range(8))
-    with pytest.raises(OSError, match="truncated"):
+    with pytest.raises(DataError, match=r"image \d.*truncated.*6 images are broken"):
         modellib.BatchLoader(Broken(8), tiny_config(), 2)[0]
+
+
+def test_one_broken_image_never_ends_a_training(
+    make_squares: Any, tiny_config: type[Config], caplog: pytest.LogCaptureFixture
+) -> None:
+    class Broken(make_squares):  # type: ignore[misc]
+        def load_image(self, image_id: int) -> np.ndarray:
+            if image_id == 1:
+                raise OSError("truncated")
+            return super().load_image(image_id)
+
+    loader = modellib.BatchLoader(Broken(2), tiny_config(), 10)
+    for number in range(10):
+        assert set(loader[number][0]["input_image_meta"][:, 0]) == {0}
+    assert len(caplog.records) == 1
+
+
+def test_mirroring_depends_on_seed_and_place_alone(squares: Any, tiny_config: type[Config]) -> None:
+    loader = modellib.BatchLoader(
+        squares, tiny_config(), 4, augmentation=modellib.RandomFlip(0.5), shuffle=False
+    )
+    plain = modellib.BatchLoader(squares, tiny_config(), 4, shuffle=False)
+    first, again, bare = (
+        [one.item(i)["input_image"] for i in range(12)] for one in (loader, loader, plain)
+    )
+    np.testing.assert_array_equal(first, again)
+    flipped = [not np.array_equal(a, b) for a, b in zip(first, bare, strict=True)]
+    assert 0 < sum(flipped) < 12
+
+
+def test_an_augmentation_that_changes_the_scale_is_refused(
+    squares: Any, tiny_config: type[Config]
+) -> None:
+    with pytest.raises(ImageError, match="multiply by 255"):
+        modellib.load_image_gt(squares, tiny_config(), 0, augmentation=lambda i, m: (i / 255, m))
+
+
+def test_keras_own_saving_takes_the_suffix_of_programs(detector: MaskRCNN, tmp_path: Path) -> None:
+    detector.keras_model.save_weights(str(tmp_path / "net.h5"))
+    assert detector.load_weights(tmp_path / "net.h5").missing == ()
+    detector.keras_model.save_weights(tmp_path / "net.weights.h5")
+    assert (tmp_path / "net.weights.h5").is_file()
+
+
+def test_without_tensorboard_the_epoch_is_kept(
+    make_squares: Any, tiny_config: type[Config], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(modellib, "find_spec", lambda name: None)
+    model = MaskRCNN("training", tiny_config(), tmp_path)
+    model.config.STEPS_PER_EPOCH = 1
+    model.train(make_squares(4), None, 1e-3, 1, "heads")
+    assert [path.suffix for path in Path(model.log_dir).iterdir()] == [".h5"]
+    assert "TensorBoard is not installed" in caplog.text
+    model.train(make_squares(4), None, 1e-3, 1, "heads")
+    assert "nothing to do" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -54,11 +54,18 @@ def test_instances(scene: tuple[np.ndarray, ...]) -> None:
     assert (drawn[masks.any(-1)] != 100).any()
     assert (image == 100).all()
     assert len(ax.patches) == 4  # a box and an outline each
+    _, ax = plt.subplots()
+    visualize.display_instances(
+        image, boxes, masks, ids, NAMES, ax=ax, show_bbox=False, show_mask=False
+    )
+    assert len(ax.patches) == 2
+    assert (ax.images[0].get_array() == 100).all()
 
 
 def test_no_instances(capsys: pytest.CaptureFixture[str]) -> None:
     empty = np.zeros((0, 4)), np.zeros((8, 8, 0)), np.zeros(0, int)
     visualize.display_instances(np.zeros((8, 8, 3), np.uint8), *empty, NAMES)
+    visualize.display_instances(np.zeros((8, 8, 3), np.uint8), empty[0], None, empty[2], NAMES)
     assert "*** No instances to display ***" in capsys.readouterr().out
 
 

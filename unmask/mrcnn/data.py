@@ -18,7 +18,13 @@ from unmask.image import load_image
 from unmask.mrcnn.backbone import compute_backbone_shapes
 from unmask.mrcnn.boxes import extract_bboxes, generate_pyramid_anchors, norm_boxes
 from unmask.mrcnn.config import Config, mean_pixel
-from unmask.mrcnn.images import compose_image_meta, minimize_mask, prepare_image, resize_mask
+from unmask.mrcnn.images import (
+    checked_image,
+    compose_image_meta,
+    minimize_mask,
+    prepare_image,
+    resize_mask,
+)
 from unmask.mrcnn.targets import build_detection_targets, build_rpn_targets, generate_random_rois
 
 Array = NDArray[Any]
@@ -159,10 +165,17 @@ _MASK_AUGMENTERS = frozenset(
 
 
 class RandomFlip:
-    """Mirrors a share of images and masks; an `augmentation` for `MaskRCNN.train`."""
+    """Mirrors a share of images and masks; an `augmentation` for `MaskRCNN.train`.
+
+    In a training the loader's seed and the image's place in it decide, not this object's seed.
+    """
 
     def __init__(self, probability: float = 0.5, seed: int = 0) -> None:
         self._probability, self._rng = probability, np.random.default_rng(seed)
+
+    def seeded(self, rng: np.random.Generator) -> RandomFlip:
+        """Return one that mirrors as often, by a source of its own."""
+        return RandomFlip(self._probability, int(rng.integers(2**32)))
 
     def __call__(self, image: Array, masks: Array) -> tuple[Array, Array]:
         """Return the image and its masks, mirrored or not."""
@@ -267,17 +280,21 @@ def load_image_gt(
         DataError: The data set's masks do not fit its image or its class numbers.
         ImageError: The image cannot be used with these settings.
     """
+    dataset.check_prepared()
     name = _name(dataset, image_id)
+    rng = rng or np.random.default_rng()
     shape, image, window, scale, padding, crop = prepare_image(
         dataset.load_image(image_id), config, config.IMAGE_RESIZE_MODE, name, rng
     )
     masks, class_ids = _checked(dataset, name, shape, *dataset.load_mask(image_id))
     masks = resize_mask(masks, scale, padding, crop)
     if augment:
-        flip = RandomFlip(seed=int((rng or np.random.default_rng()).integers(2**32)))
-        image, masks = augmented(flip, image, masks)
+        image, masks = augmented(RandomFlip().seeded(rng), image, masks)
     if augmentation is not None:
+        if isinstance(augmentation, RandomFlip):
+            augmentation = augmentation.seeded(rng)
         image, masks = augmented(augmentation, image, masks)
+        image = checked_image(image, config, name)
     present = masks.any(axis=(0, 1))
     masks, class_ids = masks[:, :, present], class_ids[present]
     boxes = extract_bboxes(masks)
@@ -321,7 +338,7 @@ class BatchLoader(keras.utils.PyDataset):
         self._shuffle, self._seed = shuffle, seed
         self._augment, self._augmentation = augment, augmentation
         self._plain = frozenset(no_augmentation_sources)
-        self._epoch, self._failures = first_epoch, 0
+        self._epoch, self._broken = first_epoch, set[int]()
         # Where images keep their own sizes, the anchors follow from the image.
         fixed = config.IMAGE_RESIZE_MODE in ("square", "crop")
         self._anchors = (
@@ -366,6 +383,8 @@ class BatchLoader(keras.utils.PyDataset):
         raise DataError(f"no image with an object was found in {attempts} draws from {len(ids)}")
 
     def _load(self, image_id: int, rng: np.random.Generator) -> dict[str, Array] | None:
+        if image_id in self._broken:
+            return None
         info = self._dataset.image_info[image_id]
         plain = info["source"] in self._plain
         try:
@@ -375,9 +394,12 @@ class BatchLoader(keras.utils.PyDataset):
                 self._config.USE_MINI_MASK, rng,
             )  # fmt: skip
         except (OSError, ValueError) as error:
-            self._failures += 1
-            if self._failures > _TOLERATED_FAILURES:
-                raise
+            self._broken.add(image_id)
+            if len(self._broken) > _TOLERATED_FAILURES:
+                name = _name(self._dataset, image_id)
+                raise DataError(
+                    f"{name}: {error}; {len(self._broken)} images are broken"
+                ) from error
             _logger.warning("image %d (%s) is left out: %s", image_id, info["path"], error)
             return None
         if not (truth.class_ids > 0).any() and not self._config.TRAIN_EMPTY_IMAGES:

@@ -50,7 +50,7 @@ def load_h5(
             then.
     """
     layers = {layer.name: layer for layer in layers_with_weights(model)}
-    _check_exclude(exclude, path, layers)
+    _check_exclude(exclude, path, [layer.name for layer in model.layers])
     wanted = {name: layer for name, layer in layers.items() if name not in exclude}
     with open_keras_weights(path) as file:
         stored = {name: held for name, held in file.shapes.items() if held and name not in exclude}
@@ -120,10 +120,15 @@ def layers_with_weights(model: keras.Model) -> Iterator[keras.layers.Layer]:
 
 
 def weight_name(layer: keras.layers.Layer, weight: keras.Variable) -> str:
-    """Return a weight's name in the file, such as "conv1/kernel:0"."""
+    """Return a weight's name in the file, such as "conv1/kernel:0".
+
+    Of a layer made of others, such as attention, the name has them too: "attention/query/kernel:0".
+    """
     parts = weight.path.split("/")
-    owner = parts[-2] if isinstance(layer, keras.Model) else layer.name
-    return f"{owner}/{parts[-1]}:0"
+    if isinstance(layer, keras.Model):
+        return f"{parts[-2]}/{parts[-1]}:0"
+    below = parts[parts.index(layer.name) + 1 :] if layer.name in parts else parts[-1:]
+    return "/".join([layer.name, *below]) + ":0"
 
 
 def _pairs(
@@ -131,11 +136,13 @@ def _pairs(
 ) -> list[tuple[keras.Variable, str, str]]:
     """Find each weight's layer and tensor in the file: by its name, or else by its place."""
     names = list(held)
-    by_name = {_short(name): name for name in names}
-    wanted = [_short(weight_name(layer, w)) for w in layer.weights]
-    if not isinstance(layer, keras.Model):
-        by_name = {name.rsplit("/", 1)[-1]: full for name, full in by_name.items()}
-        wanted = [name.rsplit("/", 1)[-1] for name in wanted]
+    wanted = [weight_name(layer, w) for w in layer.weights]
+    if isinstance(layer, keras.Model):
+        count = 2
+    else:  # the name of the layer may differ; one made of others needs all below it
+        count = max((name.count("/") for name in wanted), default=1)
+    by_name = {_last(name, count): name for name in names}
+    wanted = [_last(name, count) for name in wanted]
     if len(names) != len(wanted):
         raise WeightsError(
             f"{path}: layer {layer.name} has {len(names)} weights, the network needs {len(wanted)}"
@@ -166,7 +173,7 @@ def _check_exclude(exclude: Collection[str], path: PathLike, layers: Collection[
     if unknown:
         raise WeightsError(
             f"{path}: exclude names layers that the network does not have: {unknown}. "
-            f"The layers with weights are {list(layers)[:3]} ... {list(layers)[-3:]}"
+            f"Its layers are {list(layers)[:3]} ... {list(layers)[-3:]}"
         )
 
 
@@ -187,9 +194,9 @@ def _resnet(names: Collection[str]) -> str:
     return {6: "resnet50", 23: "resnet101"}.get(len(blocks), f"{len(blocks)} blocks in stage 4")
 
 
-def _short(name: str) -> str:
-    """Keep the last two parts of a weight's name, without the ":0"."""
-    return "/".join(name.split(":")[0].split("/")[-2:])
+def _last(name: str, count: int) -> str:
+    """Keep the last parts of a weight's name, without the ":0"."""
+    return "/".join(name.split(":")[0].split("/")[-count:])
 
 
 def _bytes(names: list[str]) -> NDArray[np.bytes_]:

@@ -7,7 +7,9 @@ import logging
 import math
 import os
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from importlib.util import find_spec
 from typing import Any
 
 import keras
@@ -173,6 +175,8 @@ class MaskRCNN:
         self._networks: InferenceNetworks | None = None
         self.set_log_dir()
         self.keras_model: keras.Model = self.build(mode, config)
+        # Programs save with Keras' own method, which refuses the suffix that they give.
+        self.keras_model.save_weights = partial(_save, self.keras_model.save_weights, self)
 
     def build(self, mode: str, config: Config) -> keras.Model:
         """Return a new network for a mode; called once, when the model is made."""
@@ -330,6 +334,7 @@ class MaskRCNN:
             self.epoch + 1, epochs, learning_rate, len(chosen), self.checkpoint_path,
         )  # fmt: skip
         if epochs <= self.epoch:
+            _logger.warning("nothing to do: epochs=%d, trained already: %d", epochs, self.epoch)
             return keras.callbacks.History()
         keras.utils.set_random_seed(self.seed)
         self.compile(learning_rate, self.config.LEARNING_MOMENTUM)
@@ -340,9 +345,8 @@ class MaskRCNN:
                 (batch for batch in stream), steps_per_epoch=steps, initial_epoch=first,
                 epochs=epochs, validation_data=validation, shuffle=False, verbose=2,
                 callbacks=[
-                    StopOnNaN(), keras.callbacks.TensorBoard(self.log_dir, write_graph=False),
-                    keras.callbacks.LambdaCallback(on_epoch_end=self._keep),
-                    *(custom_callbacks or ()),
+                    StopOnNaN(), keras.callbacks.LambdaCallback(on_epoch_end=self._keep),
+                    *_boards(self.log_dir), *(custom_callbacks or ()),
                 ],
             )  # fmt: skip
         self.epoch += len(history.epoch)
@@ -585,3 +589,22 @@ def _upstream(tensor: Any, stop: type | tuple[()] = ()) -> Iterator[Any]:
         operation, node, _ = here._keras_history
         if not isinstance(operation, stop):
             waiting += operation._inbound_nodes[node].input_tensors
+
+
+def _save(
+    by_keras: Callable[..., None], model: MaskRCNN, filepath: PathLike, **options: Any
+) -> None:
+    """Save a network as a program asks for it: a `.h5` file is one of matterport's layout."""
+    path = os.fspath(filepath)
+    if path.endswith(".h5") and not path.endswith(".weights.h5"):
+        model.save_weights(path)
+    else:
+        by_keras(path, **options)
+
+
+def _boards(log_dir: str) -> list[keras.callbacks.Callback]:
+    """Return what writes event files, where TensorBoard is installed."""
+    if find_spec("tensorboard") is None:
+        _logger.warning("no event files are written: TensorBoard is not installed")
+        return []
+    return [keras.callbacks.TensorBoard(log_dir, write_graph=False)]

@@ -80,7 +80,7 @@ def display_instances(
         title: Above the picture.
         figsize: Inches of the figure that is made and shown without `ax`.
         ax: Where to draw.
-        show_mask: Whether to draw masks.
+        show_mask: Whether to tint masks; their outlines are always drawn.
         show_bbox: Whether to draw boxes.
         colors: A colour an object; by default far apart.
         captions: Texts instead of name and score.
@@ -89,7 +89,7 @@ def display_instances(
         ValueError: The numbers of boxes, masks and classes differ, or the sizes of image and masks.
     """
     count = len(boxes)
-    if not count == masks.shape[-1] == len(class_ids):
+    if count and not count == masks.shape[-1] == len(class_ids):
         raise ValueError(
             "boxes, masks and class_ids must belong together. "
             f"Received: {count}, {masks.shape[-1]} and {len(class_ids)}"
@@ -116,7 +116,7 @@ def display_instances(
         ax.text(boxes[i][1], boxes[i][0] + 8, text, color="w", size=11, backgroundcolor="none")
         if show_mask:
             apply_mask(canvas, masks[:, :, i], colors[i])
-            _outline(ax, masks[:, :, i], colors[i])
+        _outline(ax, masks[:, :, i], colors[i])
     ax.imshow(canvas.astype(np.uint8))
     show()
 
