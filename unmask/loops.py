@@ -33,7 +33,7 @@ def find_loops(
     """Find the ear loops of masks.
 
     Args:
-        network: One of `build_unet` with `LOOPS`.
+        network: One of `unmask.segmentation.lite.build_loops`.
         crops: (B, 256, 256, 3) uint8 RGB canonical crops, B at least 1.
         masks: (B, 256, 256) bool, the masks in them.
 
@@ -41,9 +41,9 @@ def find_loops(
         (B, 256, 256) bool, what touches its mask, widened; nothing of the mask itself.
 
     Example:
-        >>> from unmask.segmentation.lite import LOOPS, build_unet
+        >>> from unmask.segmentation.lite import build_loops
         >>> crops, masks = np.zeros((1, 256, 256, 3), np.uint8), np.zeros((1, 256, 256), bool)
-        >>> bool(find_loops(build_unet(**LOOPS), crops, masks).any())  # no mask, no loops
+        >>> bool(find_loops(build_loops(), crops, masks).any())  # no mask, no loops
         False
     """
     found = []

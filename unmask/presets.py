@@ -11,7 +11,7 @@ import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from unmask.errors import WeightsError
 
@@ -24,81 +24,55 @@ GENDERS = ("female", "male")
 
 
 @dataclass(frozen=True)
-class Builder:
-    """Where a network's build function is, and what it is called with.
-
-    Attributes:
-        module: Module of the stage, imported only when the network is built.
-        function: Name of the build function.
-        arguments: Its keyword arguments, or the name of a mapping of them in the same module.
-    """
-
-    module: str
-    function: str
-    arguments: str | Mapping[str, Any]
-
-    def build(self) -> keras.Model:
-        """Import the stage and build its network, with untrained weights."""
-        module = importlib.import_module(self.module)
-        if isinstance(self.arguments, str):
-            return getattr(module, self.function)(**getattr(module, self.arguments))
-        return getattr(module, self.function)(**self.arguments)
-
-
-@dataclass(frozen=True)
 class Preset:
     """A set of networks that work together.
 
     Attributes:
         name: Its name.
-        networks: The builder of each stage that is a network. The linear prior is a stage with a
-            weight file, but is no network.
+        networks: The stages that are networks, and the function that builds each, "module:name".
+            The linear prior is a stage with a weight file, but is no network.
         files: The stages that need a weight file.
-        helpers: The builder of each network that only a training looks through: no photo needs its
-            file.
+        helpers: The same of networks that only a training looks through: no photo needs their
+            files.
     """
 
     name: str
-    networks: Mapping[str, Builder]
+    networks: Mapping[str, str]
     files: tuple[str, ...]
-    helpers: Mapping[str, Builder] = field(default_factory=dict)
+    helpers: Mapping[str, str] = field(default_factory=dict)
 
 
-def _preset(
-    name: str, networks: dict[str, Builder], *extra_files: str, **helpers: Builder
-) -> Preset:
+def _preset(name: str, networks: dict[str, str], *extra_files: str, **helpers: str) -> Preset:
     files = (*extra_files, *networks)
     return Preset(name, MappingProxyType(networks), files, MappingProxyType(helpers))
 
 
-_PAPER, _LITE = "unmask.inpainting.paper", "unmask.inpainting.lite"
-
+# The functions' own defaults are the sizes that ship and the published ones.
 PRESETS: Mapping[str, Preset] = MappingProxyType(
     {
         "lite": _preset(
             "lite",
             {
-                "segmentation": Builder("unmask.segmentation.lite", "build_unet", "LITE"),
-                "verifier": Builder("unmask.segmentation.lite", "build_verifier", "VERIFIER"),
-                "loops": Builder("unmask.segmentation.lite", "build_unet", "LOOPS"),
-                "landmarks": Builder("unmask.landmarks.lite", "build_lite", {}),
-                "gender": Builder("unmask.gender.lite", "build_lite", {}),
-                "coarse": Builder(_LITE, "build_coarse", {}),
-                "inpainting_female": Builder(_LITE, "build_generator", {}),
-                "inpainting_male": Builder(_LITE, "build_generator", {}),
+                "segmentation": "unmask.segmentation.lite:build_unet",
+                "verifier": "unmask.segmentation.lite:build_verifier",
+                "loops": "unmask.segmentation.lite:build_loops",
+                "landmarks": "unmask.landmarks.lite:build_lite",
+                "gender": "unmask.gender.lite:build_lite",
+                "coarse": "unmask.inpainting.lite:build_coarse",
+                "inpainting_female": "unmask.inpainting.lite:build_generator",
+                "inpainting_male": "unmask.inpainting.lite:build_generator",
             },
             "prior",
-            parsing=Builder("unmask.parsing.lite", "build_parser", "LITE"),
+            parsing="unmask.parsing.lite:build_parser",
         ),
-        # The build functions' own defaults are the published sizes.
         "paper": _preset(
             "paper",
             {
-                "segmentation": Builder("unmask.segmentation.paper", "build_mask_rcnn", {}),
-                "landmarks": Builder("unmask.landmarks.paper", "build_fan", {}),
-                "gender": Builder("unmask.gender.paper", "build_classifier", {}),
-                "inpainting_female": Builder(_PAPER, "build_generator", {}),
-                "inpainting_male": Builder(_PAPER, "build_generator", {}),
+                "segmentation": "unmask.segmentation.paper:build_mask_rcnn",
+                "landmarks": "unmask.landmarks.paper:build_fan",
+                "gender": "unmask.gender.paper:build_classifier",
+                "inpainting_female": "unmask.inpainting.paper:build_generator",
+                "inpainting_male": "unmask.inpainting.paper:build_generator",
             },
         ),
     }
@@ -140,4 +114,5 @@ def build_stage(preset: str, stage: str) -> keras.Model:
         raise WeightsError(
             f"preset {preset!r} has the networks {', '.join(networks)}. Received: stage={stage!r}"
         )
-    return networks[stage].build()
+    module, _, function = networks[stage].partition(":")
+    return getattr(importlib.import_module(module), function)()

@@ -55,7 +55,8 @@ def read_state_dict(
         wrappers: Keys under which the state dict may be.
 
     Returns:
-        Arrays by published name, in PyTorch's layout; what is no tensor is left out.
+        Arrays by published name, without the `module.` of a training on several GPUs, in PyTorch's
+        layout; what is no tensor is left out.
 
     Raises:
         MissingPackageError: PyTorch is not installed.
@@ -88,7 +89,9 @@ def read_state_dict(
                 f"{path}: {name}: the tensors so far are larger than the file. "
                 f"Received: shape={tuple(value.shape)}, stride={value.stride()}"
             )
-    return {name: _array(path, name, value) for name, value in held.items()}
+    # What training on several GPUs puts before all names.
+    prefix = "module." if all(name.startswith("module.") for name in held) else ""
+    return {name.removeprefix(prefix): _array(path, name, value) for name, value in held.items()}
 
 
 def _load(path: PathLike) -> Any:
@@ -125,13 +128,6 @@ def _array(path: PathLike, name: str, value: Any) -> NDArray[np.generic]:
         return np.array(value.resolve_conj().resolve_neg().numpy())
     except (TypeError, RuntimeError) as error:
         raise WeightsError(f"{path}: {name}: cannot be read as numbers ({error})") from error
-
-
-def without_wrapper(tensors: Tensors) -> Tensors:
-    """Drop the `module.` that training on several GPUs puts before all names."""
-    if all(name.startswith("module.") for name in tensors):
-        return {name.removeprefix("module."): value for name, value in tensors.items()}
-    return tensors
 
 
 def shape_of(tensors: Tensors, name: str, axes: int, source: str) -> tuple[int, ...]:

@@ -16,7 +16,6 @@ from unmask.inpainting.coarse_task import (
     draw_samples,
     hole_error,
     hole_psnr,
-    read_samples,
     trained_model,
 )
 from unmask.inpainting.data import InpaintingSampler, SampleSettings
@@ -195,24 +194,19 @@ def test_hole_error_by_hand():
 
 @pytest.fixture
 def draw(faces, linear, tmp_path):
-    """What draws ten samples, three in a file."""
+    """What draws ten samples."""
 
     def drawn(count=10):
         settings = SampleSettings(framing="window", side=192, hole_growth=(4, 4))
         sampler = InpaintingSampler(faces, settings, batch_size=1, seed=5, coarse=lambda: linear)
-        return draw_samples(sampler, tmp_path, count, per_file=3, workers=0)
+        return draw_samples(sampler, tmp_path / "samples.npy", count, {"seed": 5})
 
     return drawn
 
 
-def joined(paths):
-    return np.concatenate(read_samples(paths))
-
-
-def test_samples_are_kept_and_repeatable(draw):
-    files = draw()
-    samples = joined(files)
-    assert (len(files), len(samples)) == (4, 10)
+def test_samples_are_kept_and_repeatable(draw, tmp_path):
+    samples = draw()
+    assert len(samples) == 10
     assert np.bincount(samples["gender"], minlength=3)[1:].min() >= 4
     inside, outside = samples["hole"][..., 0] == 255, samples["hole"][..., 0] == 0
     assert 0.05 < inside.mean() < 0.6
@@ -221,21 +215,26 @@ def test_samples_are_kept_and_repeatable(draw):
     assert np.median(difference[seen]) == 0
     assert difference[inside].mean() > 3
 
-    before = [path.stat().st_mtime_ns for path in files]
-    files[0].unlink()
-    again = draw()
-    assert [p.stat().st_mtime_ns for p in again][1:] == before[1:]
-    assert joined(again).tobytes() == samples.tobytes()
+    path, before = tmp_path / "samples.npy", samples.tobytes()
+    written = path.stat().st_mtime_ns
+    assert draw().tobytes() == before
+    assert path.stat().st_mtime_ns == written
+    # What a stopped process has left is gone on with.
+    path.rename(tmp_path / "samples.unfinished")
+    with (tmp_path / "samples.unfinished").open("r+b") as handle:
+        handle.truncate(len(before) // 2)
+    assert draw().tobytes() == before
 
 
-def test_a_broken_file_of_samples_is_named(draw):
-    files = draw(4)
-    files[-1].write_bytes(files[-1].read_bytes()[:100])
-    with pytest.raises(DataError, match=files[-1].name):
-        read_samples(files)
-    np.save(files[-1], np.zeros(3))
-    with pytest.raises(DataError, match="of this version"):
-        read_samples(files)
+def test_a_broken_file_of_samples_is_named(draw, tmp_path):
+    draw(4)
+    path = tmp_path / "samples.npy"
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(DataError, match=path.name):
+        draw(4)
+    np.save(path, np.zeros(4))
+    with pytest.raises(DataError, match="holds float64"):
+        draw(4)
 
 
 class Repainter(keras.layers.Layer):
@@ -247,9 +246,8 @@ class Repainter(keras.layers.Layer):
 
 def test_batches_change_everything_together(draw):
     """What is mirrored and recoloured on the device, by hand."""
-    files = draw()
-    samples = joined(files)
-    sampler = CoarseSampler(files, 64, 1, CoarseAugmentation(blind=0.2))
+    samples = draw()
+    sampler = CoarseSampler(samples, 64, 1, CoarseAugmentation(blind=0.2))
     inputs, weight = sampler(3)
     again, _ = sampler(3)
     assert all(np.array_equal(inputs[name], again[name]) for name in inputs)
@@ -310,7 +308,7 @@ def test_faces_of_unknown_gender_are_named(task, face_folder, tmp_path):
     splits = np.array(["train"] * 6 + ["val"] * 3)
     np.savez(unlabelled / "landmarks98.npz", **archive, split=splits)
     task(unlabelled).prepare()
-    genders = joined(sorted((tmp_path / "samples" / "train").iterdir()))["gender"]
+    genders = np.load(tmp_path / "samples" / "train.npy")["gender"]
     unknown, men, women = np.bincount(genders, minlength=3)
     assert unknown + women == 12
     assert women >= 8
@@ -323,7 +321,7 @@ def test_validation_measures_the_holes_of_its_samples(task, tmp_path):
     made.build()
     layer = made.network.get_layer("correction")
     layer.set_weights([0 * weight for weight in layer.get_weights()])
-    (samples,) = read_samples(sorted((tmp_path / "samples" / "val").iterdir()))
+    samples = np.load(tmp_path / "samples" / "val.npy")
     inputs, weight = as_inputs(np.array(samples))
     linear, truth = (inputs[name] / np.float32(255) for name in ("linear", "truth"))
     expected = float(np.mean(hole_psnr(weight, linear - truth)))

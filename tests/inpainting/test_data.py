@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from unmask.data.faces import read_face_folder
-from unmask.data.record import FaceSet
+from unmask.data.record import FaceSet, Order
 from unmask.errors import DataError
 from unmask.inpainting.data import (
     Augmentation,
@@ -98,14 +98,15 @@ def test_a_worker_process_makes_the_same(faces):
 
 
 def test_an_epoch_shows_faces_as_often_as_their_weights_say(faces):
-    weighted = FaceSet(faces.records, np.array([1.0, 1.0, 2.0, 0.5, 3.5, 0.25]))
-    assert weighted.epoch_length == 8
-    counts = np.stack([np.bincount(weighted.epoch(7, n), minlength=6) for n in range(400)])
-    np.testing.assert_allclose(counts.mean(0), 8 / 8.25 * weighted.weights, atol=0.15)
+    weights = np.array([1.0, 1.0, 2.0, 0.5, 3.5, 0.25])
+    weighted, order = Order(weights, 7), Order(faces.weights, 7)
+    assert len(weighted) == 8
+    counts = np.stack([np.bincount(weighted.epoch(n), minlength=6) for n in range(400)])
+    np.testing.assert_allclose(counts.mean(0), 8 / 8.25 * weights, atol=0.15)
     assert np.ptp(counts, axis=0).max() == 1
-    assert sorted(faces.epoch(7, 0)) == list(range(6))
-    assert faces.epoch(7, 0).tolist() != faces.epoch(7, 1).tolist()
-    assert faces.epoch(7, None).tolist() == list(range(6))
+    assert sorted(order.epoch(0)) == list(range(6))
+    assert order.epoch(0).tolist() != order.epoch(1).tolist()
+    assert Order(faces.weights, 7, shuffle=False).epoch(3).tolist() == list(range(6))
 
 
 def test_smaller_samples_show_the_same_face(make):

@@ -13,7 +13,7 @@ from tests.training.toys import draw_parsed
 from unmask.cli import main
 from unmask.parsing import CLASSES
 from unmask.parsing.evaluate import confusion_matrix, markdown_table, measure, scores_of
-from unmask.parsing.lite import LITE, build_parser
+from unmask.parsing.lite import build_parser
 from unmask.parsing.task import ParsingLoss
 from unmask.weights import save_weights
 
@@ -82,14 +82,14 @@ def test_the_loss_wants_small_classes_and_ignores_what_has_no_label():
 
 
 def test_the_shipped_size():
-    network = build_parser(**LITE)
+    network = build_parser()
     assert network.count_params() == 1_372_883
     assert keras.ops.shape(network(np.zeros((1, 96, 64, 3), np.float32))) == (1, 96, 64, 11)
 
 
 def test_the_command_writes_a_figure_for_each_class(tmp_path: Path, capsys):
     draw_parsed(tmp_path / "faces_celebahq")
-    save_weights(build_parser(**LITE), tmp_path / "parser.safetensors")
+    save_weights(build_parser(), tmp_path / "parser.safetensors")
     out = tmp_path / "out"
     words = ["evaluate", "parsing", "--data", str(tmp_path)]
     words += ["--weights", str(tmp_path / "parser.safetensors"), "--out", str(out)]

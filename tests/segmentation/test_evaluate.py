@@ -23,7 +23,7 @@ from unmask.segmentation.evaluate import (
     read_photos,
     score_masks,
 )
-from unmask.segmentation.lite import LITE, build_unet
+from unmask.segmentation.lite import build_unet
 from unmask.segmentation.regions import MaskRegion
 from unmask.weights import save_weights
 
@@ -138,7 +138,7 @@ def weight_files(tmp_path_factory):
     folder = tmp_path_factory.mktemp("weights")
     # Some random networks see hundreds of masks in a photo, which takes a minute to sort out.
     keras.utils.set_random_seed(0)
-    save_weights(build_unet(**LITE), folder / "unet.safetensors")
+    save_weights(build_unet(), folder / "unet.safetensors")
     save_weights(detector.build_detector().keras_model, folder / "mrcnn.safetensors")
     return folder / "unet.safetensors", folder / "mrcnn.safetensors"
 

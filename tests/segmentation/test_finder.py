@@ -18,7 +18,7 @@ from unmask.mrcnn.model import MaskRCNN
 from unmask.presets import PRESETS, Preset
 from unmask.segmentation import detector, paper
 from unmask.segmentation.finder import MaskRCNNFinder, UNetFinder, load_finder
-from unmask.segmentation.lite import LITE, build_unet
+from unmask.segmentation.lite import build_unet
 from unmask.segmentation.regions import MaskRegion
 from unmask.weights import file_sha256, read_manifest, save_arrays, save_weights
 
@@ -144,7 +144,7 @@ def test_crops_become_maps_of_probability(kind, request):
 def test_unet_is_used_as_before(blue_photo):
     from unmask.segmentation.finder import find_masks, segment_crops
 
-    network = build_unet(**LITE)
+    network = build_unet()
     finder = UNetFinder(network)
     crops = np.random.default_rng(2).integers(0, 256, (1, 256, 256, 3)).astype(np.uint8)
     np.testing.assert_array_equal(finder.segment(crops), segment_crops(network, crops, mirror=True))
@@ -183,7 +183,7 @@ def test_a_network_for_training_is_refused(tmp_path):
 
 def test_the_file_says_which_network_it_is(one_proposal, weight_file, portrait, tmp_path):
     keras.utils.set_random_seed(4)
-    unet = build_unet(**LITE)
+    unet = build_unet()
     save_weights(unet, tmp_path / "unet.safetensors", dtype="float32")
     crops = np.random.default_rng(5).integers(0, 256, (1, 256, 256, 3)).astype(np.uint8)
     np.testing.assert_array_equal(

@@ -17,7 +17,7 @@ from unmask.mrcnn.model import MaskRCNN
 from unmask.segmentation import detector
 from unmask.segmentation.data import gather_photos
 from unmask.segmentation.evaluate import load_segmenter
-from unmask.segmentation.lite import LITE, build_unet
+from unmask.segmentation.lite import build_unet
 from unmask.segmentation.paper import PaperConfig, build_mask_rcnn
 from unmask.segmentation.task import (
     InstanceDataset,
@@ -119,7 +119,7 @@ def make_task(tmp_path: Path, **changes: Any) -> MaskRCNNTask:
 
 
 def test_the_encoder_comes_from_a_unet_or_everything_from_a_kept_file(tmp_path: Path) -> None:
-    unet, path = build_unet(**LITE), tmp_path / "unet.safetensors"
+    unet, path = build_unet(), tmp_path / "unet.safetensors"
     save_weights(unet, path, dtype="float32")
     task = make_task(tmp_path, first_weights=path)
     trained = task.build()

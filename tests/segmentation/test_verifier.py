@@ -15,7 +15,7 @@ from unmask.errors import DataError
 from unmask.segmentation import VIEW_SIDE
 from unmask.segmentation.data import FacePool
 from unmask.segmentation.finder import UNetFinder, load_finder, region_view, verify
-from unmask.segmentation.lite import LITE, VERIFIER, build_unet, build_verifier
+from unmask.segmentation.lite import build_unet, build_verifier
 from unmask.segmentation.regions import MaskRegion, find_regions
 from unmask.segmentation.scenes import compose_scenes
 from unmask.segmentation.verifier_task import (
@@ -114,8 +114,8 @@ def test_the_finder_drops_what_the_verifier_refuses_and_takes_its_score(blue_net
 
 
 def test_a_finder_is_loaded_with_its_verifier(tmp_path):
-    save_weights(build_unet(**LITE), tmp_path / "unet.safetensors")
-    save_weights(build_verifier(**VERIFIER), tmp_path / "verifier.safetensors")
+    save_weights(build_unet(), tmp_path / "unet.safetensors")
+    save_weights(build_verifier(), tmp_path / "verifier.safetensors")
     assert load_finder(tmp_path / "unet.safetensors").verifier is None
     finder = load_finder(tmp_path / "unet.safetensors", tmp_path / "verifier.safetensors")
     expected, _ = load_arrays(tmp_path / "verifier.safetensors")
@@ -135,7 +135,7 @@ def regions(data_folder, tmp_path_factory) -> tuple[Path, np.ndarray]:
         regions=RegionSettings(faces=10, scenes=6),
     )  # fmt: skip
     faces = FacePool(gather_faces([data_folder], recipe.faces, split="train"), 0)
-    gather_regions(build_unet(**LITE), compose_scenes([data_folder], recipe), faces, path, recipe)
+    gather_regions(build_unet(), compose_scenes([data_folder], recipe), faces, path, recipe)
     return path, np.load(path)
 
 
@@ -195,7 +195,7 @@ def test_regions_are_gathered_anew_for_another_segmenter(tmp_path):
     toy = TOYS["lite/verifier"](tmp_path / "data")
 
     def regions_after(segmenter: str) -> set[str]:
-        save_weights(build_unet(**LITE), tmp_path / segmenter)
+        save_weights(build_unet(), tmp_path / segmenter)
         changes = {"segmenter": str(tmp_path / segmenter), "minutes": 0.0, "steps": 1}
         source = read_recipe("lite/verifier", {**toy.overrides, **changes})
         task = VerifierTask(source.phase(0, VerifierRecipe), Places(toy.data, tmp_path / "run"))

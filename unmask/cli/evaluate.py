@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -387,7 +388,7 @@ def inpainting(
         markdown_table,
     )
     from unmask.inpainting.features import load_features
-    from unmask.landmarks.predict import landmark_predictor
+    from unmask.landmarks.predict import predict_by_file
     from unmask.paths import check_outputs
     from unmask.weights import find
 
@@ -406,7 +407,7 @@ def inpainting(
     work = [(name, method, cases) for name, method in methods.items()]
     guidable = [name for name in _GUIDED if name in methods]
     if landmarks:
-        guided = cases.guided_by(landmark_predictor(landmarks))
+        guided = cases.guided_by(partial(predict_by_file, landmarks))
         work += [(f"{n}, predicted landmarks", methods[n], guided) for n in guidable]
     if without_landmarks:
         unguided = cases.without_landmarks()

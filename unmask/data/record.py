@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from unmask.data.cache import digest
 from unmask.face import CROP_SIZE, canonical_matrix, coverage, transform_points, warp
 from unmask.image import load_image
 
@@ -84,15 +86,6 @@ class FaceSet:
         records = tuple(r for r, keep in zip(self.records, chosen, strict=True) if keep)
         return FaceSet(records, self.weights[chosen])
 
-    @property
-    def epoch_length(self) -> int:
-        """How many faces an epoch shows: the sum of the weights, rounded."""
-        return len(Order(self.weights, 0))
-
-    def epoch(self, seed: int, number: int | None) -> NDArray[np.intp]:
-        """Return which faces an epoch shows, see `Order.epoch`."""
-        return Order(self.weights, seed).epoch(number)
-
 
 class Order:
     """Which face is shown when: epoch after epoch in another random order.
@@ -100,10 +93,11 @@ class Order:
     Args:
         weights: (N,) how often each face is shown relative to the others.
         seed: Seed of the order.
+        shuffle: Whether the order is random; else every epoch has that of the faces.
     """
 
-    def __init__(self, weights: NDArray[np.float64], seed: int) -> None:
-        self._weights, self._seed = weights, seed
+    def __init__(self, weights: NDArray[np.float64], seed: int, *, shuffle: bool = True) -> None:
+        self._weights, self._seed, self._shuffle = weights, seed, shuffle
         self._last: tuple[int, NDArray[np.intp]] = (-1, np.zeros(0, np.intp))
 
     def __len__(self) -> int:
@@ -121,22 +115,21 @@ class Order:
         """Return the indices of batch `number`, from 0."""
         return [self[number * size + i] for i in range(size)]
 
-    def epoch(self, number: int | None) -> NDArray[np.intp]:
-        """Return the indices of an epoch, (len,): each as often as its weight says.
+    def epoch(self, number: int) -> NDArray[np.intp]:
+        """Return the indices of an epoch, from 0, (len,): each as often as its weight says.
 
-        A weight of 2.5 shows a face two or three times. Epochs count from 0; None is the order of
-        the faces.
+        A weight of 2.5 shows a face two or three times.
         """
         count = len(self._weights)
         order, start = np.arange(count), 0.5
-        rng = np.random.default_rng([self._seed, 1 << 20, number or 0])
-        if number is not None:
+        rng = np.random.default_rng([self._seed, 1 << 20, number])
+        if self._shuffle:
             order, start = rng.permutation(count), rng.random()
         # Equal steps along the weights: the only chance is where they begin.
         bounds = np.cumsum(self._weights[order])
         steps = (np.arange(len(self)) + start) * bounds[-1] / len(self)
         shown = order[np.minimum(np.searchsorted(bounds, steps, side="right"), count - 1)]
-        return shown if number is None else rng.permutation(shown)
+        return rng.permutation(shown) if self._shuffle else shown
 
 
 @dataclass(frozen=True)
@@ -180,4 +173,16 @@ def load_canonical(
         image=warp(image, matrix, size),
         landmarks=transform_points(record.landmarks, matrix),
         valid=valid,
+    )
+
+
+def digest_of(records: Iterable[FaceRecord]) -> str:
+    """Name some faces by their files and landmarks, wherever the data folder is."""
+    return digest(
+        part
+        for record in records
+        for part in (
+            f"{record.path.parent.name}/{record.path.name}\n".encode(),
+            np.ascontiguousarray(record.landmarks, np.float32).tobytes(),
+        )
     )

@@ -16,9 +16,9 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from unmask.data.cache import ByName, cached_rows, digest
+from unmask.data.cache import ByName, cached_rows
 from unmask.data.faces import gather_faces
-from unmask.data.record import FaceRecord, FaceSet, Order, load_canonical
+from unmask.data.record import FaceRecord, FaceSet, Order, digest_of, load_canonical
 from unmask.errors import DataError
 from unmask.face import CROP_SIZE
 from unmask.gender import UNCERTAIN_BELOW
@@ -214,23 +214,11 @@ def stored_views(
         "masked": masked,
         "seed": seed,
         "view": f"{framing.left} {framing.top} {framing.side}",
-        "faces": _digest_of(records),
+        "faces": digest_of(records),
     }
     shape = (len(records), 1 + masked, side, side, 3)
     return Views(
         cached_rows(Path(path), shape, np.uint8, origin, make), labels_of(records), framing
-    )
-
-
-def _digest_of(records: Sequence[FaceRecord]) -> str:
-    """Name some faces by their files and landmarks, wherever the data folder is."""
-    return digest(
-        part
-        for record in records
-        for part in (
-            f"{record.path.parent.name}/{record.path.name}\n".encode(),
-            np.ascontiguousarray(record.landmarks, np.float32).tobytes(),
-        )
     )
 
 

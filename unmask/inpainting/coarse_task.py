@@ -6,8 +6,9 @@ that sample, so each is drawn in advance and seen several times, changed on the 
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -19,15 +20,15 @@ import numpy as np
 from keras import ops
 from numpy.typing import NDArray
 
+from unmask.data.cache import ByName, cached_rows
 from unmask.data.faces import gather_faces
+from unmask.data.record import digest_of
 from unmask.data.stream import Stream, default_workers
-from unmask.errors import DataError
 from unmask.image import LUMA
 from unmask.inpainting.coarse import COARSE_SIDE, GENDERS, load_coarse
 from unmask.inpainting.data import InpaintingBatch, InpaintingSampler, SampleSettings
 from unmask.inpainting.lite import build_coarse
 from unmask.inpainting.window import WINDOW_SIDE
-from unmask.io import atomic_path
 from unmask.training.helpers import lite_predictor, name_genders
 from unmask.training.recipe import Recipe
 from unmask.training.task import Task
@@ -190,7 +191,7 @@ class CoarseTask(Task):
     def prepare(self) -> None:
         """Draw the samples that are missing."""
         self._training = self._draw("train", self.recipe.training_samples)
-        self._validation = read_samples(self._draw("val", self.recipe.validation_samples))
+        self._validation = self._draw("val", self.recipe.validation_samples)
 
     def build(self) -> keras.Model:
         """Build the network and what feeds it."""
@@ -206,14 +207,13 @@ class CoarseTask(Task):
     def validate(self) -> dict[str, float]:
         """Return the mean PSNR inside the holes of the validation samples."""
         figures: list[float] = []
-        for file in self._validation:
-            for start in range(0, len(file), _AT_ONCE):
-                inputs, weight = as_inputs(np.array(file[start : start + _AT_ONCE]))
-                error = self._model.predict_on_batch(inputs)
-                figures.extend(ops.convert_to_numpy(hole_psnr(weight, error)).tolist())
+        for start in range(0, len(self._validation), _AT_ONCE):
+            inputs, weight = as_inputs(np.array(self._validation[start : start + _AT_ONCE]))
+            error = self._model.predict_on_batch(inputs)
+            figures.extend(ops.convert_to_numpy(hole_psnr(weight, error)).tolist())
         return {"psnr": float(np.mean(figures))}
 
-    def _draw(self, split: str, count: int) -> list[Path]:
+    def _draw(self, split: str, count: int) -> NDArray[Any]:
         recipe = self.recipe
         faces = gather_faces(self.places.data, recipe.faces, split=split)
         if recipe.name_genders:
@@ -226,96 +226,58 @@ class CoarseTask(Task):
             coarse=partial(load_coarse, recipe.prior or find("lite", "prior").path),
             predictor=lite_predictor(recipe.landmark_network) if samples.predicted else None,
         )  # fmt: skip
-        return draw_samples(sampler, self.places.out / "samples" / split, count)
+        origin = {"seed": recipe.seed, "samples": repr(samples), "faces": digest_of(faces.records)}
+        return draw_samples(sampler, self.places.out / "samples" / f"{split}.npy", count, origin)
 
 
 # === Samples ===
 
 
 def draw_samples(
-    sampler: InpaintingSampler,
-    folder: Path,
-    count: int,
-    *,
-    per_file: int = 250,
-    workers: int | None = None,
-) -> list[Path]:
-    """Draw samples into files, those alone that are missing, and return all files.
+    sampler: InpaintingSampler, path: Path, count: int, origin: Mapping[str, Any]
+) -> NDArray[Any]:
+    """Draw samples of the usual window into a file, those alone that are missing.
 
-    Args:
-        sampler: Makes the samples, in the usual window.
-        folder: Where the files are.
-        count: Samples in all.
-        per_file: Samples a file.
-        workers: Processes; as many as there are cores when None.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    starts = range(0, count, per_file)
-    draw = partial(_draw_file, sampler, folder, count, per_file)
-    with Stream(draw, workers=default_workers() if workers is None else workers) as stream:
-        return [path for _, path in zip(starts, stream, strict=False)]
-
-
-def _draw_file(
-    sampler: InpaintingSampler, folder: Path, count: int, per_file: int, number: int
-) -> Path:
-    path, first = folder / f"samples-{number:05d}.npy", number * per_file
-    # A stream asks for a few more than are there.
-    if first < count and not path.is_file():
-        numbers = range(first, min(first + per_file, count))
-        samples = np.stack([_small(sampler.sample(n), sampler.record(n).gender) for n in numbers])
-        with atomic_path(path) as temporary, temporary.open("wb") as handle:
-            np.save(handle, samples, allow_pickle=False)
-    return path
-
-
-def read_samples(paths: Sequence[Path]) -> list[NDArray[Any]]:
-    """Open files of samples; the system reads what is asked for, and shares it among processes.
+    Returns:
+        (count,) of `SAMPLE`, memory-mapped: the system reads what is asked for.
 
     Raises:
-        DataError: A file cannot be read.
+        DataError: As `unmask.data.cache.cached_rows`.
     """
-    files = []
-    for path in paths:
-        try:
-            files.append(np.load(path, mmap_mode="r", allow_pickle=False))
-        except (OSError, ValueError, EOFError) as error:
-            raise DataError(f"{path}: not a file of samples ({error}); delete it") from error
-        if files[-1].dtype != SAMPLE:
-            raise DataError(f"{path}: not a file of samples of this version; delete it")
-    return files
+
+    def make(first: int) -> Iterator[NDArray[Any]]:
+        draw = partial(_draw_sample, sampler)
+        with Stream(draw, first=first, workers=default_workers()) as stream:
+            yield from itertools.islice(stream, count - first)
+
+    return cached_rows(path, (count,), SAMPLE, origin, make)
 
 
-class CoarseSampler:
+def _draw_sample(sampler: InpaintingSampler, number: int) -> NDArray[Any]:
+    return _small(sampler.sample(number), sampler.record(number).gender)
+
+
+class CoarseSampler(ByName):
     """Batch `number` of samples chosen at random, as the trained model takes them.
 
     Args:
-        paths: Files of samples.
+        samples: (N,) of `SAMPLE`.
         batch_size: Samples a batch.
         seed: Seed of the choice.
         augmentation: How they are changed.
     """
 
     def __init__(
-        self, paths: Sequence[Path], batch_size: int, seed: int, augmentation: CoarseAugmentation
+        self, samples: NDArray[Any], batch_size: int, seed: int, augmentation: CoarseAugmentation
     ) -> None:
-        self._paths, self._batch_size, self._seed = tuple(paths), batch_size, seed
+        self._samples, self._batch_size, self._seed = samples, batch_size, seed
         self._augmentation = augmentation
-        self._files: list[NDArray[Any]] | None = None
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Leave out the open files."""
-        return {**vars(self), "_files": None}
 
     def __call__(self, number: int) -> tuple[dict[str, NDArray[Any]], NDArray[np.uint8]]:
         """Return the inputs of `trained_model` and the weight of each pixel."""
-        self._files = self._files or read_samples(self._paths)
         rng, count = np.random.default_rng([self._seed, number]), self._batch_size
-        bounds = np.cumsum([len(file) for file in self._files])
-        chosen = rng.integers(0, bounds[-1], count)
-        places = np.searchsorted(bounds, chosen, side="right")
-        rows = [self._files[p][c - bounds[p]] for p, c in zip(places, chosen, strict=True)]
-        inputs, weight = as_inputs(np.stack(rows))
+        chosen = rng.integers(0, len(self._samples), count)
+        inputs, weight = as_inputs(np.array(self._samples[chosen]))
         inputs["landmark_map"][rng.random(count) < self._augmentation.blind] = 0
         inputs["gender"][rng.random(count) < self._augmentation.nameless] = 0
         inputs["mirrored"] = rng.random((count, 1)) < 0.5

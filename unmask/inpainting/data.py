@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from unmask.data.record import FaceRecord, FaceSet, load_canonical
+from unmask.data.record import FaceRecord, FaceSet, Order, load_canonical
 from unmask.errors import DataError
 from unmask.face import CROP_SIZE, canonical_matrix, compose, grow, square_matrix
 from unmask.inpainting.window import (
@@ -172,18 +172,16 @@ class InpaintingSampler:
             )
         turned = np.array([is_turned(record.landmarks) for record in faces.records])
         weights = np.where(turned, settings.profile_oversampling, 1.0) * faces.weights
-        self._faces = FaceSet(faces.records, weights)
+        self._records, self._order = faces.records, Order(weights, seed, shuffle=shuffle)
         self._settings, self._batch_size, self._seed = settings, batch_size, seed
         self._load_coarse, self._gender, self._predictor = coarse, gender, predictor
-        self._shuffle = shuffle
         # Only a predictor looks at the whole crop; without one, half of the pixels suffice.
         self._cut_late = in_window and settings.predicted > 0
         self._side = CROP_SIZE if self._cut_late or not in_window else WINDOW_SIDE
-        self._order: tuple[int, NDArray[np.intp]] = (-1, np.zeros(0, np.intp))
 
     def __len__(self) -> int:
         """Return the number of samples in which the faces are shown as often as they should."""
-        return self._faces.epoch_length
+        return len(self._order)
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what each process makes itself."""
@@ -197,11 +195,7 @@ class InpaintingSampler:
 
     def record(self, number: int) -> FaceRecord:
         """Return the face of sample `number`."""
-        epoch, place = divmod(number, len(self))
-        if epoch != self._order[0]:
-            order = self._faces.epoch(self._seed, epoch if self._shuffle else None)
-            self._order = (epoch, order)
-        return self._faces.records[int(self._order[1][place])]
+        return self._records[self._order[number]]
 
     def sample(self, number: int) -> InpaintingBatch:
         """Return sample `number`, from 0, without a batch axis."""

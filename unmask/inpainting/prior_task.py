@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unmask.data.faces import gather_faces
-from unmask.data.record import FaceRecord, load_canonical
+from unmask.data.record import FaceRecord, Order, load_canonical
 from unmask.data.stream import Stream, default_workers
 from unmask.errors import DataError, require
 from unmask.inpainting.coarse import COARSE_SIDE, VECTOR_SIZE, LinearPrior, landmark_vector
@@ -66,7 +66,7 @@ class PriorTask(Task):
         faces = gather_faces(self.places.data, self.recipe.faces, split="train")
         if faces.weights.max() > 1:
             raise DataError("faces: the prior counts each face once; weights are at most 1")
-        chosen = faces.epoch(self.recipe.seed, 0)
+        chosen = Order(faces.weights, self.recipe.seed).epoch(0)
         reader = _WindowReader([faces.records[i] for i in chosen], self.recipe.least_valid)
         with Stream(reader, workers=default_workers()) as stream:
             parts = [next(stream) for _ in range(len(reader))]

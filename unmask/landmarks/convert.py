@@ -16,7 +16,6 @@ from unmask.torch_checkpoint import (
     check_enough,
     read_state_dict,
     shape_of,
-    without_wrapper,
 )
 
 _WRAPPERS = ("state_dict", "detector")
@@ -26,25 +25,11 @@ _BOOKKEEPING = "num_batches_tracked"  # PyTorch's step counters, which no networ
 
 
 def load_published(path: PathLike) -> Loaded:
-    """Build the network that a published checkpoint belongs to and load it.
+    """Load a published checkpoint as `unmask.inpainting.convert.load_published` does.
 
-    Args:
-        path: ``WFLW_4HG.pth`` or another checkpoint of AdaptiveWingLoss's FAN (RGB, without ReLU at
-            the end), or LaFIn's ``landmark_detector.pth``: a state dict, bare or under
-            ``state_dict`` or ``detector``, with or without ``module.`` before the names.
-
-    Returns:
-        The float32 network, and what was loaded; PyTorch's batch counters are not reported.
-
-    Raises:
-        MissingPackageError: PyTorch is not installed.
-        WeightsError: The file is missing, unreadable or of another network, or it lacks a tensor
-            or holds one of another shape.
-
-    Example:
-        >>> model, report = load_published("WFLW_4HG.pth")  # doctest: +SKIP
-        >>> str(report)  # doctest: +SKIP
-        '953 loaded, 0 missing, 0 unused'
+    It is ``WFLW_4HG.pth`` or another of AdaptiveWingLoss's FAN (RGB, without ReLU at the end), or
+    LaFIn's ``landmark_detector.pth``: a state dict, bare or under ``state_dict`` or ``detector``.
+    PyTorch's batch counters are not reported.
     """
     return convert_state_dict(read_state_dict(path, _WRAPPERS), source=str(path))
 
@@ -55,8 +40,7 @@ def convert_state_dict(state: Tensors, *, source: str = "state dict") -> Loaded:
     Raises:
         WeightsError: The tensors are of another network, or one is missing or has another shape.
     """
-    needed = {name: value for name, value in state.items() if not name.endswith(_BOOKKEEPING)}
-    tensors = without_wrapper(needed)
+    tensors = {name: value for name, value in state.items() if not name.endswith(_BOOKKEEPING)}
     if "l0.weight" in tensors:
         model = build_fan(**_fan_sizes(tensors, source))
         return model, assign_tensors(model, tensors, by_module(tensors, _fan_module), source=source)

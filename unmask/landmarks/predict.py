@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import cv2
@@ -163,29 +163,31 @@ def locate_landmarks(
     return LandmarkPrediction(points, found.confidence, spread)
 
 
-@functools.lru_cache(maxsize=1)
-def landmark_predictor(
-    path: PathLike,
-) -> Callable[[NDArray[np.uint8]], NDArray[np.float32]]:
-    """Return the lite network, of a file's weights, as a function from crops to points (B, 98, 2).
+def predict_by_file(path: PathLike, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Return the points (B, 98, 2) that the lite network, of a file's weights, finds in crops.
 
-    The last one is kept.
+    The last file's network is kept.
 
     Raises:
         WeightsError: The file is missing, or does not fit.
 
     Example:
         >>> from unmask.weights import find
-        >>> predict = landmark_predictor(find("lite", "landmarks").path)
-        >>> predict(np.zeros((2, 256, 256, 3), np.uint8)).shape
+        >>> crops = np.zeros((2, 256, 256, 3), np.uint8)
+        >>> predict_by_file(find("lite", "landmarks").path, crops).shape
         (2, 98, 2)
     """
+    return predict_landmarks(_lite(path), crops).points
+
+
+@functools.lru_cache(maxsize=1)
+def _lite(path: PathLike) -> Network:
     from unmask.landmarks.lite import build_lite
     from unmask.weights import load_weights
 
     model = build_lite()
     load_weights(model, path)
-    return lambda crops: predict_landmarks(model, crops).points
+    return model
 
 
 def _look(

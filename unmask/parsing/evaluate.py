@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -114,22 +115,13 @@ def measure(network: keras.Model, faces: Iterable[tuple[Pixels, Pixels]]) -> Par
         ValueError: There are none.
     """
     total, count = np.zeros((len(CLASSES), len(CLASSES)), np.int64), 0
-    waiting: list[tuple[Pixels, Pixels]] = []
-
-    def look() -> NDArray[np.int64]:
-        images, labels = (np.stack(arrays) for arrays in zip(*waiting, strict=True))
-        return confusion_matrix(labels, predict_labels(network, images))
-
-    for face in faces:
-        waiting.append(face)
-        count += 1
-        if len(waiting) == _BATCH:
-            total += look()
-            waiting.clear()
+    remaining = iter(faces)
+    while batch := list(itertools.islice(remaining, _BATCH)):
+        images, labels = (np.stack(arrays) for arrays in zip(*batch, strict=True))
+        total += confusion_matrix(labels, predict_labels(network, images))
+        count += len(batch)
     if not count:
         raise ValueError("faces must not be empty")
-    if waiting:
-        total += look()
     return scores_of(total, count)
 
 

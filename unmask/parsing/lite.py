@@ -7,35 +7,29 @@ hundredth of the parameters, and skips from the way down.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import keras
 
 from unmask.blocks import unet_trunk
 from unmask.parsing import CLASSES
 
-# Arguments of `build_parser` for the shipped weights.
-LITE: dict[str, Any] = {"widths": (24, 48, 64, 96, 96), "blocks": (1, 1, 2, 2, 2)}
+WIDTHS, BLOCKS = (24, 48, 64, 96, 96), (1, 1, 2, 2, 2)
+"""Sizes of the shipped network."""
 
 
-def build_parser(
-    widths: Sequence[int] = LITE["widths"], blocks: Sequence[int] = LITE["blocks"]
-) -> keras.Model:
+def build_parser(widths: Sequence[int] = WIDTHS, blocks: Sequence[int] = BLOCKS) -> keras.Model:
     """Builds the parser.
 
     Args:
-        widths: Channels of the five levels at 1/2, 1/4, 1/8, 1/16 and 1/32 of the resolution.
-        blocks: Residual blocks of each of these levels, at least 1.
+        widths: As for `unmask.blocks.unet_trunk`, and so are `blocks`.
+        blocks: Residual blocks of each level.
 
     Returns:
         A fully convolutional model from (B, H, W, 3) in [0, 1], about in the canonical framing, H
         and W multiples of 32, to (B, H, W, 11) float32: the logits of `unmask.parsing.CLASSES`.
 
-    Raises:
-        ValueError: `widths` or `blocks` do not have five positive entries.
-
     Example:
-        >>> model = build_parser(**LITE)
+        >>> model = build_parser()
         >>> tuple(model(keras.ops.zeros((1, 64, 96, 3))).shape[1:])
         (64, 96, 11)
 

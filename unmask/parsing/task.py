@@ -12,7 +12,7 @@ from keras import ops
 from unmask.parsing import CLASSES, STRIDE
 from unmask.parsing.data import Augmentation, ParsingSampler, gather_labelled, load_labelled
 from unmask.parsing.evaluate import measure
-from unmask.parsing.lite import LITE, build_parser
+from unmask.parsing.lite import BLOCKS, WIDTHS, build_parser
 from unmask.training.recipe import Recipe
 from unmask.training.task import Task, on_bytes
 
@@ -31,8 +31,8 @@ class ParsingRecipe(Recipe):
         hold_out: Every so many training faces one is held back; these choose the weights.
     """
 
-    widths: tuple[int, ...] = LITE["widths"]
-    blocks: tuple[int, ...] = LITE["blocks"]
+    widths: tuple[int, ...] = WIDTHS
+    blocks: tuple[int, ...] = BLOCKS
     side: int = 192
     augmentation: Augmentation = field(default_factory=Augmentation)
     balance: float = 0.0

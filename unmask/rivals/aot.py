@@ -36,7 +36,6 @@ from unmask.torch_checkpoint import (
     depth_of,
     read_state_dict,
     width_of,
-    without_wrapper,
 )
 
 # Dilation of the four branches of a block.
@@ -157,23 +156,8 @@ def build_aot_discriminator(width: int = 64) -> keras.Model:
 
 
 def load_published(path: PathLike) -> Loaded:
-    """Build the generator of a published checkpoint and load it.
-
-    Args:
-        path: AOT-GAN's `G*.pt`.
-
-    Raises:
-        MissingPackageError: PyTorch is not installed.
-        WeightsError: The file is missing, unreadable or of another network, or it lacks a tensor
-            or holds one of another shape.
-
-    Example:
-        >>> model, report = load_published("G0000000.pt")  # doctest: +SKIP
-        >>> str(report)  # doctest: +SKIP
-        '108 loaded, 0 missing, 0 unused'
-    """
-    tensors = read_state_dict(path, ("generator",))
-    return convert_tensors(without_wrapper(tensors), source=str(path))
+    """Load AOT-GAN's `G*.pt` as `unmask.inpainting.convert.load_published` does."""
+    return convert_tensors(read_state_dict(path, ("generator",)), source=str(path))
 
 
 def convert_tensors(tensors: Tensors, *, source: str = "state dict") -> Loaded:

@@ -26,7 +26,6 @@ from unmask.torch_checkpoint import (
     by_module,
     read_state_dict,
     width_of,
-    without_wrapper,
 )
 
 
@@ -104,28 +103,13 @@ _PREFIX = "inpaint_net/"
 
 
 def load_published(path: PathLike) -> Loaded:
-    """Build the generator of a published checkpoint and load it.
+    """Load a published checkpoint as `unmask.inpainting.convert.load_published` does.
 
-    Args:
-        path: A TensorFlow 1 checkpoint (the folder, or the path before `.index`), or a
-            `states_tf_*.pth`.
-
-    Returns:
-        The float32 network, and what was loaded. The discriminator's tensors, optimiser slots and
-        counters are not reported.
-
-    Raises:
-        MissingPackageError: The file is a `.pth`, and PyTorch is not installed.
-        WeightsError: The file is missing, unreadable or of another network, or it lacks a tensor
-            or holds one of another shape.
-
-    Example:
-        >>> model, report = load_published("release_celeba_hq_256_deepfill_v2")  # doctest: +SKIP
-        >>> str(report)  # doctest: +SKIP
-        '84 loaded, 0 missing, 0 unused'
+    It is TensorFlow 1's (the folder, or the path before `.index`), or a `states_tf_*.pth`. The
+    discriminator's tensors, optimiser slots and counters are not reported.
     """
     if Path(path).suffix in (".pth", ".pt"):
-        tensors = without_wrapper(read_state_dict(path, ("G",)))
+        tensors = read_state_dict(path, ("G",))
     else:
         tensors = _read_checkpoint(Path(path))
     return convert_tensors(tensors, source=str(path))

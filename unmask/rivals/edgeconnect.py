@@ -30,7 +30,6 @@ from unmask.torch_checkpoint import (
     depth_of,
     read_state_dict,
     width_of,
-    without_wrapper,
 )
 
 EDGE_FILE, INPAINT_FILE = "EdgeModel_gen.pth", "InpaintingModel_gen.pth"
@@ -124,23 +123,11 @@ def build_discriminator(channels: int, width: int = 64) -> keras.Model:
 
 
 def load_published(path: PathLike) -> Loaded:
-    """Build the generator that a published checkpoint belongs to and load it.
+    """Load `EdgeModel_gen.pth` or `InpaintingModel_gen.pth` as LaFIn's files are loaded.
 
-    Args:
-        path: `EdgeModel_gen.pth` or `InpaintingModel_gen.pth`.
-
-    Raises:
-        MissingPackageError: PyTorch is not installed.
-        WeightsError: The file is missing, unreadable or of another network, or it lacks a tensor
-            or holds one of another shape.
-
-    Example:
-        >>> model, report = load_published("EdgeModel_gen.pth")  # doctest: +SKIP
-        >>> str(report)  # doctest: +SKIP
-        '70 loaded, 0 missing, 0 unused'
+    See `unmask.inpainting.convert.load_published`.
     """
-    tensors = read_state_dict(path, ("generator",))
-    return convert_tensors(without_wrapper(tensors), source=str(path))
+    return convert_tensors(read_state_dict(path, ("generator",)), source=str(path))
 
 
 def convert_tensors(tensors: Tensors, *, source: str = "state dict") -> Loaded:

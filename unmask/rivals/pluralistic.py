@@ -28,7 +28,6 @@ from unmask.torch_checkpoint import (
     by_module,
     read_state_dict,
     width_of,
-    without_wrapper,
 )
 
 ENCODER_FILE, GENERATOR_FILE = "latest_net_E.pth", "latest_net_G.pth"
@@ -135,22 +134,11 @@ def build_discriminator(width: int = 32) -> keras.Model:
 
 
 def load_published(path: PathLike) -> Loaded:
-    """Build the network that a published checkpoint belongs to and load it.
+    """Load `latest_net_E.pth` or `latest_net_G.pth` as LaFIn's files are loaded.
 
-    Args:
-        path: `latest_net_E.pth` or `latest_net_G.pth`.
-
-    Raises:
-        MissingPackageError: PyTorch is not installed.
-        WeightsError: The file is missing, unreadable or of another network, or it lacks a tensor
-            or holds one of another shape.
-
-    Example:
-        >>> model, report = load_published("latest_net_G.pth")  # doctest: +SKIP
-        >>> str(report)  # doctest: +SKIP
-        '140 loaded, 0 missing, 0 unused'
+    See `unmask.inpainting.convert.load_published`.
     """
-    return convert_tensors(without_wrapper(read_state_dict(path, ())), source=str(path))
+    return convert_tensors(read_state_dict(path, ()), source=str(path))
 
 
 def convert_tensors(tensors: Tensors, *, source: str = "state dict") -> Loaded:

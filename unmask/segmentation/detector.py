@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from unmask.mrcnn.config import Config
 from unmask.mrcnn.model import MaskRCNN
-from unmask.segmentation.lite import LITE, build_unet, encoder_maps
+from unmask.segmentation.lite import build_unet, encoder_maps
 from unmask.segmentation.regions import MaskRegion, region_of
 from unmask.weights import load_weights
 
@@ -24,7 +24,7 @@ ENCODER = "mask_encoder"
 
 def unet_encoder(image: Any, stage5: bool = True, train_bn: bool | None = False) -> list[Any]:
     """Apply the encoder of the U-Net to (N, H, W, 3), -127.5 to 127.5; a `Config.BACKBONE`."""
-    unet = build_unet(**LITE)
+    unet = build_unet()
     encoder = keras.Model(unet.input, encoder_maps(unet), name=ENCODER)
     photo = keras.layers.Rescaling(1 / 255, offset=0.5, name="photo_range")(image)
     return list(encoder(photo))
@@ -73,7 +73,7 @@ def load_encoder(model: keras.Model, path: Path) -> None:
     Raises:
         WeightsError: The file is not one of a U-Net of the same size.
     """
-    unet = build_unet(**LITE)
+    unet = build_unet()
     load_weights(unet, path)
     copy_weights(unet, model.get_layer(ENCODER))
 

@@ -89,8 +89,8 @@ class UNetFinder:
     `thorough` is as for `find_masks`.
 
     Example:
-        >>> from unmask.segmentation.lite import LITE, build_unet
-        >>> finder = UNetFinder(build_unet(**LITE))
+        >>> from unmask.segmentation.lite import build_unet
+        >>> finder = UNetFinder(build_unet())
         >>> finder.segment(np.zeros((2, 256, 256, 3), np.uint8)).shape
         (2, 256, 256)
     """
@@ -182,16 +182,16 @@ def load_finder(path: PathLike, verifier: PathLike | None = None) -> UNetFinder 
         return _load_published(path)
     if names := mask_rcnn_names(path):
         return _load_mask_rcnn(path, names)
-    from unmask.segmentation.lite import LITE, VERIFIER, build_unet, build_verifier
+    from unmask.segmentation.lite import build_unet, build_verifier
 
-    unet = build_unet(**LITE)
+    unet = build_unet()
     try:
         load_weights(unet, path)
     except WeightsError as error:
         raise WeightsError(f"{error}. Neither a Mask R-CNN nor a small U-Net") from error
     if verifier is None:
         return UNetFinder(unet)
-    judge = build_verifier(**VERIFIER)
+    judge = build_verifier()
     load_weights(judge, verifier)
     return UNetFinder(unet, judge)
 
@@ -246,8 +246,8 @@ def segment_crops(
         ValueError: `crops` has another shape or type.
 
     Example:
-        >>> from unmask.segmentation.lite import LITE, build_unet
-        >>> segment_crops(build_unet(**LITE), np.zeros((2, 256, 256, 3), np.uint8)).shape
+        >>> from unmask.segmentation.lite import build_unet
+        >>> segment_crops(build_unet(), np.zeros((2, 256, 256, 3), np.uint8)).shape
         (2, 256, 256)
     """
     height, width, channels = (*crops.shape, 0, 0, 0)[1:4]
@@ -287,9 +287,9 @@ def find_masks(
         ValueError: `photo` has another shape or type, or the threshold is out of its range.
 
     Example:
-        >>> from unmask.segmentation.lite import LITE, build_unet
+        >>> from unmask.segmentation.lite import build_unet
         >>> black = np.zeros((64, 64, 3), np.uint8)
-        >>> find_masks(build_unet(**LITE), black, min_score=1.0)
+        >>> find_masks(build_unet(), black, min_score=1.0)
         []
     """
     if photo.ndim != 3 or photo.shape[-1] != 3 or photo.dtype != np.uint8 or not photo.size:

@@ -18,20 +18,14 @@ from unmask.segmentation import VIEW_SIDE
 
 Tensor = Any
 
-# Arguments of `build_unet` for the shipped weights; multiples of 16 are fastest on CPUs.
-LITE: dict[str, Any] = {"widths": (16, 32, 64, 128, 160), "blocks": (1, 1, 2, 2, 3)}
-# For the network that finds ear loops in a face's crop, whose fourth channel is the mask.
-LOOPS: dict[str, Any] = {
-    "widths": (16, 24, 32, 48, 64), "blocks": (1, 1, 1, 1, 1), "channels": 4
-}  # fmt: skip
-# The same of `build_verifier`.
-VERIFIER: dict[str, Any] = {"widths": (16, 32, 64, 128), "blocks": (0, 1, 2, 2)}
+# Sizes of the shipped networks; multiples of 16 are fastest on CPUs.
+WIDTHS, BLOCKS = (16, 32, 64, 128, 160), (1, 1, 2, 2, 3)
+LOOP_WIDTHS, LOOP_BLOCKS = (16, 24, 32, 48, 64), (1, 1, 1, 1, 1)
+VERIFIER_WIDTHS, VERIFIER_BLOCKS = (16, 32, 64, 128), (0, 1, 2, 2)
 
 
 def build_unet(
-    widths: Sequence[int] = (32, 64, 128, 256, 256),
-    blocks: Sequence[int] = (1, 2, 2, 2, 3),
-    channels: int = 3,
+    widths: Sequence[int] = WIDTHS, blocks: Sequence[int] = BLOCKS, channels: int = 3
 ) -> keras.Model:
     """Builds a U-Net with residual blocks and five levels, the deepest at 1/32 of the photo.
 
@@ -40,8 +34,8 @@ def build_unet(
     would take a third of the time for little.
 
     Args:
-        widths: Channels of the five levels at 1/2, 1/4, 1/8, 1/16 and 1/32 of the resolution.
-        blocks: Residual blocks of each of these levels, at least 1.
+        widths: As for `unmask.blocks.unet_trunk`, and so are `blocks`.
+        blocks: Residual blocks of each level.
         channels: Channels of the input.
 
     Returns:
@@ -49,11 +43,8 @@ def build_unet(
         (B, H, W, 1) float32: the probability that the pixel belongs to a face mask, or to what else
         it was trained for.
 
-    Raises:
-        ValueError: `widths` or `blocks` do not have five positive entries.
-
     Example:
-        >>> model = build_unet(**LITE)
+        >>> model = build_unet()
         >>> tuple(model(keras.ops.zeros((1, 64, 96, 3))).shape[1:])
         (64, 96, 1)
 
@@ -68,8 +59,15 @@ def build_unet(
     return keras.Model(inputs, outputs, name="mask_unet")
 
 
+def build_loops(
+    widths: Sequence[int] = LOOP_WIDTHS, blocks: Sequence[int] = LOOP_BLOCKS
+) -> keras.Model:
+    """Builds the U-Net that finds ear loops in a face's crop, whose fourth channel is the mask."""
+    return build_unet(widths, blocks, channels=4)
+
+
 def build_verifier(
-    widths: Sequence[int] = (16, 32, 64, 128), blocks: Sequence[int] = (0, 1, 2, 2)
+    widths: Sequence[int] = VERIFIER_WIDTHS, blocks: Sequence[int] = VERIFIER_BLOCKS
 ) -> keras.Model:
     """Builds the verifier, a small residual classifier of regions.
 
@@ -85,7 +83,7 @@ def build_verifier(
         ValueError: `widths` and `blocks` differ in length.
 
     Example:
-        >>> build_verifier(**VERIFIER).output_shape
+        >>> build_verifier().output_shape
         (None, 1)
     """
     if len(widths) != len(blocks):

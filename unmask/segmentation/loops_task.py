@@ -25,7 +25,7 @@ from unmask.face import (
 from unmask.inference import forward
 from unmask.landmark_layout import LAYOUTS
 from unmask.segmentation.data import Pixels
-from unmask.segmentation.lite import LOOPS, build_unet
+from unmask.segmentation.lite import LOOP_BLOCKS, LOOP_WIDTHS, build_loops
 from unmask.segmentation.task import MaskLoss
 from unmask.segmentation.verifier_task import spoil
 from unmask.synthesis.synthesizer import MaskSynthesizer
@@ -47,8 +47,8 @@ class LoopsRecipe(Recipe):
         held_back: How many training faces are held back; these choose the weights.
     """
 
-    widths: tuple[int, ...] = LOOPS["widths"]
-    blocks: tuple[int, ...] = LOOPS["blocks"]
+    widths: tuple[int, ...] = LOOP_WIDTHS
+    blocks: tuple[int, ...] = LOOP_BLOCKS
     straps: float = 0.0
     held_back: int = 128
 
@@ -64,7 +64,7 @@ class LoopsTask(Task):
     @classmethod
     def parameters(cls, recipe: LoopsRecipe) -> int:
         """Return how many numbers the network has."""
-        return int(build_unet(recipe.widths, recipe.blocks, LOOPS["channels"]).count_params())
+        return int(build_loops(recipe.widths, recipe.blocks).count_params())
 
     def prepare(self) -> None:
         """Find the faces, and draw masks onto those held back."""
@@ -82,7 +82,7 @@ class LoopsTask(Task):
     def build(self) -> keras.Model:
         """Build the network, and around it what takes uint8 views."""
         recipe = self.recipe
-        self.network = build_unet(recipe.widths, recipe.blocks, LOOPS["channels"])
+        self.network = build_loops(recipe.widths, recipe.blocks)
         self.loss = MaskLoss(dice=1.0)
         return on_bytes(self.network)
 

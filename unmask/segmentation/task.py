@@ -26,7 +26,7 @@ from unmask.segmentation import STRIDE, detector
 from unmask.segmentation.data import Example, Pixels, gather_photos, validation_photos
 from unmask.segmentation.evaluate import evaluate_photos
 from unmask.segmentation.finder import WORKING_SIDE, mask_rcnn_names, probability_map
-from unmask.segmentation.lite import LITE, build_unet
+from unmask.segmentation.lite import BLOCKS, WIDTHS, build_unet
 from unmask.segmentation.paper import PaperConfig
 from unmask.segmentation.regions import find_regions
 from unmask.segmentation.scenes import SceneComposer, SceneRecipe, SceneSampler, compose_scenes
@@ -102,8 +102,8 @@ class SegmentationRecipe(SegmenterRecipe):
     """
 
     network: Literal["unet", "teacher"] = "unet"
-    widths: tuple[int, ...] = LITE["widths"]
-    blocks: tuple[int, ...] = LITE["blocks"]
+    widths: tuple[int, ...] = WIDTHS
+    blocks: tuple[int, ...] = BLOCKS
     sides: tuple[int, ...] = (WORKING_SIDE,)
     features: str = ""
     distillation: float = 0.0

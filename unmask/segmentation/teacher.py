@@ -120,8 +120,8 @@ def build_distillation(
         WeightsError: The weights cannot be used.
 
     Example:
-        >>> from unmask.segmentation.lite import LITE, build_unet
-        >>> build_distillation(build_unet(**LITE), None, 96, 0.5).output_shape
+        >>> from unmask.segmentation.lite import build_unet
+        >>> build_distillation(build_unet(), None, 96, 0.5).output_shape
         (None, 96, 96, 1)
 
     Reference:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 
+from unmask.data.cache import ByName, digest
 from unmask.data.faces import gather_faces
 from unmask.data.photometric import photometric
 from unmask.data.stream import Sampler
@@ -26,7 +26,12 @@ from unmask.io import atomic_path
 from unmask.segmentation import VIEW_SIDE
 from unmask.segmentation.data import FacePool, Pixels
 from unmask.segmentation.finder import find_masks, region_view
-from unmask.segmentation.lite import LITE, VERIFIER, build_unet, build_verifier
+from unmask.segmentation.lite import (
+    VERIFIER_BLOCKS,
+    VERIFIER_WIDTHS,
+    build_unet,
+    build_verifier,
+)
 from unmask.segmentation.regions import MaskRegion, find_regions
 from unmask.segmentation.scenes import SceneComposer, SceneRecipe, compose_scenes
 from unmask.training.task import Task, on_bytes
@@ -67,8 +72,8 @@ class VerifierRecipe(SceneRecipe):
         label_smoothing: Labels become `s / 2` and `1 - s / 2`.
     """
 
-    widths: tuple[int, ...] = VERIFIER["widths"]
-    blocks: tuple[int, ...] = VERIFIER["blocks"]
+    widths: tuple[int, ...] = VERIFIER_WIDTHS
+    blocks: tuple[int, ...] = VERIFIER_BLOCKS
     segmenter: Path | None = None
     regions: RegionSettings = field(default_factory=RegionSettings)
     label_smoothing: float = 0.02
@@ -97,10 +102,10 @@ class VerifierTask(Task):
         segmenter = recipe.segmenter or find("lite", "segmentation").path
         made_of: list[Any] = [asdict(recipe.regions), dict(recipe.photos), dict(recipe.faces)]
         made_of += [asdict(recipe.mix), recipe.seed, file_sha256(segmenter)]
-        digest = hashlib.sha256(json.dumps(made_of).encode()).hexdigest()[:12]
-        path = self.places.out / f"regions-{digest}.npy"
+        name = digest([json.dumps(made_of).encode()])
+        path = self.places.out / f"regions-{name}.npy"
         if not path.is_file():
-            unet = build_unet(**LITE)
+            unet = build_unet()
             load_weights(unet, segmenter)
             faces = FacePool(gather_faces(data, recipe.faces, split="train"), recipe.seed)
             scenes = compose_scenes(data, recipe, self.places.out)
@@ -190,7 +195,7 @@ def _view(image: Pixels, region: MaskRegion) -> Pixels:
     return region_view(image, region, STORED_SIDE, margin=MARGIN)
 
 
-class RegionSampler:
+class RegionSampler(ByName):
     """Batches of regions of a file of `gather_regions`, half of them worn masks, augmented.
 
     The file stays on disk, from where each process reads the regions that it needs.
@@ -200,9 +205,14 @@ class RegionSampler:
     """
 
     def __init__(self, path: Path, batch_size: int, seed: int) -> None:
-        self._path, self._batch_size, self._seed = path, batch_size, seed
-        self._stored: NDArray[np.void] | None = None
-        worn = self._regions()["worn"]
+        self._batch_size, self._seed = batch_size, seed
+        try:
+            self._stored: NDArray[np.void] = np.load(path, mmap_mode="r", allow_pickle=False)
+            if self._stored.dtype != _STORED:
+                raise ValueError(f"holds {self._stored.dtype}")
+        except (OSError, ValueError) as error:
+            raise DataError(f"{path}: no file of regions ({error})") from error
+        worn = self._stored["worn"]
         self._kinds = [np.flatnonzero(worn == kind) for kind in (False, True)]
         if not all(len(kind) for kind in self._kinds):
             raise DataError(
@@ -215,22 +225,8 @@ class RegionSampler:
         rng = np.random.default_rng([self._seed, number])
         labels = np.arange(self._batch_size) % 2
         chosen = [int(rng.choice(self._kinds[label])) for label in labels]
-        stored = self._regions()
-        views = [augment_view(np.asarray(stored[i]["view"]), rng) for i in chosen]
+        views = [augment_view(np.asarray(self._stored[i]["view"]), rng) for i in chosen]
         return np.stack(views), labels[:, None].astype(np.float32)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "_stored": None}
-
-    def _regions(self) -> NDArray[np.void]:
-        if self._stored is None:
-            try:
-                self._stored = np.load(self._path, mmap_mode="r", allow_pickle=False)
-                if self._stored.dtype != _STORED:
-                    raise ValueError(f"holds {self._stored.dtype}")
-            except (OSError, ValueError) as error:
-                raise DataError(f"{self._path}: no file of regions ({error})") from error
-        return self._stored
 
 
 def augment_view(view: Pixels, rng: np.random.Generator) -> Pixels:

@@ -87,11 +87,6 @@ def lite_predictor(weights: Path | None) -> Callable[[NDArray[np.uint8]], NDArra
     Args:
         weights: File of the network; the shipped one when None.
     """
-    return functools.partial(_predict, weights or find("lite", "landmarks").path)
+    from unmask.landmarks.predict import predict_by_file
 
-
-def _predict(weights: Path, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Return the (B, 98, 2) landmarks of (B, 256, 256, 3) canonical crops."""
-    from unmask.landmarks.predict import landmark_predictor
-
-    return landmark_predictor(weights)(crops)
+    return functools.partial(predict_by_file, weights or find("lite", "landmarks").path)
