@@ -294,6 +294,7 @@ def test_shapes_of_other_labels_are_counted_but_not_read(write: Callable[..., Pa
         ({"points": [[1, 2], {"x": 0}, [1, 1]]}, r"shapes[1].points[1]: must be two finite"),
         ({"label": None}, r"shapes[1].label: must be a string. Received: None"),
         ({"label": ""}, r"shapes[1].label: must not be empty"),
+        ({"label": "\udcff"}, r"shapes[1].label: must not have half a surrogate pair"),
         ({"shape_type": "blob"}, r"shapes[1].shape_type: must be one of polygon, rectangle"),
         ({"shape_type": "circle"}, r"shapes[1].points: a circle must have 2 points. Received: 3"),
         ({"shape_type": "rectangle"}, r"shapes[1].points: a rectangle must have 2 or 4 points"),
@@ -600,3 +601,36 @@ def test_a_bad_entry_leaves_the_others_alone(write: Callable[..., Path], tmp_pat
     assert [path.name for path in report.converted] == ["a.json"]
     names = ["busy", "deep", "long", "loop", "mask", "photo", "pipe"]
     assert [Path(str(error).split(".json")[0]).name for error in report.errors] == names
+
+
+def test_names_that_are_not_utf8(write: Callable[..., Path], tmp_path: Path) -> None:
+    write(document(shape_json()))
+    write(document(shape_json(label="\ud83d")), "label.json")
+    write(document(shape_json()), os.fsdecode(b"b\xff.json"))
+    out = tmp_path / "out"
+    options: list[dict[str, Any]] = [{"voc": True}, {"yolo": True}, {"coco": out / "coco.json"}]
+    for number, option in enumerate(options):
+        report = convert(tmp_path, out / f"{number}", **option)
+        assert [path.name for path in report.converted] == ["a.json"]
+        name, label = report.errors
+        assert str(name).endswith(
+            r"name: must be UTF-8 to be written to other files. Received: 'b\udcff.json'"
+        )
+        assert "half a surrogate pair. Received: '\\ud83d'" in str(label)
+    assert len(convert(tmp_path, out / "masks alone").converted) == 2
+
+
+def test_what_voc_cannot_say_is_told_before_anything_is_written(
+    write: Callable[..., Path], tmp_path: Path
+) -> None:
+    square = [[1, 1], [2, 2]]
+    write(document(*[shape_json("rectangle", square)] * 255), "many.json")
+    write(document(shape_json(label="a\x01b")), "control.json")
+    report = convert(tmp_path, tmp_path / "out", voc=True)
+    control, many = map(str, report.errors)
+    assert f"{tmp_path}/control.json: shapes[0].label: must not have control" in control
+    assert control.endswith(r"Received: 'a\x01b'")
+    assert many == (
+        f"{tmp_path}/many.json: VOC numbers at most 254 objects and classes. Received: 255"
+    )
+    assert not list((tmp_path / "out").rglob("*.png"))

@@ -27,8 +27,9 @@ from unmask.labelme import (
     read_annotation,
     read_image,
 )
+from unmask.labelme.coco import _decoded
 from unmask.labelme.drawing import outlines
-from unmask.labelme.split import draw_split
+from unmask.labelme.split import draw_split, groups_of
 from unmask.metrics import iou
 
 SIZE = (90, 120)
@@ -182,6 +183,44 @@ def test_voc_boxes_alone_and_chosen_labels(changed: Path, tmp_path: Path) -> Non
     assert (hand.shape_type, hand.points.tolist()) == ("rectangle", [[80, 60], [110, 85]])
 
 
+def write_photo(folder: Path, *shapes: dict[str, Any], name: str = "a") -> None:
+    save_image(folder / f"{name}.png", np.zeros((*SIZE, 3), np.uint8))
+    content = {"shapes": shapes, "imagePath": f"{name}.png", "imageData": None}
+    (folder / f"{name}.json").write_text(json.dumps(content))
+
+
+def test_yolo_fills_polygons_that_overlap(tmp_path: Path) -> None:
+    pytest.importorskip("yaml")
+    corners = ([[5, 5], [30, 5], [30, 30], [5, 30]], [[20, 20], [45, 20], [45, 45], [20, 45]])
+    write_photo(tmp_path / "src", *(shape("polygon", c, "\U0001f637", group_id=1) for c in corners))
+    convert(tmp_path / "src", tmp_path / "out", yolo=True)
+    import_annotations("yolo", tmp_path / "out", tmp_path / "back")
+    [(label, mask)] = masks(tmp_path / "back")["a"]
+    assert label == "\U0001f637"
+    assert mask.sum() == 2 * 26**2 - 11**2
+
+
+def test_yolo_labels_and_photos_apart(changed: Path, tmp_path: Path) -> None:
+    pytest.importorskip("yaml")
+    report = import_annotations("yolo", changed, tmp_path / "one", images=changed / "images")
+    assert (len(report.written), report.labels) == (5, {"mask": 5, "hand, left": 1})
+    (changed / "images").rename(tmp_path / "photos")
+    report = import_annotations("yolo", changed, tmp_path / "two", images=tmp_path / "photos")
+    assert contents(tmp_path / "two") == contents(tmp_path / "one")
+    with pytest.raises(LabelmeError, match="gone: no such folder"):
+        import_annotations("yolo", changed, tmp_path / "new", images=tmp_path / "gone")
+    with pytest.raises(LabelmeError, match="no photos in a folder called images"):
+        import_annotations("yolo", changed, tmp_path / "new")
+    (changed / "labels").rename(tmp_path / "labels")
+    with pytest.raises(LabelmeError, match=r"none of the label files, .*/labels/.*\.txt for exam"):
+        import_annotations("yolo", changed, tmp_path / "new", images=tmp_path / "photos")
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
+
+
 def test_outlines_of_what_brushes_leave() -> None:
     for seed in range(20):
         mask = blob(seed, 0.3 + seed / 30)
@@ -234,6 +273,36 @@ def test_label_studio(tmp_path: Path) -> None:
     assert "exists already" in str(again.errors[0])
 
 
+def test_label_studio_labels_apart(tmp_path: Path) -> None:
+    save_image(tmp_path / "a+b.png", np.zeros((*SIZE, 3), np.uint8))
+    box = {"x": 50, "y": 50, "width": 25, "height": 10}
+    results = [
+        studio("rectangle", box) | {"id": "r1"},
+        studio("labels", box) | {"id": "r1"},
+        studio("ellipse", {"x": 5, "y": 5, "radiusX": 1, "radiusY": 1}) | {"id": "r2"},
+    ]
+    tasks = [
+        {"data": {"image": image}, "annotations": [{"result": result}]}
+        for image, result in (
+            ("/data/local-files/?d=a+b.png", results[:2]),
+            ("a+b.png", results[1:]),
+            ("a+b.png", [studio("bitmasklabels", {})]),
+            ("//[a.png", results[:2]),
+        )
+    ]
+    path = tmp_path / "export.json"
+    path.write_text(json.dumps(tasks))
+    report = import_annotations("label-studio", path, tmp_path)
+    [found] = read_annotation(report.written[0]).shapes
+    assert (found.label, found.points[2].tolist()) == ("mask", [90, 54])
+    alone, unknown, address = map(str, report.errors)
+    told = "[1].annotations[0].result[1].id: must be that of a result of the type labels"
+    assert told in alone
+    assert alone.endswith("Received: 'r2'")
+    assert "result[0].type: must be one of brush, polygon, rectangle, ellipse." in unknown
+    assert "[3].data.image: must be a path or an address. Received: '//[a.png'" in address
+
+
 def studio(kind: str, value: dict[str, Any]) -> dict[str, Any]:
     size = {"original_height": SIZE[0], "original_width": SIZE[1], "image_rotation": 0}
     return {"type": kind, "value": value | {kind: ["mask"]}} | size
@@ -284,6 +353,10 @@ def coco_errors(converted: Path, folder: Path, kind: str, change: dict[str, Any]
             "segmentation.counts: must be run lengths of 10800 pixels",
         ),
         ({"segmentation": [], "bbox": [1, 2, 0, 4]}, "bbox: must be x"),
+        (
+            {"segmentation": {"size": list(SIZE), "counts": [10800]}},
+            "segmentation.counts: must cover a pixel. Received: [10800]",
+        ),
         ({"category_id": 9}, "category_id: must be the id of"),
         ({"image_id": 99}, "image_id: no photo has it. Received: 99"),
         ({"image_id": None}, "image_id: must be an integer"),
@@ -300,6 +373,7 @@ def test_errors_of_coco_annotations(
     ("change", "message"),
     [
         ({"height": 91}, "height: is 91, but the photo has 90"),
+        ({"height": "91"}, "height: is 91, but the photo has 90"),
         ({"file_name": "../src/one.png"}, "file_name: must be a path inside"),
         ({"file_name": "gone.png"}, "file_name: no such file"),
         ({"file_name": 3}, "file_name: must be a string. Received: 3"),
@@ -312,12 +386,96 @@ def test_errors_of_coco_images(
     assert f"coco.json: images[0].{message}" in error
 
 
-def test_damaged_compressed_runs(converted: Path, tmp_path: Path) -> None:
-    pytest.importorskip("pycocotools")
-    for counts in ("abc", "", "PPPPPPPPPPPPPPPPPPP", "é"):
-        change = {"segmentation": {"size": list(SIZE), "counts": counts}}
-        errors = coco_errors(converted, tmp_path, "annotations", change)
-        assert not errors or "annotations[0].segmentation.counts" in errors[0]
+def test_coco_numbers_as_text_and_long_ids(tmp_path: Path) -> None:
+    first, images, annotations = 1_700_000_000_000_000_001, [], []
+    for i, x in enumerate((10, 30)):
+        save_image(tmp_path / f"{i}.png", np.zeros((*SIZE, 3), np.uint8))
+        images.append({"id": first + i, "file_name": f"{i}.png", "height": f"{SIZE[0]}"})
+        box = {"bbox": [x, 5, 8, 8], "category_id": f"{first + i}"}
+        annotations.append(box | {"image_id": f"{first + i}"})
+    categories = [{"id": first, "name": "a"}, {"id": first + 1, "name": "b"}]
+    path = tmp_path / "coco.json"
+
+    def run() -> list[str]:
+        data = {"images": images, "annotations": annotations, "categories": categories}
+        path.write_text(json.dumps(data))
+        return [str(e) for e in import_annotations("coco", path, tmp_path / "back").errors]
+
+    assert run() == []
+    for name, label, x in (("0", "a", 10), ("1", "b", 30)):
+        [found] = read_annotation(tmp_path / "back" / f"{name}.json").shapes
+        assert (found.label, found.points[0].tolist()) == (label, [x, 5])
+    images[1]["id"] = f"{first}"
+    annotations.pop()
+    assert run() == [
+        f"{path}: images[{i}].id: must not be that of another photo. Received: {first}"
+        for i in (0, 1)
+    ]
+    categories[1]["id"] = first
+    with pytest.raises(LabelmeError, match=rf"categories\[1\]\.id: must not .* Received: {first}"):
+        run()
+    categories[0]["name"] = "\ud83d"
+    with pytest.raises(LabelmeError, match=r"categories\[0\]\.name: must not have half a surr"):
+        run()
+
+
+def test_coco_crowds_are_told_from_single_objects(converted: Path, tmp_path: Path) -> None:
+    data = json.loads((converted / "coco.json").read_text())
+    first, second, *_ = data["annotations"]
+    data["annotations"] = [first | {"iscrowd": 1}, second]
+    (tmp_path / "coco.json").write_text(json.dumps(data))
+    report = import_annotations("coco", tmp_path / "coco.json", tmp_path, images=converted)
+    shapes = [s for p in report.written for s in json.loads(p.read_text())["shapes"]]
+    crowd, single = (len(a["segmentation"]) for a in (first, second))
+    assert [s["flags"] for s in shapes] == [{"crowd": True}] * crowd + [{}] * single
+
+
+def test_a_broken_object_of_another_label(converted: Path, tmp_path: Path) -> None:
+    data = json.loads((converted / "coco.json").read_text())
+    unwanted = next(c["id"] for c in data["categories"] if c["name"] != "mask")
+    broken = next(a for a in data["annotations"] if a["category_id"] == unwanted)
+    broken["segmentation"] = "x"
+    (tmp_path / "coco.json").write_text(json.dumps(data))
+    report = import_annotations(
+        "coco", tmp_path / "coco.json", tmp_path / "back", images=converted, labels="mask"
+    )
+    assert (len(report.written), report.errors) == (len(SHAPES), ())
+    assert report.labels == {"mask": 5, "hand, left": 1}
+
+
+def test_large_coco_files(converted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("unmask.labelme.annotation.MAX_JSON_BYTES", 9)
+    assert import_annotations("coco", converted / "coco.json", tmp_path / "back").written
+
+
+def test_compressed_runs_as_pycocotools_reads_them() -> None:
+    coded = pytest.importorskip("pycocotools.mask")
+    for seed in range(20):
+        mask = blob(seed, seed / 20)
+        counts = coded.encode(np.asfortranarray(mask, np.uint8))["counts"].decode()
+        runs = _decoded(counts, "a")
+        drawn = np.repeat(np.arange(len(runs)) % 2, runs).reshape(SIZE, order="F")
+        assert np.array_equal(drawn, mask)
+
+
+@pytest.mark.parametrize(
+    ("counts", "message"),
+    [
+        ("", "must be run lengths of 10800 pixels in all. Received: 0"),
+        ("52", "must be run lengths of 10800 pixels in all. Received: 7"),
+        ("O", "must be run lengths of 10800 pixels in all. Received: -1"),
+        ("5P", "must not end within a number. Received: '5P'"),
+        ("P" * 13, "must be run lengths as COCO writes them. Received: 'PPPPPPPPPPPPP'"),
+        ("\xe9", "must be run lengths as COCO writes them. Received: '\xe9'"),
+        ("`a:", "must cover a pixel"),
+    ],
+)
+def test_damaged_compressed_runs(
+    converted: Path, tmp_path: Path, counts: str, message: str
+) -> None:
+    change = {"segmentation": {"size": list(SIZE), "counts": counts}}
+    [error] = coco_errors(converted, tmp_path, "annotations", change)
+    assert f"annotations[0].segmentation.counts: {message}" in error
 
 
 @pytest.mark.parametrize(
@@ -328,6 +486,8 @@ def test_damaged_compressed_runs(converted: Path, tmp_path: Path) -> None:
         ("0 0.1 0.1 0.2 0.2 0.1 nan", "line 1: must have numbers from 0 to 1"),
         ("0 10 10 20 20 10 30", "line 1: must have numbers from 0 to 1"),
         ("x 0 0 1 1", "line 1: class: must be an integer"),
+        ("0 0.5 0.5 0 0.1", "line 1: must have a box of positive width and height. Received: '0"),
+        ("0 0.5 0.5 0.1 -0.005", "line 1: must have a box of positive width and height"),
     ],
 )
 def test_yolo_errors(changed: Path, tmp_path: Path, line: str, message: str) -> None:
@@ -361,6 +521,13 @@ def test_voc_errors(changed: Path, tmp_path: Path, old: str, new: str, message: 
     report = import_annotations("voc", changed, tmp_path / "back")
     assert len(report.written) == len(SHAPES) - 1
     assert f"{path}: {message}" in str(report.errors[0])
+
+
+def test_a_doctype_in_another_encoding(changed: Path, tmp_path: Path) -> None:
+    path = changed / "Annotations" / "two.xml"
+    path.write_bytes(f"<!DOCTYPE a []>{path.read_text()}".encode("utf-16"))
+    [error] = import_annotations("voc", changed, tmp_path / "back").errors
+    assert str(error) == f"{path}: must not have a DOCTYPE"
 
 
 def test_label_studio_errors(tmp_path: Path) -> None:
@@ -440,11 +607,19 @@ def test_a_split_by_person(source: Path, tmp_path: Path) -> None:
         parts = dict(list(csv.reader(handle))[1:])
     sides = {(people[name.removesuffix(".png")], part) for name, part in parts.items()}
     assert len(sides) == 2
-    table.write_text("file,person\none.png,anna\n")
+    table.write_text("file,person\n.,ben\none.png,anna\n")
     with pytest.raises(DataError, match=r"persons\.csv: file: lacks 4 of the 5 photos"):
         convert(source, tmp_path / "new", recursive=True, split=Split(0.5, table))
     with pytest.raises(DataError, match="one group cannot both"):
         convert(source / "day1", tmp_path / "new", split=Split(0.5))
+
+
+def test_persons_of_files_with_dots_in_their_names(tmp_path: Path) -> None:
+    table = tmp_path / "persons.csv"
+    rows = ["a.v1.PNG,anna", "a.v2.json,ben", "day.1\\a.v2,cem", "b.png,dan"]
+    table.write_text("\n".join(["file,person", *rows]))
+    people = {"a.v1": "anna", "a.v2": "ben", "day.1/a.v2": "cem", "b": "dan", "b.png": "dan"}
+    assert groups_of(people, table) == people
 
 
 # === The command ===

@@ -33,24 +33,3 @@ from unmask.rivals.layers import (
     ContextualAttention,
     SpectralConv2DTranspose,
 )
-
-__all__ = [
-    "AddCoordinates",
-    "AlignedUpSampling2D",
-    "BatchNorm",
-    "ContextualAttention",
-    "DetectionLayer",
-    "FineBrightness",
-    "FoldBoxes",
-    "InstanceNormalization",
-    "LongShortAttention",
-    "NarrowConv2D",
-    "NormalisedGate",
-    "ProposalLayer",
-    "PyramidROIAlign",
-    "ReflectionPadding2D",
-    "ShrinkMask",
-    "SpectralConv2D",
-    "SpectralConv2DTranspose",
-    "UnfoldBoxes",
-]

@@ -47,6 +47,20 @@ def test_a_label_that_no_shape_has(
     assert "no shape has the label 'msk'; labels found: 'mask' (1)" in capsys.readouterr().err
 
 
+def test_a_label_that_no_imported_shape_has(
+    source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    coco = tmp_path / "out" / "coco.json"
+    assert run(source, tmp_path / "out", "--coco", coco) == 0
+    options = ["--from", "coco", "--images", tmp_path / "out", "--labels"]
+    assert run(coco, tmp_path / "back", *options, "strap", "--labels", "msk") == 1
+    told = "no shape has the label 'msk'; labels found: 'mask' (1), 'strap' (1)"
+    assert told in capsys.readouterr().err
+    for more in (["--persons", coco], ["--seed", "1"], ["--line-width", "3"]):
+        assert run(coco, tmp_path / "new", *options, "mask", *more) == 2
+        assert "only --labels and --images go with --from coco" in capsys.readouterr().err
+
+
 def test_line_width(source: Path, tmp_path: Path) -> None:
     options = ["--labels", "strap", "--line-width", "3"]
     assert run(source, tmp_path / "out", *options) == 0

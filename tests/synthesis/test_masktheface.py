@@ -103,12 +103,14 @@ def test_the_head_chooses_the_view(folder, portrait, landmarks):
         (section("m", mask_b="nan, 3"), r"\[m\] mask_b: must be two finite numbers"),
         (section("m", mask_f="900, 3"), r"\[m\] mask_f: outside the picture"),
         (section("m", template="grey.png"), "not an 8-bit RGBA"),
+        (section("m", template="nothing.png"), "nothing.png is not an 8-bit RGBA"),
         (section("m", template="empty.png"), "transparent everywhere"),
     ],
 )
 def test_broken_folders_say_what_is_wrong(folder, text, message):
     cv2.imwrite(str(folder / "grey.png"), np.zeros((9, 9), np.uint8))
     cv2.imwrite(str(folder / "empty.png"), np.zeros((160, 200, 4), np.uint8))
+    (folder / "nothing.png").touch()
     (folder / "masks.cfg").write_text(text)
     with pytest.raises(DataError, match=message):
         load_masktheface(folder)

@@ -1,4 +1,5 @@
 import importlib.util
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,8 @@ from unmask.errors import DataError
 from unmask.face import canonical_matrix, transform_points, warp
 from unmask.image import load_image, load_mask, save_image
 from unmask.synthesis.pairs import SynthesisSettings, split_of, write_pairs
-from unmask.synthesis.sources import number_of, read_source
+from unmask.synthesis.sources import SourceFace, number_of, read_source
+from unmask.tables import read_csv
 
 from .conftest import write_table
 
@@ -194,6 +196,15 @@ def test_a_bad_image_is_reported_and_the_rest_goes_on(source, tmp_path, portrait
     save_image(source / "sub" / "c.png", portrait)
     assert run(source, target) == [None] * 3
     assert not (target / "errors.csv").exists()
+
+
+def test_a_file_name_that_is_not_utf8_is_listed(source, tmp_path, landmarks):
+    name = os.fsdecode(b"b\xff.png")
+    (source / "b.png").rename(source / name)
+    face = SourceFace(name, source / name, landmarks)
+    [result] = write_pairs([face], tmp_path / "pairs", SETTINGS)
+    assert result.error
+    assert read_csv(tmp_path / "pairs" / "errors.csv", ["error"])[0]["file"] == r"b\udcff.png"
 
 
 def test_landmarks_far_outside_are_reported(source, tmp_path, landmarks):

@@ -162,6 +162,13 @@ def test_broken_tables_name_line_and_column(tmp_path, landmarks, old, new, messa
         read_source(tmp_path)
 
 
+def test_a_table_saved_by_excel(tmp_path, landmarks):
+    write_table(tmp_path, ["a.jpg"], landmarks)
+    table = tmp_path / "landmarks.csv"
+    table.write_text(table.read_text(), encoding="utf-8-sig")
+    assert [face.file for face in read_source(tmp_path)] == ["a.jpg"]
+
+
 def test_nothing_there_is_refused(tmp_path):
     with pytest.raises(DataError, match="no images"):
         read_source(tmp_path)

@@ -19,9 +19,10 @@ from unmask.cli.arguments import (
 from unmask.cli.progress import report, track
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
-    from unmask.labelme import Conversion
+_LINE_WIDTH = 10.0
 
 
 def labelme(
@@ -43,7 +44,7 @@ def labelme(
     images: ExistingDirectory | None = None,
     recursive: bool = False,
     encoding: str | None = None,
-    line_width: PositiveFloat = 10.0,
+    line_width: PositiveFloat = _LINE_WIDTH,
 ) -> int:
     """Convert Labelme annotations to masks, COCO, YOLO and VOC, or those formats to Labelme.
 
@@ -73,7 +74,8 @@ def labelme(
     from unmask.labelme import Split, convert, import_annotations
 
     if form != "labelme":
-        if coco or rle or yolo or voc or val is not None or recursive or encoding:
+        others = coco or rle or yolo or voc or val is not None or persons or seed
+        if others or recursive or encoding or line_width != _LINE_WIDTH:
             raise SettingError(f"only --labels and --images go with --from {form}")
         imported = import_annotations(
             form,
@@ -83,10 +85,11 @@ def labelme(
             labels=labels,
             progress=lambda photos: track(photos, "importing"),
         )
-        for error in imported.errors:
-            report(error)
+        problems = [*imported.errors, *_unused_labels(labels, imported.labels, imported.written)]
+        for problem in problems:
+            report(problem)
         print(f"{len(imported.written)} Labelme files written to {destination}")
-        return 1 if imported.errors else 0
+        return 1 if problems else 0
     if persons and val is None:
         raise SettingError(f"--persons goes with --val. Received: {persons}")
     if rle and not coco:
@@ -106,7 +109,8 @@ def labelme(
         line_width=line_width,
         progress=lambda files: track(files, "converting"),
     )
-    problems = [*converted.errors, *_unused_labels(labels, converted)]
+    unused = _unused_labels(labels, converted.labels, converted.converted)
+    problems = [*converted.errors, *unused]
     for problem in problems:
         report(problem)
     total = len(converted.converted) + len(converted.errors)
@@ -116,13 +120,14 @@ def labelme(
     return 1 if problems else 0
 
 
-def _unused_labels(wanted: list[str] | None, converted: Conversion) -> list[str]:
+def _unused_labels(
+    wanted: list[str] | None, found: Mapping[str, int], done: Sequence[Path]
+) -> list[str]:
     """Most likely a label that no shape has is a slip of the pen, and all masks are empty."""
-    found = _counted(converted.labels) or "none"
     return [
-        f"no shape has the label {label!r}; labels found: {found}"
+        f"no shape has the label {label!r}; labels found: {_counted(found) or 'none'}"
         for label in wanted or ()
-        if label not in converted.labels and converted.converted
+        if label not in found and done
     ]
 
 

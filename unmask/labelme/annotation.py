@@ -18,10 +18,11 @@ from PIL import Image
 from unmask.errors import ImageError, LabelmeError, SettingError
 from unmask.face import tight_box
 from unmask.image import load_mask
-from unmask.io import PathLike, write_bytes_atomic, write_text_atomic
+from unmask.io import PathLike, write_bytes_atomic
 from unmask.labelme.fields import (
     LARGEST_COORDINATE,
     base64_bytes,
+    encodes,
     fail,
     integer,
     items,
@@ -165,18 +166,18 @@ def read_annotation(
     )
 
 
-def read_document(path: Path, encoding: str | None) -> dict[str, Any]:
+def read_document(path: Path, encoding: str | None, limit: int | None = None) -> dict[str, Any]:
     """Read a JSON file that holds an object; see `read_annotation`."""
-    return mapping(read_json(path, encoding), f"{path}")
+    return mapping(read_json(path, encoding, limit), f"{path}")
 
 
-def read_json(path: Path, encoding: str | None) -> Any:
+def read_json(path: Path, encoding: str | None, limit: int | None = None) -> Any:
     """Read a JSON file, whatever it holds; see `read_annotation`."""
     try:
         "".encode(encoding or "utf-8")  # a wrong name is an error whatever the file holds
     except LookupError as error:
         raise SettingError(f"{error}. Received: encoding={encoding!r}") from error
-    content = read_file(path, MAX_JSON_BYTES, f"{path}")
+    content = read_file(path, limit or MAX_JSON_BYTES, f"{path}")
     try:
         try:
             return json.loads(content)
@@ -197,7 +198,8 @@ def label_tuple(labels: str | Collection[str] | None) -> tuple[str, ...] | None:
     """Return one label or several as a tuple without repetitions; None stays None."""
     if labels is None:
         return None
-    return (labels,) if isinstance(labels, str) else tuple(dict.fromkeys(labels))
+    wanted = (labels,) if isinstance(labels, str) else tuple(dict.fromkeys(labels))
+    return tuple(label_name(label, "labels") for label in wanted)
 
 
 def labels_of(shapes: Any) -> list[str]:
@@ -210,7 +212,7 @@ def labels_of(shapes: Any) -> list[str]:
 
 def _label(shape: Any) -> str:
     label = shape.get("label") if isinstance(shape, dict) else None
-    return label if isinstance(label, str) else ""
+    return label if isinstance(label, str) and encodes(label) else ""
 
 
 def _shape(value: Any, index: int, where: str) -> Shape:
@@ -302,10 +304,6 @@ def write_annotated(
     Raises:
         LabelmeError: Another photo is there; the message begins with `where`.
     """
-    if not photo.exists():
-        write_bytes_atomic(photo, content)
-    elif photo.read_bytes() != content:
-        raise LabelmeError(f"{where}: {photo} exists already, and is another photo")
     document = {
         "version": _VERSION,
         "flags": dict(flags or {}),
@@ -315,8 +313,13 @@ def write_annotated(
         "imageHeight": size[0],
         "imageWidth": size[1],
     }
-    text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
-    write_text_atomic(photo.with_suffix(".json"), text)
+    # Before the photo is written: its name need not be UTF-8.
+    encoded = (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode()
+    if not photo.exists():
+        write_bytes_atomic(photo, content)
+    elif photo.read_bytes() != content:
+        raise LabelmeError(f"{where}: {photo} exists already, and is another photo")
+    write_bytes_atomic(photo.with_suffix(".json"), encoded)
 
 
 def _written(

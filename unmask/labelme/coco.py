@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -17,6 +18,7 @@ from unmask.labelme.drawing import Instance, polygons_of
 from unmask.labelme.fields import (
     Foreign,
     Size,
+    Wants,
     check_size,
     fail,
     formats_module,
@@ -27,9 +29,13 @@ from unmask.labelme.fields import (
     numbers,
     polygon,
     read_each,
+    side,
     text,
 )
-from unmask.labelme.files import COCO_DESCRIPTION
+from unmask.labelme.files import COCO_DESCRIPTION, MAX_COCO_BYTES
+
+# Five bits each: longer runs are in no photo.
+_MOST_DIGITS = 12
 
 
 def coco_text(
@@ -73,7 +79,7 @@ def coco_object(instance: Instance, *, rle: bool) -> dict[str, Any]:
 
 
 def read_coco(path: Path) -> Iterator[Foreign | LabelmeError]:
-    """Read a COCO file, one photo after the other.
+    """Read a COCO file, one photo after the other; shapes of crowds get the flag "crowd".
 
     Yields:
         The photos, and errors of what belongs to none.
@@ -81,13 +87,15 @@ def read_coco(path: Path) -> Iterator[Foreign | LabelmeError]:
     Raises:
         LabelmeError: The file is no COCO file.
     """
-    data = read_document(path, None)
+    data = read_document(path, None, MAX_COCO_BYTES)
     lists = {k: items(data.get(k), f"{path}: {k}") for k in ("images", "annotations", "categories")}
     labels: dict[int, str] = {}
     for i, value in enumerate(lists["categories"]):
         where = f"{path}: categories[{i}]"
         category = mapping(value, where)
         number = integer(category.get("id"), f"{where}.id")
+        if number in labels:
+            fail(f"{where}.id", "must not be that of another category", number)
         labels[number] = label_name(category.get("name"), f"{where}.name")
     of_photo: dict[object, list[int]] = defaultdict(list)
     for i, value in enumerate(lists["annotations"]):
@@ -98,10 +106,15 @@ def read_coco(path: Path) -> Iterator[Foreign | LabelmeError]:
         except LabelmeError as error:
             yield error
 
+    ids = Counter(_ids(lists["images"]))
+
     def photo(entry: tuple[int, Any]) -> Foreign:
         where = f"{path}: images[{entry[0]}]"
         image = mapping(entry[1], where)
-        own = of_photo.pop(integer(image.get("id"), f"{where}.id"), [])
+        number = integer(image.get("id"), f"{where}.id")
+        own = of_photo.pop(number, [])
+        if ids[number] > 1:
+            fail(f"{where}.id", "must not be that of another photo", number)
         name = text(image.get("file_name"), f"{where}.file_name")
         drawn = {f"{path}: annotations[{n}]": lists["annotations"][n] for n in own}
         return Foreign([name], f"{where}.file_name", partial(_shapes, image, where, drawn, labels))
@@ -113,21 +126,31 @@ def read_coco(path: Path) -> Iterator[Foreign | LabelmeError]:
         )
 
 
+def _ids(images: Iterable[Any]) -> Iterator[int]:
+    for image in images:
+        with contextlib.suppress(LabelmeError):  # told when the photo is read
+            yield integer(mapping(image, "").get("id"), "")
+
+
 def _shapes(
     image: Mapping[str, Any],
     where: str,
     annotations: Mapping[str, Mapping[str, Any]],
     labels: Mapping[int, str],
     size: Size,
+    wants: Wants,
 ) -> Iterator[dict[str, Any]]:
     for key, real in zip(("height", "width"), size, strict=True):
         if image.get(key) is not None:
-            check_size(image[key], real, f"{where}.{key}")
+            check_size(side(image[key], f"{where}.{key}"), real, f"{where}.{key}")
     for group, (place, annotation) in enumerate(annotations.items(), 1):
         category = integer(annotation.get("category_id"), f"{place}.category_id")
         if category not in labels:
             fail(f"{place}.category_id", "must be the id of a category", category)
-        yield from _instance(labels[category], annotation, place, group, size)
+        if wants(labels[category]):
+            crowd = {"flags": {"crowd": True}} if annotation.get("iscrowd") else {}
+            for shape in _instance(labels[category], annotation, place, group, size):
+                yield shape | crowd
 
 
 def _instance(
@@ -142,26 +165,26 @@ def _instance(
     runs = mapping(drawn, field)
     if runs.get("size") != list(size):
         fail(f"{field}.size", f"must be the photo's, {list(size)}", runs.get("size"))
-    counts = runs.get("counts")
+    counts, where = runs.get("counts"), f"{field}.counts"
     if isinstance(counts, str):
-        return [_compressed(label, counts, size, f"{field}.counts")]
-    whole = [
-        integer(n, f"{field}.counts[{i}]") for i, n in enumerate(items(counts, f"{field}.counts"))
-    ]
-    return [_mask(label, whole, size, f"{field}.counts")]
+        return [_mask(label, _decoded(counts, where), size, where)]
+    whole = [integer(n, f"{where}[{i}]") for i, n in enumerate(items(counts, where))]
+    return [_mask(label, whole, size, where)]
 
 
 def _mask(label: str, counts: Sequence[int], size: Size, where: str) -> dict[str, Any]:
     """Return the shape of run lengths down the columns, zeros first.
 
     Raises:
-        LabelmeError: They do not fill the photo.
+        LabelmeError: They do not fill the photo, or cover nothing of it.
     """
     total = size[0] * size[1]
     if min(counts, default=0) < 0 or sum(counts) != total:
         raise LabelmeError(
             f"{where}: must be run lengths of {total} pixels in all. Received: {sum(counts)}"
         )
+    if not any(counts[1::2]):
+        fail(where, "must cover a pixel", counts)
     flat = np.repeat(np.arange(len(counts)) % 2 > 0, counts)
     return mask_shape(label, flat.reshape(size, order="F"))
 
@@ -173,12 +196,29 @@ def _box(label: str, value: Any, where: str) -> dict[str, Any]:
     return rectangle_shape(label, np.array([box[:2], box[:2] + box[2:] - 1]))
 
 
-def _compressed(label: str, counts: str, size: Size, where: str) -> dict[str, Any]:
-    try:
-        mask = pycocotools().decode({"size": list(size), "counts": counts.encode("ascii")})
-    except ValueError as error:
-        raise LabelmeError(f"{where}: are no run lengths of the photo ({error})") from error
-    return mask_shape(label, np.asarray(mask, bool))
+def _decoded(counts: str, where: str) -> list[int]:
+    """Return the run lengths of COCO's text, as `pycocotools` compresses them.
+
+    A character has six bits from "0" up: five of a number, the lowest first, and whether more
+    follow; the highest of all is the sign. From the fourth on, a number is the difference to the
+    run before the last.
+    """
+    runs: list[int] = []
+    number = digits = 0
+    for character in counts:
+        bits = ord(character) - ord("0")
+        if not 0 <= bits < 64 or digits == _MOST_DIGITS:
+            fail(where, "must be run lengths as COCO writes them", counts)
+        number |= (bits & 31) << 5 * digits
+        digits += 1
+        if not bits & 32:
+            if bits & 16:
+                number -= 1 << 5 * digits
+            runs.append(number + (runs[-2] if len(runs) > 2 else 0))
+            number = digits = 0
+    if digits:
+        fail(where, "must not end within a number", counts)
+    return runs
 
 
 def pycocotools() -> Any:

@@ -18,7 +18,8 @@ from unmask.image import copyable_suffix, save_image, save_mask
 from unmask.io import PathLike, prepare_folder, write_bytes_atomic, write_text_atomic
 from unmask.labelme.annotation import label_tuple, labels_of, read_annotation, read_document
 from unmask.labelme.coco import coco_object, coco_text, pycocotools
-from unmask.labelme.drawing import DEFAULT_LINE_WIDTH, Instance, draw_instances
+from unmask.labelme.drawing import DEFAULT_LINE_WIDTH, draw_instances
+from unmask.labelme.fields import encodes, fail
 from unmask.labelme.files import (
     decode_image,
     find_annotations,
@@ -26,7 +27,7 @@ from unmask.labelme.files import (
     locate_photo,
 )
 from unmask.labelme.split import SPLIT_FILE, draw_split, groups_of, split_text
-from unmask.labelme.voc import ANNOTATIONS, CLASSES, LISTS, OBJECTS, write_voc
+from unmask.labelme.voc import ANNOTATIONS, CLASSES, LISTS, OBJECTS, VocPhoto
 from unmask.labelme.yolo import YAML, data_yaml, yolo_polygon, yolo_text
 from unmask.paths import check_outputs
 
@@ -150,15 +151,18 @@ def convert(
     errors: list[LabelmeError] = []
     found: Counter[str] = Counter()
     known: dict[Path, Path] = {}
+    lists = coco or yolo or voc or parts
     for path in progress(list(names)):
         try:
             other = known.setdefault(names[path], path)
             if other is not path:
                 raise LabelmeError(f"{path}: {other} has the same name")
+            if lists and not encodes(f"{names[path]}"):
+                fail(f"{path}: name", "must be UTF-8 to be written to other files", path.name)
             converted.append(_convert_one(path, names[path], work, categories, found))
         except LabelmeError as error:
             errors.append(error)
-        except (UnmaskError, OSError) as error:
+        except (UnmaskError, OSError, ValueError) as error:
             errors.append(LabelmeError(f"{path}: cannot be converted ({error})"))
     _write_lists(converted, work, categories, parts)
     left_out = {} if wanted is None else {k: n for k, n in found.items() if k not in wanted}
@@ -259,7 +263,7 @@ def _convert_one(
     size = (image.shape[0], image.shape[1])
     coco: list[tuple[str, dict[str, Any]]] = []
     yolo: list[tuple[str, NDArray[np.float64]]] = []
-    drawn: list[Instance] = []
+    voc = VocPhoto(size, categories, f"{path}") if work.voc else None
     mask = np.zeros(size, bool)
     for instance in draw_instances(annotation, size, line_width=work.line_width):
         mask |= instance.mask
@@ -267,8 +271,8 @@ def _convert_one(
             coco.append((instance.label, coco_object(instance, rle=work.rle)))
         if work.yolo:
             yolo.append((instance.label, yolo_polygon(instance)))
-        if work.voc:
-            drawn.append(instance)
+        if voc:
+            voc.add(instance)
     suffix = copyable_suffix(content)
     image_path = work.destination / IMAGES / f"{name}{suffix or '.png'}"
     if suffix is None:
@@ -280,8 +284,8 @@ def _convert_one(
         labels = work.destination / LABELS / f"{name}.txt"
         write_text_atomic(labels, yolo_text(yolo, categories))
     photo = image_path.relative_to(work.destination / IMAGES).as_posix()
-    if work.voc:
-        write_voc(work.destination, name, photo, size, drawn, categories)
+    if voc:
+        voc.write(work.destination, name, photo)
     return _Converted(path, name, photo, size, tuple(coco))
 
 

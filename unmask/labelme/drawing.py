@@ -5,8 +5,9 @@ No shape has a mask of its own, so that hundreds of them on a large photo take l
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 import cv2
@@ -301,18 +302,30 @@ def polygons_of(instance: Instance) -> list[NDArray[np.float64]]:
     return outlines(instance.mask)
 
 
-def single_polygon(polygons: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+def single_polygon(instance: Instance) -> NDArray[np.float64]:
     """Join the pieces of an instance by cuts without area, for formats with one polygon each.
 
     Example:
-        >>> square = np.array([[0.0, 0.0], [2.0, 0.0], [2.0, 2.0], [0.0, 2.0]])
-        >>> single_polygon([square, square + 8]).shape
+        >>> mask = np.zeros((9, 9), bool)
+        >>> mask[:3, :3] = mask[5:, 5:] = True
+        >>> single_polygon(Instance("mask", mask)).shape
         (10, 2)
     """
-    joined = polygons[0]
-    for piece in polygons[1:]:
-        joined = _joined(joined, piece)
+    polygons = polygons_of(instance)
+    joined = functools.reduce(_joined, polygons)
+    if len(polygons) > 1 and not _covers(joined, instance.mask):  # drawn pieces that overlap
+        joined = functools.reduce(_joined, outlines(instance.mask))
     return joined
+
+
+def _covers(ring: NDArray[np.float64], mask: NDArray[np.bool_]) -> bool:
+    """Tell whether a polygon, filled even-odd, covers all of a mask."""
+    painted = np.zeros_like(mask)
+    try:
+        _paint_polygons(painted, ring[None, :, 0], ring[None, :, 1])
+    except _TooManyRunsError:
+        return False
+    return not (mask & ~painted).any()
 
 
 def _joined(ring: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import importlib
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -21,6 +22,9 @@ LARGEST_COORDINATE = 1_000_000
 Size = tuple[int, int]
 """Height and width."""
 
+Wants = Callable[[str], bool]
+"""Tells whether shapes of a label are taken over; the others need not be readable."""
+
 
 @dataclass(frozen=True, eq=False)
 class Foreign:
@@ -29,12 +33,12 @@ class Foreign:
     Attributes:
         photos: What the photo's file may be called, the likeliest first.
         where: The field that says so, for messages.
-        shapes: From the photo's height and width to Labelme's shapes.
+        shapes: From the photo's height and width, and the labels, to Labelme's shapes.
     """
 
     photos: Sequence[str]
     where: str
-    shapes: Callable[[Size], Iterable[dict[str, Any]]]
+    shapes: Callable[[Size, Wants], Iterable[dict[str, Any]]]
 
 
 def read_each(
@@ -90,10 +94,21 @@ def text(value: Any, where: str) -> str:
 
 
 def label_name(value: Any, where: str) -> str:
-    """Return a label, which is never empty."""
+    """Return a label, which is never empty, and can be written as UTF-8."""
     if not text(value, where):
         fail(where, "must not be empty", value)
+    if not encodes(value):
+        fail(where, "must not have half a surrogate pair", value)
     return str(value)
+
+
+def encodes(name: str) -> bool:
+    """Tell whether a name can be written as UTF-8."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def polygon(value: Any, where: str) -> NDArray[np.float64]:
@@ -108,6 +123,10 @@ def polygon(value: Any, where: str) -> NDArray[np.float64]:
 
 def integer(value: Any, where: str) -> int:
     """Return a whole number, which may be written as text or with a fraction of zero."""
+    # Not by way of a float, which has 53 bits: ids may have more.
+    if isinstance(value, (int, str)) and not isinstance(value, bool):
+        with contextlib.suppress(ValueError):
+            return int(value)
     try:
         number = math.nan if isinstance(value, bool) else float(value)
     except (TypeError, ValueError, OverflowError):

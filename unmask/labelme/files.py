@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 MAX_JSON_BYTES = 128 << 20
 """Larger JSON files are refused: a million points, or a photo of 24 megapixels, need half of it."""
 
+MAX_COCO_BYTES = 1 << 30
+"""The same of COCO files, which hold a whole data set."""
+
 MAX_PHOTO_BYTES = 512 << 20
 """Larger image files are refused."""
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
@@ -13,7 +15,7 @@ from unmask.image import load_image
 from unmask.io import PathLike
 from unmask.labelme.annotation import label_tuple, write_annotated
 from unmask.labelme.coco import read_coco
-from unmask.labelme.fields import Foreign
+from unmask.labelme.fields import Foreign, Wants
 from unmask.labelme.files import MAX_PHOTO_BYTES, locate_photo, read_file
 from unmask.labelme.label_studio import read_label_studio
 from unmask.labelme.voc import PHOTO_FOLDERS, read_voc
@@ -34,10 +36,12 @@ class Imported:
     Attributes:
         written: The Labelme files.
         errors: One error for each photo, or part of a file, that was left out.
+        labels: How many objects each label has, chosen or not, in the photos that could be read.
     """
 
     written: tuple[Path, ...]
     errors: tuple[LabelmeError, ...]
+    labels: Mapping[str, int]
 
 
 def import_annotations(
@@ -68,36 +72,47 @@ def import_annotations(
         What was written, and what was not.
 
     Raises:
-        LabelmeError: `source` is not of that format.
+        LabelmeError: `source` is not of that format, or there is no folder `images`.
         MissingPackageError: A format needs a package that is not installed.
 
     Example:
         >>> import_annotations("coco", "coco.json", "photos")   # doctest: +SKIP
-        Imported(written=(PosixPath('photos/a.json'),), errors=())
+        Imported(written=(PosixPath('photos/a.json'),), errors=(), labels={'mask': 1})
     """
     source, destination = Path(source), Path(destination)
     folder = Path(images) if images is not None else source if source.is_dir() else source.parent
+    if images is not None and not folder.is_dir():
+        raise LabelmeError(f"{images}: no such folder")
     wanted = label_tuple(labels)
+    found: Counter[str] = Counter()
+
+    def wants(label: str) -> bool:
+        found[label] += 1
+        return wanted is None or label in wanted
+
+    read = _READERS[form]
+    if form == "yolo" and images is not None:
+        read = partial(read_yolo, images=folder)
     written: list[Path] = []
     errors: list[LabelmeError] = []
-    for item in progress(list(_READERS[form](source))):
+    for item in progress(list(read(source))):
         try:
             if isinstance(item, LabelmeError):
                 raise item
-            written.append(_write(item, folder, destination, wanted))
+            written.append(_write(item, folder, destination, wants))
         except LabelmeError as error:
             errors.append(error)
-        except (UnmaskError, OSError) as error:
+        except (UnmaskError, OSError, ValueError) as error:
             place = item.where if isinstance(item, Foreign) else source
             errors.append(LabelmeError(f"{place}: cannot be imported ({error})"))
-    return Imported(tuple(written), tuple(errors))
+    return Imported(tuple(written), tuple(errors), dict(found))
 
 
-def _write(item: Foreign, folder: Path, destination: Path, labels: Collection[str] | None) -> Path:
+def _write(item: Foreign, folder: Path, destination: Path, wants: Wants) -> Path:
     photo = locate_photo(item.photos, [folder], item.where)
     content = read_file(photo, MAX_PHOTO_BYTES, item.where)
     height, width = load_image(content).shape[:2]
-    shapes = [s for s in item.shapes((height, width)) if labels is None or s["label"] in labels]
+    shapes = list(item.shapes((height, width), wants))
     place = photo.relative_to(folder)
     target = destination.joinpath(
         *(p for p in place.parts[:-1] if p not in PHOTO_FOLDERS), place.name

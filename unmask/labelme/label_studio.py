@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import unquote, urlsplit
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,7 @@ from unmask.labelme.annotation import mask_shape, polygon_shape, read_json
 from unmask.labelme.fields import (
     Foreign,
     Size,
+    Wants,
     check_size,
     fail,
     items,
@@ -27,7 +28,11 @@ from unmask.labelme.fields import (
     text,
 )
 
-_WITH_AREA = ("polygonlabels", "rectanglelabels", "ellipselabels", "brushlabels")
+# Results that cover nothing, or say something of other results or of the whole photo.
+_WITHOUT_AREA = (
+    "choices", "datetime", "keypoint", "keypointlabels", "labels", "number", "pairwise", "ranker",
+    "rating", "relation", "taxonomy", "textarea",
+)  # fmt: skip
 _ELLIPSE_CORNERS = 64
 # Label Studio puts eight digits before the names of files that are uploaded.
 _UPLOADED = re.compile(r"^[0-9a-f]{8}-(?=.)")
@@ -57,9 +62,13 @@ def _task(value: Any, where: str) -> Foreign:
 
 def _photo(data: Mapping[str, Any], where: str) -> list[str]:
     written = text(data.get("image"), f"{where}.image")
-    parts = urlsplit(written.replace("\\", "/"))
-    local = parse_qs(parts.query).get("d", [""])[0]  # /data/local-files/?d=PATH
-    name = local or unquote(parts.path)
+    try:
+        parts = urlsplit(written.replace("\\", "/"))
+    except ValueError:
+        fail(f"{where}.image", "must be a path or an address", written)
+    # /data/local-files/?d=PATH; unlike `parse_qs`, a plus stays one.
+    query = dict(part.partition("=")[::2] for part in parts.query.split("&"))
+    name = unquote(query.get("d") or parts.path)
     return [name, _UPLOADED.sub("", name.rsplit("/", 1)[-1])]
 
 
@@ -75,24 +84,39 @@ def _results(task: Mapping[str, Any], where: str) -> dict[str, Mapping[str, Any]
     return {}
 
 
-def _shapes(results: Mapping[str, Mapping[str, Any]], size: Size) -> Iterator[dict[str, Any]]:
+def _shapes(
+    results: Mapping[str, Mapping[str, Any]], size: Size, wants: Wants
+) -> Iterator[dict[str, Any]]:
+    labels = {str(r.get("id")): w for w, r in results.items() if r.get("type") == "labels"}
     for where, result in results.items():
-        kind = result.get("type")
-        if kind not in _WITH_AREA:
+        kind = text(result.get("type"), f"{where}.type")
+        if kind in _WITHOUT_AREA:
+            continue
+        form = kind.removesuffix("labels")
+        if form != "brush" and form not in _OUTLINES:
+            fail(f"{where}.type", f"must be one of brush, {', '.join(_OUTLINES)}", kind)
+        own = where if form != kind else labels.get(str(result.get("id")))
+        if own is None:
+            fail(f"{where}.id", "must be that of a result of the type labels", result.get("id"))
+        label = _label(results[own], own)
+        if not wants(label):
             continue
         for key, real in zip(("original_height", "original_width"), size, strict=True):
             check_size(result.get(key), real, f"{where}.{key}")
         if result.get("image_rotation"):
             fail(f"{where}.image_rotation", "must be 0", result["image_rotation"])
         value = mapping(result.get("value"), f"{where}.value")
-        names = items(value.get(kind), f"{where}.value.{kind}")
-        label = label_name(names[0] if names else None, f"{where}.value.{kind}[0]")
-        if kind == "brushlabels":
-            alpha = brush_mask(value.get("rle"), size, f"{where}.value.rle")
-            yield mask_shape(label, alpha)
+        if form == "brush":
+            yield mask_shape(label, brush_mask(value.get("rle"), size, f"{where}.value.rle"))
             continue
-        points = _OUTLINES[kind](value, f"{where}.value")
+        points = _OUTLINES[form](value, f"{where}.value")
         yield polygon_shape(label, points * [size[1] / 100, size[0] / 100])
+
+
+def _label(result: Mapping[str, Any], where: str) -> str:
+    kind, value = result["type"], mapping(result.get("value"), f"{where}.value")
+    names = items(value.get(kind), f"{where}.value.{kind}")
+    return label_name(names[0] if names else None, f"{where}.value.{kind}[0]")
 
 
 # === Outlines in hundredths of the photo ===
@@ -131,9 +155,9 @@ def _unturned(value: Mapping[str, Any], where: str) -> None:
 
 
 _OUTLINES = {
-    "polygonlabels": _polygon,
-    "rectanglelabels": _rectangle,
-    "ellipselabels": _ellipse,
+    "polygon": _polygon,
+    "rectangle": _rectangle,
+    "ellipse": _ellipse,
 }
 
 
@@ -148,7 +172,7 @@ def brush_mask(value: Any, size: Size, where: str) -> NDArray[np.bool_]:
     choose the length's bits, the length less one, and one value or as many as its length.
 
     Raises:
-        LabelmeError: They end too early, or do not fill the photo.
+        LabelmeError: They end too early, do not fill the photo, or cover nothing of it.
     """
     packed = numbers(items(value, where))
     if packed is None or not ((packed >= 0) & (packed <= 255) & (packed % 1 == 0)).all():
@@ -168,6 +192,8 @@ def brush_mask(value: Any, size: Size, where: str) -> NDArray[np.bool_]:
             done = end
     except IndexError:
         raise LabelmeError(f"{where}: ends too early") from None
+    if not pixels[3::4].any():
+        fail(where, "must cover a pixel", value)
     return pixels[3::4].reshape(size) > 0
 
 

@@ -10,6 +10,7 @@ from pathlib import Path, PurePath
 import numpy as np
 
 from unmask.errors import DataError
+from unmask.image import IMAGE_SUFFIXES
 from unmask.io import PathLike
 from unmask.tables import csv_text
 
@@ -57,7 +58,8 @@ def draw_split(groups: Mapping[str, str], share: float, seed: int = 0) -> dict[s
 def groups_of(names: Iterable[str], persons: PathLike | None = None) -> dict[str, str]:
     """Return what photos, named by relative paths, belong to: their folders, or a table's persons.
 
-    The table is a CSV file with the columns file and person; suffixes do not matter.
+    The table is a CSV file with the columns file and person; its files may have the suffix of an
+    image or `.json`, or none.
 
     Raises:
         DataError: The table cannot be read, or lacks a photo.
@@ -65,7 +67,7 @@ def groups_of(names: Iterable[str], persons: PathLike | None = None) -> dict[str
     if persons is None:
         return {name: PurePath(name).parent.as_posix() for name in names}
     table = _read_persons(Path(persons))
-    found = {name: table.get(_stem(name), "") for name in names}
+    found = {name: table.get(name, "") for name in names}
     lacking = [name for name, person in found.items() if not person]
     if lacking:
         raise DataError(
@@ -97,8 +99,10 @@ def read_table(path: Path, column: str) -> dict[str, str]:
 
 
 def _read_persons(path: Path) -> dict[str, str]:
-    return {_stem(file): person for file, person in read_table(path, "person").items()}
-
-
-def _stem(name: str) -> str:
-    return PurePath(name.replace("\\", "/")).with_suffix("").as_posix() if name else ""
+    whole, stems = {}, {}
+    for file, person in read_table(path, "person").items():
+        name = PurePath(file.replace("\\", "/"))
+        whole[name.as_posix()] = person
+        if name.suffix.lower() in (*IMAGE_SUFFIXES, ".json"):
+            stems[name.with_suffix("").as_posix()] = person
+    return stems | whole

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -20,6 +21,7 @@ from unmask.labelme.drawing import Instance
 from unmask.labelme.fields import (
     Foreign,
     Size,
+    Wants,
     check_size,
     fail,
     label_name,
@@ -43,41 +45,53 @@ PHOTO_FOLDERS = ("JPEGImages", "images")
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
 # 255 stands for pixels that belong to nothing.
 _MOST = 254
+# XML cannot hold them at all; a carriage return would come back as a line feed.
+_NOT_IN_XML = re.compile("[\x00-\x08\x0b-\x1f\ufffe\uffff]")
 
 
-def write_voc(
-    folder: Path,
-    name: Path,
-    photo: str,
-    size: Size,
-    instances: Sequence[Instance],
-    categories: Sequence[str],
-) -> None:
-    """Write the XML and the two PNG files of a photo; where objects overlap, the later one counts.
+class VocPhoto:
+    """A photo's objects, numbered as they come; where they overlap, the later one counts."""
 
-    Raises:
-        LabelmeError: There are more objects or classes than a PNG file can number.
-    """
-    if max(len(instances), len(categories)) > _MOST:
-        raise LabelmeError(f"{photo}: has more objects or classes than VOC can number, {_MOST}")
-    objects, classes = np.zeros(size, np.uint8), np.zeros(size, np.uint8)
-    root = ElementTree.Element("annotation")
-    _add(root, folder="images", filename=photo)
-    _add(ElementTree.SubElement(root, "size"), width=size[1], height=size[0], depth=3)
-    _add(root, segmented=int(bool(instances)))
-    for number, instance in enumerate(instances, 1):
-        objects[instance.mask] = number
-        classes[instance.mask] = categories.index(instance.label) + 1
-        item = ElementTree.SubElement(root, "object")
+    def __init__(self, size: Size, categories: Sequence[str], where: str) -> None:
+        """Begin with none; errors begin with `where`."""
+        self._categories, self._where = categories, where
+        self._objects, self._classes = np.zeros(size, np.uint8), np.zeros(size, np.uint8)
+        self._items: list[ElementTree.Element] = []
+
+    def add(self, instance: Instance) -> None:
+        """Add an object.
+
+        Raises:
+            LabelmeError: A PNG file cannot number it, or XML not hold its label.
+        """
+        number, kind = len(self._items) + 1, self._categories.index(instance.label) + 1
+        if max(number, kind) > _MOST:
+            fail(self._where, f"VOC numbers at most {_MOST} objects and classes", max(number, kind))
+        if _NOT_IN_XML.search(instance.label):
+            place = f"{self._where}: shapes[{instance.shapes[0].index}].label"
+            fail(place, "must not have control characters in VOC", instance.label)
+        self._objects[instance.mask] = number
+        self._classes[instance.mask] = kind
+        item = ElementTree.Element("object")
         _add(item, name=instance.label, pose="Unspecified", truncated=0, difficult=0)
         left, top, right, bottom = instance.box
         box = (left + 1, top + 1, right, bottom)  # VOC counts pixels from 1
         _add(ElementTree.SubElement(item, "bndbox"), **dict(zip(_CORNERS, box, strict=True)))
-    ElementTree.indent(root)
-    xml = ElementTree.tostring(root, encoding="utf-8")
-    write_bytes_atomic(folder / ANNOTATIONS / f"{name}.xml", xml + b"\n")
-    for kind, numbered in ((OBJECTS, objects), (CLASSES, classes)):
-        write_bytes_atomic(folder / kind / f"{name}.png", _numbered_png(numbered))
+        self._items.append(item)
+
+    def write(self, folder: Path, name: Path, photo: str) -> None:
+        """Write the XML and the two PNG files."""
+        height, width = self._objects.shape
+        root = ElementTree.Element("annotation")
+        _add(root, folder="images", filename=photo)
+        _add(ElementTree.SubElement(root, "size"), width=width, height=height, depth=3)
+        _add(root, segmented=int(bool(self._items)))
+        root.extend(self._items)
+        ElementTree.indent(root)
+        xml = ElementTree.tostring(root, encoding="utf-8")
+        write_bytes_atomic(folder / ANNOTATIONS / f"{name}.xml", xml + b"\n")
+        for kind, numbered in ((OBJECTS, self._objects), (CLASSES, self._classes)):
+            write_bytes_atomic(folder / kind / f"{name}.png", _numbered_png(numbered))
 
 
 def read_voc(path: Path) -> Iterator[Foreign | LabelmeError]:
@@ -107,12 +121,18 @@ def read_voc(path: Path) -> Iterator[Foreign | LabelmeError]:
     return read_each(photo, files)
 
 
+class _Builder(ElementTree.TreeBuilder):
+    def doctype(self, *_: object) -> None:
+        """Refuse what makes entities, which can grow without end, in whatever encoding."""
+        raise LabelmeError("must not have a DOCTYPE")
+
+
 def _read_xml(path: Path) -> ElementTree.Element:
     content = read_file(path, MAX_JSON_BYTES, f"{path}")
-    if b"<!DOCTYPE" in content:  # entities can grow without end
-        raise LabelmeError(f"{path}: must not have a DOCTYPE")
     try:
-        root = ElementTree.fromstring(content)
+        root = ElementTree.fromstring(content, ElementTree.XMLParser(target=_Builder()))
+    except LabelmeError as error:
+        raise LabelmeError(f"{path}: {error}") from None
     except (ElementTree.ParseError, ValueError, LookupError) as error:
         raise LabelmeError(f"{path}: is not valid XML ({error})") from error
     if root.tag != "annotation":
@@ -121,7 +141,7 @@ def _read_xml(path: Path) -> ElementTree.Element:
 
 
 def _shapes(
-    root: ElementTree.Element, where: str, numbered: Path, size: Size
+    root: ElementTree.Element, where: str, numbered: Path, size: Size, wants: Wants
 ) -> Iterator[dict[str, Any]]:
     for key, real in zip(("height", "width"), size, strict=True):
         said = root.findtext(f"size/{key}")
@@ -131,6 +151,8 @@ def _shapes(
     for number, item in enumerate(root.findall("object"), 1):
         place = f"{where}: object[{number}]"
         label = label_name(item.findtext("name"), f"{place}/name")
+        if not wants(label):
+            continue
         mask = objects == number
         if mask.any():
             yield mask_shape(label, mask)

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from unmask.errors import LabelmeError
 from unmask.image import find_images
 from unmask.labelme.annotation import polygon_shape, rectangle_shape
-from unmask.labelme.drawing import Instance, polygons_of, single_polygon
-from unmask.labelme.fields import Foreign, Size, fail, formats_module, integer, label_name
+from unmask.labelme.drawing import Instance, single_polygon
+from unmask.labelme.fields import Foreign, Size, Wants, fail, formats_module, integer, label_name
 from unmask.labelme.files import MAX_JSON_BYTES, read_file
 
 YAML = "data.yaml"
@@ -28,7 +28,7 @@ _SLACK = 0.01
 def yolo_polygon(instance: Instance) -> NDArray[np.float64]:
     """Return an instance as one polygon, (P, 2) in shares of the photo's width and height."""
     height, width = instance.mask.shape
-    return np.clip(single_polygon(polygons_of(instance)) / [width, height], 0, 1)
+    return np.clip(single_polygon(instance) / [width, height], 0, 1)
 
 
 def yolo_text(objects: Iterable[tuple[str, NDArray[np.float64]]], categories: Sequence[str]) -> str:
@@ -42,39 +42,54 @@ def yolo_text(objects: Iterable[tuple[str, NDArray[np.float64]]], categories: Se
 
 def data_yaml(categories: Sequence[str], train: str, val: str) -> str:
     """Return the file that names the photos and the classes; its own folder is their root."""
-    names = "".join(f"  {i}: {json.dumps(name)}\n" for i, name in enumerate(categories))
+    names = "".join(f"  {i}: {_quoted(name)}\n" for i, name in enumerate(categories))
     return f"train: {train}\nval: {val}\nnames:\n{names}"
 
 
-def read_yolo(path: Path) -> Iterator[Foreign | LabelmeError]:
+def _quoted(name: str) -> str:
+    """Quote as JSON, but for its surrogate pairs, which YAML does not have."""
+    inside = (json.dumps(c, ensure_ascii=c <= "\uffff")[1:-1] for c in name)
+    return f'"{"".join(inside)}"'
+
+
+def read_yolo(path: Path, images: Path | None = None) -> Iterator[Foreign | LabelmeError]:
     """Read a folder of `images` and `labels` by its `data.yaml`, which may be named itself.
 
     The label file of `.../images/.../NAME.jpg` is `.../labels/.../NAME.txt`; a photo without one
-    shows nothing.
+    shows nothing. Photos may lie in a folder of their own, `images`: then the label file of
+    `NAME.jpg` in it is `labels/NAME.txt`, where none of them lies in a folder called images.
 
     Yields:
         The photos.
 
     Raises:
-        LabelmeError: The YAML file or the photos are missing, or it names no classes.
+        LabelmeError: The YAML file, the photos or all label files are missing, or there are no
+            classes.
         MissingPackageError: PyYAML is not installed.
     """
     settings = path / YAML if path.is_dir() else path
     names = _names(settings)
     root = settings.parent
-    photos = [
-        photo.relative_to(root)
-        for photo in find_images(root, recursive=True)
-        if "images" in photo.relative_to(root).parts[:-1]
-    ]
+    folder = images or root
+    found = [photo.relative_to(folder) for photo in find_images(folder, recursive=True)]
+    inside = [photo for photo in found if "images" in photo.parts[:-1]]
+    photos = inside or ([] if images is None else found)
     if not photos:
-        raise LabelmeError(f"{root}: has no photos in a folder images")
-    for photo in photos:
-        parts = list(photo.parts)
-        place = max(i for i, part in enumerate(parts[:-1]) if part == "images")
-        parts[place] = "labels"
-        labels = (root / Path(*parts)).with_suffix(".txt")
-        yield Foreign([photo.as_posix()], f"{root}: {photo}", partial(_shapes, labels, names))
+        place = " in a folder called images (elsewhere: --images)" if images is None else ""
+        raise LabelmeError(f"{folder}: has no photos{place}")
+    labels = [root / _label_file(photo) for photo in photos]
+    if not any(file.exists() for file in labels):
+        raise LabelmeError(f"{root}: has none of the label files, {labels[0]} for example")
+    for photo, file in zip(photos, labels, strict=True):
+        yield Foreign([photo.as_posix()], f"{folder}: {photo}", partial(_shapes, file, names))
+
+
+def _label_file(photo: Path) -> Path:
+    parts = list(photo.with_suffix(".txt").parts)
+    if "images" not in parts[:-1]:
+        return Path("labels", *parts)
+    parts[max(i for i, part in enumerate(parts[:-1]) if part == "images")] = "labels"
+    return Path(*parts)
 
 
 def _names(path: Path) -> Mapping[int, str]:
@@ -96,19 +111,26 @@ def _names(path: Path) -> Mapping[int, str]:
     }
 
 
-def _shapes(path: Path, names: Mapping[int, str], size: Size) -> Iterator[dict[str, Any]]:
+def _shapes(
+    path: Path, names: Mapping[int, str], size: Size, wants: Wants
+) -> Iterator[dict[str, Any]]:
     if not path.exists():
         return
     content = read_file(path, MAX_JSON_BYTES, f"{path}").decode("utf-8", "replace")
     for number, line in enumerate(content.splitlines(), 1):
-        if line.strip():
-            yield _line(line.split(), names, size, f"{path}: line {number}")
+        words, where = line.split(), f"{path}: line {number}"
+        if words and wants(label := _class(words[0], names, f"{where}: class")):
+            yield _line(label, words, size, where)
 
 
-def _line(words: Sequence[str], names: Mapping[int, str], size: Size, where: str) -> dict[str, Any]:
-    kind = integer(words[0], f"{where}: class")
+def _class(word: str, names: Mapping[int, str], where: str) -> str:
+    kind = integer(word, where)
     if kind not in names:
-        fail(f"{where}: class", f"must be one of {', '.join(map(str, names))}", words[0])
+        fail(where, f"must be one of {', '.join(map(str, names))}", word)
+    return names[kind]
+
+
+def _line(label: str, words: Sequence[str], size: Size, where: str) -> dict[str, Any]:
     try:
         values = np.array(words[1:], float)
     except ValueError:
@@ -118,9 +140,11 @@ def _line(words: Sequence[str], names: Mapping[int, str], size: Size, where: str
         fail(where, "must have numbers from 0 to 1 after the class", " ".join(words))
     scale = np.array([size[1], size[0]])
     if len(values) == 4:
+        if (values[2:] <= 0).any():
+            fail(where, "must have a box of positive width and height", " ".join(words))
         middle, sides = values[:2] * scale, values[2:] * scale
         corners = np.array([middle - sides / 2, middle + sides / 2 - 1])
-        return rectangle_shape(names[kind], corners)
+        return rectangle_shape(label, corners)
     if len(values) < 6 or len(values) % 2:
         fail(where, "must have 4 numbers or three points or more after the class", len(values))
-    return polygon_shape(names[kind], values.reshape(-1, 2) * scale)
+    return polygon_shape(label, values.reshape(-1, 2) * scale)

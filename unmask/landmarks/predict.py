@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -177,11 +178,11 @@ def predict_by_file(path: PathLike, crops: NDArray[np.uint8]) -> NDArray[np.floa
         >>> predict_by_file(find("lite", "landmarks").path, crops).shape
         (2, 98, 2)
     """
-    return predict_landmarks(_lite(path), crops).points
+    return predict_landmarks(_lite(os.fspath(path)), crops).points
 
 
 @functools.lru_cache(maxsize=1)
-def _lite(path: PathLike) -> Network:
+def _lite(path: str) -> Network:
     from unmask.landmarks.lite import build_lite
     from unmask.weights import load_weights
 

@@ -104,7 +104,8 @@ def _read_picture(folder: Path, name: str, where: str) -> NDArray[np.uint8]:
     path = path_inside(folder, name, f"{where} template")
     if not path.is_file():
         raise DataError(f"{where} template: {path} not found")
-    picture = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
+    content = np.fromfile(path, np.uint8)
+    picture = cv2.imdecode(content, cv2.IMREAD_UNCHANGED) if len(content) else None
     if picture is None or picture.ndim != 3 or picture.shape[2] != 4 or picture.dtype != np.uint8:
         raise DataError(f"{where} template: {path} is not an 8-bit RGBA picture")
     return np.ascontiguousarray(picture[..., [2, 1, 0, 3]])

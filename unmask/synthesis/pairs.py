@@ -28,6 +28,7 @@ from unmask.io import (
     check_origin,
     prepare_folder,
     read_lines,
+    write_bytes_atomic,
     write_text_atomic,
 )
 from unmask.npz import read_npz
@@ -368,6 +369,7 @@ def _write_tables(destination: Path, results: Iterable[PairResult], errors: dict
             np.savez(temporary, **arrays)
     if errors:
         text = csv_text([("file", "error"), *sorted(errors.items())])
-        write_text_atomic(destination / _ERRORS_FILE, text)
+        # The names of files need not be UTF-8.
+        write_bytes_atomic(destination / _ERRORS_FILE, text.encode(errors="backslashreplace"))
     else:
         (destination / _ERRORS_FILE).unlink(missing_ok=True)

@@ -256,21 +256,20 @@ def _read_face_folder(source: _Source) -> Iterator[SourceFace]:
 
 def _read_table(source: _Source) -> Iterator[SourceFace]:
     folder, table = source.folder, source.folder / _LANDMARK_FILE
-    with table.open(newline="", encoding="utf-8") as handle:
-        reader = csv.DictReader(handle)
-        columns = reader.fieldnames or []
-        # 68 points only where no column says that there are more.
-        more = any(name[1:].isdigit() and int(name[1:]) >= 68 for name in columns)
-        wanted = [f"{axis}{i}" for i in range(98 if more else 68) for axis in "xy"]
-        missing = [name for name in ("file", *wanted) if name not in columns]
-        if missing:
-            raise DataError(f"{table}: line 1: column {missing[0]} is missing")
-        for row in reader:
-            where = f"{table}: line {reader.line_num}"
-            path = path_inside(folder, row["file"], f"{where}: file")
-            points = [_number(row[name], f"{where}, {name}") for name in wanted]
-            landmarks = np.array(points, np.float32).reshape(-1, 2)
-            yield SourceFace(path.relative_to(folder).as_posix(), path, landmarks)
+    reader = csv.DictReader(_lines(table))
+    columns = reader.fieldnames or []
+    # 68 points only where no column says that there are more.
+    more = any(name[1:].isdigit() and int(name[1:]) >= 68 for name in columns)
+    wanted = [f"{axis}{i}" for i in range(98 if more else 68) for axis in "xy"]
+    missing = [name for name in ("file", *wanted) if name not in columns]
+    if missing:
+        raise DataError(f"{table}: line 1: column {missing[0]} is missing")
+    for row in reader:
+        where = f"{table}: line {reader.line_num}"
+        path = path_inside(folder, row["file"], f"{where}: file")
+        points = [_number(row[name], f"{where}, {name}") for name in wanted]
+        landmarks = np.array(points, np.float32).reshape(-1, 2)
+        yield SourceFace(path.relative_to(folder).as_posix(), path, landmarks)
 
 
 LAYOUTS: Mapping[str, Callable[[_Source], Iterable[SourceFace]]] = {
@@ -286,7 +285,7 @@ LAYOUTS: Mapping[str, Callable[[_Source], Iterable[SourceFace]]] = {
 
 def _lines(path: Path) -> list[str]:
     try:
-        return path.read_text(encoding="utf-8").splitlines()
+        return path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: cannot be read ({error})") from error
 
