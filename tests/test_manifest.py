@@ -64,6 +64,16 @@ def test_a_finished_card_stays(trained: Path, tmp_path: Path):
     assert card.read_text(encoding="utf-8") == "finished"
 
 
+def test_no_network_of_other_weights_stays_beside_it(trained: Path, tmp_path: Path):
+    folder = tmp_path / "mine"
+    stale = folder / "paper" / "gender.onnx"
+    stale.parent.mkdir(parents=True)
+    stale.write_bytes(b"another network")
+    add_weights(trained, "paper/gender", folder)
+    assert not stale.exists()
+    assert [entry.path.name for entry in read_manifest(folder)] == ["gender.safetensors"]
+
+
 def test_eight_bits_are_a_quarter_and_nearly_the_same(trained: Path, tmp_path: Path):
     small = add_weights(trained, "paper/inpainting_male", tmp_path / "mine", eight_bit=True)
     wanted, noted = load_arrays(trained)

@@ -15,6 +15,7 @@ from PIL import Image
 from unmask import Unmasker, run
 from unmask.demo import portraits, wear_mask
 from unmask.errors import ImageError, PhotoWarning, WeightsError
+from unmask.face import canonical_matrix, steady_matrix, warp
 from unmask.image import load_image
 from unmask.landmarks.predict import locate_landmarks
 
@@ -98,6 +99,37 @@ def test_every_kind_of_source_gives_the_same(unmasker, result, masked, tmp_path)
     for source in (path, str(path), content, io.BytesIO(content), Image.fromarray(masked)):
         np.testing.assert_array_equal(load_image(source), masked)
     np.testing.assert_array_equal(unmasker(path).image, result.image)
+
+
+def test_the_crop_after_is_of_the_result(unmasker, result, masked):
+    side_by_side = np.concatenate([masked, masked[:, ::-1]], axis=1)
+    found = unmasker(side_by_side)
+    assert len(found.faces) == 2
+    for face in found.faces:
+        again = warp(found.image, steady_matrix(canonical_matrix(face.landmarks)), 256)
+        shown = face.crop_after.any(-1)
+        np.testing.assert_array_equal(face.crop_after[shown], again[shown])
+
+
+def test_what_is_painted_into_a_result_is_saved_and_changes_no_photo(unmasker, tmp_path):
+    photo = np.full((80, 120, 3), 90, np.uint8)
+    with pytest.warns(PhotoWarning):
+        found = unmasker(photo)
+    found.image[:10] = 0
+    assert (found.original == 90).all()
+    found.save(tmp_path / "edited.png")
+    assert (load_image(tmp_path / "edited.png")[:10] == 0).all()
+
+
+@pytest.mark.parametrize("seed", [-1, 1.5, "a", None])
+def test_a_seed_is_a_whole_number(unmasker, masked, seed):
+    with pytest.raises(ValueError, match="seed=" + repr(seed).replace(".", r"\.")):
+        unmasker(masked, seed=seed)
+
+
+def test_landmarks_beyond_the_photo_are_refused(unmasker, result, masked):
+    with pytest.raises(ValueError, match=r"must be in the photo's \d+ x \d+ pixels"):
+        unmasker(masked, landmarks=result.faces[0].landmarks + 1e9)
 
 
 def test_lists_are_batched(unmasker, result, masked):

@@ -31,7 +31,8 @@ def add_weights(
 ) -> Path:
     """Put a file of weights into a folder that `Unmasker(weights_dir=...)` takes.
 
-    A card is begun from what the training noted in the file, where none is there yet.
+    A card is begun from what the training noted in the file, where none is there yet. An ONNX file
+    of the same stage is of other weights and goes: `unmask export onnx` makes a new one.
 
     Args:
         source: What a training has kept, or a converter written.
@@ -61,6 +62,7 @@ def add_weights(
         arrays = {key: value for part in coded for key, value in part.items()}
     target = Path(folder) / preset / f"{stage}.safetensors"
     save_arrays(target, arrays, metadata)
+    target.with_suffix(".onnx").unlink(missing_ok=True)
     card = target.with_suffix(".md")
     if not card.is_file():
         write_text_atomic(card, _begun_card(name, metadata))

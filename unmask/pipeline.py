@@ -32,7 +32,7 @@ from unmask.landmarks.predict import locate_landmarks
 from unmask.loops import find_loops, remove_loops
 from unmask.presets import GENDERS, build_stage, get_preset
 from unmask.refine import free_eyes, refine_mask
-from unmask.result import Face, Result
+from unmask.result import Result
 from unmask.segmentation.finder import MaskFinder, load_finder
 from unmask.segmentation.regions import MaskRegion, regions_of_mask
 from unmask.subject import Frame, Subject, as_face, cut_subject, frame_subject, one_a_face
@@ -148,6 +148,12 @@ class Unmasker:
         if mask is not None:
             given = load_mask(mask, shape=shape, max_pixels=self.max_pixels)
         points = None if landmarks is None else np.asarray(landmarks, np.float32)
+        if points is not None and ((points.max(0) < 0) | (points.min(0) > shape[::-1])).any():
+            box = [*points.min(0).tolist(), *points.max(0).tolist()]
+            raise ValueError(
+                f"{single.name}: landmarks must be in the photo's {shape[1]} x {shape[0]} pixels. "
+                f"Received: points in {box}"
+            )
         return self._process([single], gender, given, points, seed)[0]
 
     def find(self, photo: ImageSource) -> list[MaskRegion]:
@@ -299,6 +305,7 @@ class Unmasker:
             return regions
         # Landmarks describe one face: the one whose mask lies nearest to them.
         center = landmarks.mean(0)
+        regions = [r for r in regions if is_mask(*r.evidence)] or regions
         return [min(regions, key=lambda r: float(np.hypot(*(_box_center(r) - center))))]
 
     def _locate(
@@ -384,21 +391,22 @@ class Unmasker:
         loops = self._without_loops(subjects, images)
         frames = [frame_subject(s, images[s.photo]) for s in subjects]
         completed = self._paint(frames, [s.gender for s in subjects])
-        faces: list[list[Face]] = [[] for _ in photos]
+        done: list[list[tuple[Subject, NDArray[np.bool_]]]] = [[] for _ in photos]
         for i, (subject, frame) in enumerate(zip(subjects, frames, strict=True)):
             # By its place in the photo, so that a photo's result does not depend on its neighbours.
-            rng = np.random.default_rng([seed, len(faces[subject.photo])])
+            rng = np.random.default_rng([seed, len(done[subject.photo])])
             image, changed = blend(
                 images[subject.photo], completed[i], frame.hole, frame.valid, frame.matrix,
                 subject.landmarks, rng,
             )  # fmt: skip
             images[subject.photo] = image
-            changed |= loops.get(i, False)
-            faces[subject.photo].append(as_face(subject, image, changed))
-        return [
-            Result(image, found, photo)
-            for image, found, photo in zip(images, faces, photos, strict=True)
-        ]
+            done[subject.photo].append((subject, changed | loops.get(i, False)))
+        results = []
+        for image, photo, faces in zip(images, photos, done, strict=True):
+            # What somebody paints into a result shall not change the photo.
+            own = image.copy() if image is photo.pixels else image
+            results.append(Result(own, [as_face(s, own, changed) for s, changed in faces], photo))
+        return results
 
     def _without_loops(
         self, subjects: list[Subject], images: list[NDArray[np.uint8]]
@@ -502,7 +510,7 @@ def _box_center(region: MaskRegion) -> NDArray[np.float64]:
 def _check_options(gender: str | None, landmarks: NDArray[np.floating] | None, seed: int) -> None:
     if gender is not None and gender not in GENDERS:
         raise ValueError(f"gender must be 'female', 'male' or None. Received: gender={gender!r}")
-    if seed < 0:
-        raise ValueError(f"seed must not be negative. Received: seed={seed}")
+    if not isinstance(seed, (int, np.integer)) or seed < 0:
+        raise ValueError(f"seed must be a whole number, not negative. Received: seed={seed!r}")
     if landmarks is not None:
         canonical_matrix(np.asarray(landmarks))

@@ -25,7 +25,8 @@ class Face:
 
     Attributes:
         box: (x0, y0, x1, y1) of the landmarks in photo pixels, cut at the photo's edges.
-        score: Mean probability of the mask's pixels, 0 to 1; 1 for a mask that was given.
+        score: How sure the mask is, 0 to 1: the larger of the mean probability of its pixels and of
+            the verdict on the whole; 1 for a mask that was given.
         gender: "male" or "female": which weights completed the face. A guess of a network with
             two answers, not a statement about the person.
         gender_confidence: Probability of that answer, 0.5 to 1; 1 when it was given. Calibrated:

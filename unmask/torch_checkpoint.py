@@ -89,9 +89,13 @@ def read_state_dict(
                 f"{path}: {name}: the tensors so far are larger than the file. "
                 f"Received: shape={tuple(value.shape)}, stride={value.stride()}"
             )
-    # What training on several GPUs puts before all names.
-    prefix = "module." if all(name.startswith("module.") for name in held) else ""
-    return {name.removeprefix(prefix): _array(path, name, value) for name, value in held.items()}
+    return without_wrapper({name: _array(path, name, value) for name, value in held.items()})
+
+
+def without_wrapper(tensors: Tensors) -> dict[str, NDArray[np.generic]]:
+    """Drop the `module.` that training on several GPUs puts before all names."""
+    prefix = "module." if all(name.startswith("module.") for name in tensors) else ""
+    return {name.removeprefix(prefix): value for name, value in tensors.items()}
 
 
 def _load(path: PathLike) -> Any:

@@ -141,7 +141,8 @@ def _opened(path: PathLike) -> Iterator[Any]:
             yield archive
     except WeightsError:
         raise
-    except (SafetensorError, OSError, ValueError) as error:
+    except (SafetensorError, OSError, ValueError, TypeError, AttributeError) as error:
+        # The last two for types that NumPy has not, such as bfloat16.
         raise WeightsError(f"{path}: not a readable safetensors file ({error})") from error
 
 

@@ -11,6 +11,7 @@ import pytest
 from unmask.errors import WeightsError
 from unmask.inference import OnnxNetwork, forward
 from unmask.presets import build_stage, get_preset
+from unmask.segmentation.finder import load_finder
 from unmask.weights import find, load_weights
 
 pytest.importorskip("onnxruntime")
@@ -65,3 +66,10 @@ def test_the_shipped_files_are_the_same_networks(stage: str):
     difference = np.abs(forward(network, *inputs) - forward(model, *inputs))
     assert difference.mean() < 1e-3
     assert difference.max() < 0.05
+
+
+@pytest.mark.parametrize("stage", ["gender", "coarse", "landmarks"])
+def test_another_network_finds_no_masks(stage: str):
+    path = find("lite", stage, onnx=True).path
+    with pytest.raises(WeightsError, match=f"{stage}.onnx: not a U-Net"):
+        load_finder(path)

@@ -69,6 +69,8 @@ def _load_classifier(path: Path, *, cropped: bool) -> keras.Model:
     sees; without them it is what the authors' weights expect: the whole picture, in [0, 1].
     """
     arrays, metadata = load_arrays(path)
+    if arrays[_WIDTHS].ndim != 2:
+        raise WeightsError(f"{path}: {_WIDTHS} must have two axes, has {arrays[_WIDTHS].ndim}")
     hidden, units = arrays[_WIDTHS].shape
     trained_here = "scaling" in metadata
     view = metadata.get("view", "window" if trained_here else "whole")

@@ -16,6 +16,7 @@ from unmask.torch_checkpoint import (
     check_enough,
     read_state_dict,
     shape_of,
+    without_wrapper,
 )
 
 _WRAPPERS = ("state_dict", "detector")
@@ -40,7 +41,8 @@ def convert_state_dict(state: Tensors, *, source: str = "state dict") -> Loaded:
     Raises:
         WeightsError: The tensors are of another network, or one is missing or has another shape.
     """
-    tensors = {name: value for name, value in state.items() if not name.endswith(_BOOKKEEPING)}
+    needed = {name: value for name, value in state.items() if not name.endswith(_BOOKKEEPING)}
+    tensors = without_wrapper(needed)
     if "l0.weight" in tensors:
         model = build_fan(**_fan_sizes(tensors, source))
         return model, assign_tensors(model, tensors, by_module(tensors, _fan_module), source=source)
