@@ -51,6 +51,16 @@ def srgb_profile() -> bytes:
     return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
 
+def deep_grey_with_alpha(grey: NDArray[np.uint16], alpha: NDArray[np.int64]) -> bytes:
+    """A PNG of a kind that neither Pillow nor OpenCV writes."""
+    height, width = grey.shape
+    rows = np.dstack([grey, alpha]).astype(">u2").reshape(height, -1)
+    data = b"".join(b"\0" + row.tobytes() for row in rows)
+    header = struct.pack(">2I5B", width, height, 16, 4, 0, 0, 0)
+    body = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(data)) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + body
+
+
 def linear_grey_profile() -> bytes:
     """An ICC version 2 profile for grey pixels that are proportional to light."""
     tags = {
@@ -217,6 +227,46 @@ def test_grey_goes_through_its_profile_to_srgb() -> None:
     assert photo.icc_profile is None
 
 
+@pytest.mark.parametrize("mode", ["I;16", "LA", "16 bits and alpha", "L and transparent"])
+def test_every_kind_of_grey_goes_through_its_profile(tmp_path: Path, mode: str) -> None:
+    note = chunk(b"iCCP", b"Name\0\0" + zlib.compress(linear_grey_profile()))
+    stored = np.full((30, 40), 64, np.uint16)
+    stored[0, 0] = 1
+    if mode == "LA":
+        content = encode(
+            Image.fromarray(np.dstack([stored, 255 * (stored > 1)]).astype("u1")), "PNG"
+        )
+    elif mode == "16 bits and alpha":
+        content = deep_grey_with_alpha(stored * 257, 65535 * (stored > 1))
+    elif mode == "I;16":
+        content = encode(Image.fromarray(stored * 257), "PNG")
+    else:
+        content = encode(Image.fromarray(stored.astype(np.uint8)), "PNG", transparency=1)
+    photo = load_photo(content[:33] + note + content[33:])
+    # sRGB(64 / 255 of the light) = 1.055 * 0.25098 ** (1 / 2.4) - 0.055 = 0.5381 -> 137.2
+    assert photo.pixels[1, 1].tolist() == [137] * 3
+    save_photo(tmp_path / "a.png", painted(photo), photo)
+    assert np.array_equal(load_image(tmp_path / "a.png"), painted(photo))
+    assert kept(tmp_path / "a.png").mode == ("RGB" if mode == "I;16" else "RGBA")
+
+
+@pytest.mark.parametrize("own", [0, 256 * 9 + 8])
+def test_transparent_grey_of_16_bits(tmp_path: Path, own: int) -> None:
+    stored = np.array([[own, 256 * 9 + 7, 256 * 9 + 8, 65535]] * 10, np.uint16).repeat(8, axis=1)
+    content = encode(Image.fromarray(stored), "PNG")
+    content = content[:33] + chunk(b"tRNS", struct.pack(">H", own)) + content[33:]
+    photo = load_photo(content)
+    expected = np.where(stored == own, 255, stored >> 8)
+    assert np.array_equal(photo.pixels, np.dstack([expected] * 3))
+    assert np.array_equal(load_mask(content), stored != own)
+    result = painted(photo)
+    changed = (result != photo.pixels).any(-1)
+    save_photo(tmp_path / "a.png", result, photo)
+    written = cv2.imread(str(tmp_path / "a.png"), cv2.IMREAD_UNCHANGED)
+    assert np.array_equal(written[~changed][:, 0], stored[~changed])
+    assert np.array_equal(written[~changed][:, 3], 65535 * (stored[~changed] != own))
+
+
 def test_lab_is_refused_by_name() -> None:
     with pytest.raises(ImageError, match="'LAB'"):
         load_image(Image.new("LAB", (2, 2)))
@@ -243,6 +293,24 @@ def test_arrays_are_copied_and_photos_are_not() -> None:
     assert not np.shares_memory(photo.pixels, pixels)
     assert load_photo(photo) is photo
     assert load_image(pixels[::-1, ::2]).flags.c_contiguous
+
+
+def test_an_unbuffered_stream_is_read_to_its_end(monkeypatch) -> None:
+    class Raw(io.RawIOBase):
+        """As a pipe, it gives what it has."""
+
+        def __init__(self, content: bytes) -> None:
+            self.rest = content
+
+        def read(self, size: int = -1) -> bytes:
+            part, self.rest = self.rest[: min(size, 100)], self.rest[min(size, 100) :]
+            return part
+
+    content = encode(Image.fromarray(photo_pixels()), "PNG")
+    assert np.array_equal(load_image(Raw(content)), photo_pixels())
+    monkeypatch.setattr("unmask.image._BYTES_BESIDE", 0)
+    with pytest.raises(ImageSizeError, match="more than 9600 bytes"):
+        load_image(Raw(content + bytes(20_000)), max_pixels=1200)
 
 
 @pytest.mark.parametrize(
@@ -530,6 +598,20 @@ def test_noise_around_a_mask_in_a_jpeg_is_no_mask() -> None:
     assert np.array_equal(load_mask(content), mask)
 
 
+@pytest.mark.parametrize("options", [{}, {"exif": b"Exif\0\0II*\0"}, {"save_all": True}])
+def test_noise_around_a_mask_in_a_lossy_webp_is_no_mask(options: dict[str, object]) -> None:
+    y, x = np.mgrid[:96, :96]
+    mask = (x - 48) ** 2 + (y - 40) ** 2 < 30**2
+    image = Image.fromarray(mask.astype(np.uint8) * 255)
+    if "save_all" in options:
+        options = options | {"append_images": [Image.new("L", image.size)]}
+    content = encode(image, "WEBP", quality=80, **options)
+    assert abs(int(load_mask(content).sum()) - int(mask.sum())) < 15
+    assert not load_mask(content)[0].any()
+    faint = Image.fromarray(mask.astype(np.uint8))
+    assert np.array_equal(load_mask(encode(faint, "WEBP", lossless=True, **options)), mask)
+
+
 @pytest.mark.parametrize(
     ("array", "message"),
     [
@@ -706,6 +788,20 @@ def test_16_bits_keep_their_notes(tmp_path: Path) -> None:
         assert image.info["dpi"] == pytest.approx((300, 300), abs=0.5)
         assert image.info["icc_profile"] == srgb_profile()
         assert np.array_equal(load_image(tmp_path / f"a{suffix}"), painted(photo))
+
+
+@pytest.mark.parametrize(("tag", "kept_tags"), [(0x927C, {0x829A: 0.5}), (0x9286, {})])
+def test_exif_data_that_are_too_long_for_jpeg(
+    tmp_path: Path, tag: int, kept_tags: dict[int, float]
+) -> None:
+    exif = Image.Exif()
+    exif[0x010F] = "camera"
+    exif.get_ifd(0x8769).update({tag: bytes(70_000), 0x829A: 0.5})
+    photo = load_photo(encode(Image.fromarray(photo_pixels()), "PNG", exif=exif))
+    save_photo(tmp_path / "a.jpg", painted(photo), photo)
+    assert kept(tmp_path / "a.jpg").getexif().get_ifd(0x8769) == kept_tags
+    save_photo(tmp_path / "a.png", painted(photo), photo)
+    assert len(kept(tmp_path / "a.png").getexif().get_ifd(0x8769)[tag]) == 70_000
 
 
 def test_grey_stays_grey_unless_it_is_painted_on_in_colour(tmp_path: Path) -> None:

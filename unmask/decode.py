@@ -87,12 +87,10 @@ def turn_of(image: Image.Image) -> Image.Transpose | None:
 
 def to_rgb(image: Image.Image, profile: Any) -> tuple[Image.Image, bytes | None]:
     """Convert any Pillow mode to RGB; returns the profile if the result is still in it."""
-    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        return Image.fromarray(_grey_to_8_bits(np.asarray(image), image.mode)).convert("RGB"), None
+    image = _with_8_bits(image)
     if image.has_transparency_data:
-        rgba = image.convert("RGBA")
-        white = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
-        rgb = Image.alpha_composite(white, rgba).convert("RGB")
+        white = Image.new("RGBA", image.size, (255, 255, 255, 255))
+        rgb = Image.alpha_composite(white, to_rgba(image, profile)).convert("RGB")
         return rgb, _rgb_profile(profile) if image.mode not in ("L", "LA", "La", "1") else None
     if image.mode in ("CMYK", "L"):
         return _by_profile(image, profile) or image.convert("RGB"), None
@@ -100,6 +98,36 @@ def to_rgb(image: Image.Image, profile: Any) -> tuple[Image.Image, bytes | None]
         raise ImageError(f"pixels of the kind {image.mode!r} cannot be converted to RGB")
     # Pillow turns a JPEG's YCbCr to RGB itself, so the profile describes RGB in all these modes.
     return image.convert("RGB"), _rgb_profile(profile)
+
+
+def to_rgba(image: Image.Image, profile: Any) -> Image.Image:
+    """Convert a picture with transparency; grey pixels go through their profile, as in `to_rgb`."""
+    rgba = _with_8_bits(image).convert("RGBA")
+    red, green, blue, alpha = rgba.split()
+    # Not by the mode: Pillow opens grey and alpha of 16 bits as RGBA.
+    grey = has_grey_profile(profile) and red == green == blue
+    colours = _by_profile(red, profile) if grey else None
+    if colours is None:
+        return rgba
+    colours.putalpha(alpha)
+    return colours
+
+
+def has_grey_profile(profile: Any) -> bool:
+    """Tell from its header (ICC.1, byte 16) whether a profile describes grey pixels."""
+    return isinstance(profile, bytes) and profile[16:20] == b"GRAY"
+
+
+def _with_8_bits(image: Image.Image) -> Image.Image:
+    """Bring grey pixels of more bits, and the one value of theirs that is transparent, to 8."""
+    if image.mode not in ("I", "F") and not image.mode.startswith("I;16"):
+        return image
+    values = np.asarray(image)
+    grey = _grey_to_8_bits(values, image.mode)
+    if not image.has_transparency_data:
+        return Image.fromarray(grey)
+    alpha = np.where(values == image.info["transparency"], 0, 255).astype(np.uint8)
+    return Image.fromarray(np.dstack([grey, alpha]))
 
 
 def _grey_to_8_bits(values: NDArray[Any], mode: str) -> NDArray[np.uint8]:
@@ -198,6 +226,18 @@ def _profile(data: bytes) -> bytes | None:
     except zlib.error:
         return None
     return profile if name and unpacker.eof else None
+
+
+def lossy_webp(content: bytes) -> bool:
+    """Tell whether the first picture of a WebP file was encoded with loss."""
+    at = 12
+    while at < len(content):
+        kind, size = content[at : at + 4], int.from_bytes(content[at + 4 : at + 8], "little")
+        if kind in (b"VP8 ", b"VP8L"):
+            return kind == b"VP8 "
+        # A picture of an animation is inside a chunk that begins with 16 bytes about it.
+        at += 24 if kind == b"ANMF" else 8 + size + size % 2
+    return False
 
 
 def _scans(content: bytes) -> int:

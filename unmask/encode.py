@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, TiffImagePlugin
+from PIL import ExifTags, Image, TiffImagePlugin
 from PIL.PngImagePlugin import PngInfo
 
 from unmask.decode import png_chunks
@@ -44,6 +44,7 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     "BMP": {},
 }
 _PNG_NOTES = (b"iCCP", b"pHYs", b"eXIf", b"iTXt")
+_JPEG_EXIF = 65_533  # bytes that a segment holds
 _PNG_START = 33  # bytes of the signature and of the header's chunk
 
 
@@ -95,7 +96,8 @@ def encode_image(
         pixels: uint8 (H, W), (H, W, 3) or (H, W, 4): grey, RGB or RGBA; uint16 for PNG and TIFF.
         file_format: A value of `FORMATS`.
         icc_profile: The profile that `pixels` are in. BMP cannot hold one.
-        exif: EXIF data as JPEG files hold it. BMP cannot hold it.
+        exif: EXIF data as JPEG files hold it. BMP cannot hold it; where it is too long for JPEG,
+            the maker's notes are left out, or else all of it.
         dpi: Horizontal and vertical pixels an inch. WebP cannot hold them.
         xmp: An XMP packet. BMP cannot hold one.
 
@@ -106,6 +108,8 @@ def encode_image(
     notes = {name: value for name, value in notes.items() if value is not None}
     if file_format not in _WITH_PROFILE:
         notes = {"dpi": dpi} if dpi is not None else {}
+    if file_format == "JPEG" and len(exif or b"") > _JPEG_EXIF:
+        notes["exif"] = _shorter(notes["exif"])
     if file_format == "PNG" and "xmp" in notes:
         notes["pnginfo"] = PngInfo()
         notes["pnginfo"].add_itxt("XML:com.adobe.xmp", notes.pop("xmp").decode())
@@ -120,6 +124,15 @@ def encode_image(
         return buffer.getvalue()
     except (OSError, ValueError, RuntimeError, OverflowError, struct.error) as error:
         raise ImageError(f"cannot be written ({error})") from error
+
+
+def _shorter(exif: bytes) -> bytes:
+    """EXIF data without the maker's notes, or none if they are still too long for a JPEG."""
+    data = Image.Exif()
+    data.load(exif)
+    data.get_ifd(ExifTags.IFD.Exif).pop(ExifTags.IFD.MakerNote, None)
+    shorter = data.tobytes()
+    return shorter if len(shorter) <= _JPEG_EXIF else b""
 
 
 def _deep_png(pixels: NDArray[Any], notes: dict[str, Any]) -> bytes:
