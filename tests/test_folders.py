@@ -11,7 +11,14 @@ import numpy as np
 import pytest
 
 from unmask.errors import DataError, ImageError, UnmaskError, WeightsError
-from unmask.folders import FolderSettings, PhotoCompleter, begin, complete_photos, plan_jobs
+from unmask.folders import (
+    FolderSettings,
+    PhotoCompleter,
+    begin,
+    complete_photos,
+    find_photos,
+    plan_jobs,
+)
 from unmask.image import find_images, load_image, save_image
 from unmask.pipeline import Unmasker
 from unmask.weights import default_weights_dir
@@ -76,6 +83,32 @@ def test_a_panel_takes_no_result_s_name():
     ]
 
 
+def test_no_two_photos_share_the_file_of_what_was_found():
+    photos = [Path("a.jpg"), Path("a.png")]
+    jobs = plan_jobs(photos, Path("out"), json=True, suffix="")
+    assert names(jobs) == ["out/a.jpg", "out/a-2.png"]
+    assert names(plan_jobs(photos, Path("out"), suffix="")) == ["out/a.jpg", "out/a.png"]
+
+
+def test_no_result_lies_outside(tmp_path, monkeypatch):
+    for name in ("x.jpg", "p/y.jpg", "p/sub/z.jpg"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    monkeypatch.chdir(tmp_path / "p")
+    photos, inside = find_photos([Path(), Path("../x.jpg")], recursive=True)
+    assert names(plan_jobs(photos, Path("out"), inside=inside)) == [
+        "out/x.png",
+        "out/sub/z.png",
+        "out/y.png",
+    ]
+
+
+def test_a_folder_of_one_photo_is_a_folder(tmp_path):
+    (tmp_path / "a.jpg").touch()
+    photos, inside = find_photos([tmp_path], recursive=False)
+    assert names(plan_jobs(photos, Path("results.v1"), inside=inside)) == ["results.v1/a.png"]
+
+
 def test_a_file_name_is_for_one_photo(tmp_path):
     assert names(plan_jobs([Path("a.jpg")], Path("made.webp"))) == ["made.webp"]
     with pytest.raises(ImageError, match=r"made\.webp.*2 photos"):
@@ -85,6 +118,12 @@ def test_a_file_name_is_for_one_photo(tmp_path):
     folder = tmp_path / "results.png"
     folder.mkdir()
     assert names(plan_jobs([Path("a.jpg")], folder)) == [str(folder / "a.png")]
+
+
+def test_what_else_is_read_is_never_replaced():
+    for others in ([Path("out/a.png")], [Path("out/a.json")]):
+        with pytest.raises(DataError, match=f"would replace the input {others[0]}"):
+            plan_jobs([Path("a.png")], Path("out"), json=True, others=others)
 
 
 def test_a_photo_is_never_replaced(tmp_path, photos):
@@ -141,6 +180,9 @@ def test_resuming_needs_names_that_stay(tmp_path):
     jobs = plan_jobs([Path("a.jpg"), Path("b/a.jpg")], tmp_path)
     with pytest.raises(ImageError, match=r"b/a\.jpg.*same name as a\.jpg"):
         begin(jobs, tmp_path, FolderSettings(), resume=True)
+    inside = {Path("b/a.jpg"): Path("b")}
+    jobs = plan_jobs([Path("a.jpg"), Path("b/a.jpg")], tmp_path, inside=inside)
+    assert begin(jobs, tmp_path, FolderSettings(), resume=True) == jobs
 
 
 def test_an_unwritable_folder_is_told_before_anything_is_computed(tmp_path):

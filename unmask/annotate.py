@@ -92,6 +92,10 @@ def annotate_photos(
                 raise UnmaskError(f"{photo}: {other} has the same name")
             if not annotation.exists():
                 masks = _annotate(unmasker, photo, target, label)
+        except UnicodeEncodeError:
+            problem = (
+                f"{photo}: its name, or the label {label!r}, is not UTF-8 as Labelme's files are"
+            )
         except (UnmaskError, OSError) as error:
             problem = text_about(photo, error)
         yield Annotated(photo, annotation, masks, problem)

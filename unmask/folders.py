@@ -10,7 +10,7 @@ import contextlib
 import logging
 import os
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -115,15 +115,18 @@ class PhotoReport:
     error: str | None = None
 
 
-def find_photos(inputs: Sequence[Path], recursive: bool) -> tuple[list[Path], dict[Path, Path]]:
+def find_photos(
+    inputs: Sequence[Path], recursive: bool, leave_out: Collection[Path] = ()
+) -> tuple[list[Path], dict[Path, Path]]:
     """List photos, and the folders inside the results' where those of subfolders belong.
 
-    Inputs are photos and folders; the second answer is `inside` of `plan_jobs`.
+    Inputs are photos and folders; the second answer is `inside` of `plan_jobs`. What `leave_out`
+    names is passed over where it lies in a folder.
 
     Raises:
         ImageError: There are none.
     """
-    photos = find_images(inputs, recursive=recursive)
+    photos = find_images(inputs, recursive=recursive, leave_out=leave_out)
     if not any(photo.exists() for photo in photos):
         raise ImageError(f"no photos in {', '.join(map(str, inputs))}")
     roots = [path for path in inputs if path.is_dir()]
@@ -131,9 +134,20 @@ def find_photos(inputs: Sequence[Path], recursive: bool) -> tuple[list[Path], di
         photo: photo.parent.relative_to(root)
         for photo in photos
         for root in roots
-        if photo.is_relative_to(root)
+        # "../a.jpg" begins with the folder "." as well.
+        if photo.is_relative_to(root) and ".." not in photo.relative_to(root).parts
     }
     return photos, inside
+
+
+def holds_results(folder: Path) -> bool:
+    """Tell whether results were written to a folder before: what it holds is no photo to complete.
+
+    Example:
+        >>> holds_results(Path("photos"))
+        False
+    """
+    return (folder / _RECORD).is_file()
 
 
 def plan_jobs(
@@ -141,8 +155,10 @@ def plan_jobs(
     out: Path,
     *,
     panel: bool = False,
+    json: bool = False,
     suffix: str = ".png",
     inside: Mapping[Path, Path] | None = None,
+    others: Collection[Path] = (),
 ) -> list[PhotoJob]:
     """Choose a file for each photo, no two the same.
 
@@ -150,29 +166,27 @@ def plan_jobs(
         photos: The photos.
         out: A folder, or a file name for a single photo.
         panel: Whether panels will lie beside the results.
+        json: Whether files of what was found will, too.
         suffix: Of the results, which decides their format; "" for each photo's own where it is
             a format that is written, else ".png".
         inside: Folder inside `out` for a photo; `out` itself where it is not named.
+        others: What else is read, and must not be replaced either.
 
     Returns:
         One job a photo, in their order. Photos of one name are numbered: NAME.png, NAME-2.png.
         Names that are too long for a file system are shortened.
 
     Raises:
-        DataError: A result would replace a photo.
+        DataError: A result would replace a photo, or what else is read.
         ImageError: `out` is a file name and there are several photos, or its format is unknown.
 
     Example:
         >>> [str(job.target) for job in plan_jobs([Path("a.jpg"), Path("b/a.png")], Path("out"))]
         ['out/a.png', 'out/a-2.png']
     """
-    targets = _targets(photos, out, panel, suffix, inside or {})
-    jobs = [PhotoJob(p, t) for p, t in zip(photos, targets, strict=True)]
-    written = [job.target for job in jobs]
-    if panel:
-        written += [_panel(job.target) for job in jobs]
-    check_outputs(written, photos)
-    return jobs
+    targets = _targets(photos, out, panel, json, suffix, inside or {})
+    check_outputs([file for t in targets for file in _files(t, panel, json)], [*photos, *others])
+    return [PhotoJob(p, t) for p, t in zip(photos, targets, strict=True)]
 
 
 def begin(
@@ -205,6 +219,8 @@ def begin(
         >>> begin(jobs, Path("unmasked"), FolderSettings(), resume=True)
         [PhotoJob(source=PosixPath('one.jpg'), target=PosixPath('unmasked/one.png'))]
     """
+    if not jobs:  # they were all there already
+        return []
     made_with = record_of(settings)
     # In the folder of a single named file are other things as well.
     named = out in {job.target for job in jobs}
@@ -399,9 +415,15 @@ def _without_remarks() -> Iterator[None]:
 
 
 def _targets(
-    photos: Sequence[Path], out: Path, panel: bool, suffix: str, inside: Mapping[Path, Path]
+    photos: Sequence[Path],
+    out: Path,
+    panel: bool,
+    json: bool,
+    suffix: str,
+    inside: Mapping[Path, Path],
 ) -> list[Path]:
-    if out.suffix and not out.is_dir() and (len(photos) == 1 or _is_image(out)):
+    one = len(photos) == 1 and photos[0] not in inside  # and not the only one of a folder
+    if out.suffix and not out.is_dir() and (one or _is_image(out)):
         if len(photos) > 1:
             raise ImageError(
                 f"{out}: is a file name, which is for a single photo. Received: {len(photos)} "
@@ -418,9 +440,9 @@ def _targets(
         folder = out / inside.get(photo, Path())
         end = suffix or (photo.suffix if _is_image(photo) else ".png")
         target, number = folder / _name(photo.stem, end), 2
-        while taken & _names(target, panel):
+        while taken & _names(target, panel, json):
             target, number = folder / _name(f"{photo.stem}-{number}", end), number + 1
-        taken |= _names(target, panel)
+        taken |= _names(target, panel, json)
         targets.append(target)
     return targets
 
@@ -433,18 +455,17 @@ def _name(stem: str, end: str) -> str:
     return short_stem(stem, len(end)) + end
 
 
-def _names(target: Path, panel: bool) -> set[str]:
+def _names(target: Path, panel: bool, json: bool) -> set[str]:
     # Some file systems take upper and lower case for the same.
-    paths = (target, _panel(target)) if panel else (target,)
-    return {str(path).casefold() for path in paths}
+    return {str(path).casefold() for path in _files(target, panel, json)}
 
 
-def _files(job: PhotoJob, settings: FolderSettings) -> Iterator[Path]:
-    yield job.target
-    if settings.json:
-        yield _json(job.target)
-    if settings.panel:
-        yield _panel(job.target)
+def _files(target: Path, panel: bool, json: bool) -> Iterator[Path]:
+    yield target
+    if json:
+        yield _json(target)
+    if panel:
+        yield _panel(target)
 
 
 def _json(target: Path) -> Path:
@@ -477,9 +498,10 @@ def record_of(settings: FolderSettings) -> dict[str, Any]:
 
 
 def _require_own_names(jobs: Sequence[PhotoJob]) -> None:
-    stems: dict[str, Path] = {}
+    names: dict[str, Path] = {}
     for job in jobs:
-        other = stems.setdefault(job.source.stem.casefold(), job.source)
+        name = str(job.target.parent / job.source.stem).casefold()
+        other = names.setdefault(name, job.source)
         if other != job.source:
             raise ImageError(
                 f"{job.source}: has the same name as {other}, so it cannot be told whose results "
@@ -488,4 +510,5 @@ def _require_own_names(jobs: Sequence[PhotoJob]) -> None:
 
 
 def _finished(job: PhotoJob, settings: FolderSettings, since: float) -> bool:
-    return all(path.is_file() and path.stat().st_mtime >= since for path in _files(job, settings))
+    files = _files(job.target, settings.panel, settings.json)
+    return all(path.is_file() and path.stat().st_mtime >= since for path in files)

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias
@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from unmask.decode import decode, to_rgb, turn_of
+from unmask.decode import decode, lossy_webp, to_rgb, to_rgba, turn_of
 from unmask.encode import FORMATS, encode_image, write_encoded
 from unmask.errors import ImageError, ImageSizeError
 from unmask.io import PathLike
@@ -146,7 +146,8 @@ def load_mask(
     - with an alpha channel that is fully transparent somewhere: what is not fully transparent,
       whatever its colour;
     - in a picture with a palette: what is not black, or, where nothing is black, not index 0;
-    - in a JPEG, AVIF or HEIC file, whose values are not exact: what is brighter than middle grey;
+    - in a JPEG, AVIF, HEIC or lossy WebP file, whose values are not exact: what is brighter than
+      middle grey;
     - in everything else: what is not 0, in any channel, at the full depth of the values.
 
     Args:
@@ -208,7 +209,12 @@ def load_classes(source: ImageSource, *, max_pixels: int = DEFAULT_MAX_PIXELS) -
     return np.array(image)
 
 
-def find_images(paths: PathLike | Iterable[PathLike], *, recursive: bool = False) -> list[Path]:
+def find_images(
+    paths: PathLike | Iterable[PathLike],
+    *,
+    recursive: bool = False,
+    leave_out: Collection[PathLike] = (),
+) -> list[Path]:
     """List image files from files and folders.
 
     Args:
@@ -216,6 +222,7 @@ def find_images(paths: PathLike | Iterable[PathLike], *, recursive: bool = False
             whose suffix is one of `IMAGE_SUFFIXES`; hidden files are left out. Anything else is
             listed as it is, so that opening it says what is wrong with it.
         recursive: Whether folders inside folders are searched, too (hidden ones are not).
+        leave_out: Files and folders inside folders that are passed over, results for example.
 
     Returns:
         The paths, sorted; a file that is reached in two ways appears once.
@@ -231,8 +238,10 @@ def find_images(paths: PathLike | Iterable[PathLike], *, recursive: bool = False
     found: dict[str, Path] = {}
     for path in map(Path, given):
         try:
-            inside = walk_files(path, recursive=recursive) if path.is_dir() else None
-            images = [path] if inside is None else [p for p in inside if _is_image(p)]
+            images = [path]
+            if path.is_dir():
+                inside = walk_files(path, recursive=recursive, leave_out=leave_out)
+                images = [file for file in inside if _is_image(file)]
         except OSError as error:
             raise ImageError(f"{path}: cannot be listed ({error})") from error
         for image in images:
@@ -430,16 +439,26 @@ def _read(source: Any, most: int) -> tuple[bytes, str]:
         label = getattr(source, "name", None)
         name = label if isinstance(label, str) and label else "<file object>"
         try:
-            content = source.read(most + 1)
+            parts = list(_parts(source, most + 1))
         except (OSError, ValueError) as error:
             raise ImageError(f"{name}: cannot be read ({error})") from error
-        if not isinstance(content, bytes):
+        if not all(isinstance(part, bytes) for part in parts):
             raise ImageError(f"{name}: must be opened for reading bytes (mode 'rb')")
-        return content, name
+        return b"".join(parts), name
     raise TypeError(
         "source must be a path, bytes, a file object, a PIL image, an array or a Photo. "
         f"Received: source={type(source).__name__}"
     )
+
+
+def _parts(stream: Any, most: int) -> Iterator[Any]:
+    """Read up to the end or a limit; a raw stream returns what it has, not what is asked for."""
+    while most > 0:
+        part = stream.read(most)
+        yield part
+        if not isinstance(part, bytes) or not part:
+            return
+        most -= len(part)
 
 
 def _read_path(path: Path, most: int) -> bytes:
@@ -474,10 +493,10 @@ def _mask_of(image: Image.Image, content: bytes | None) -> NDArray[np.bool_]:
     turn = turn_of(image)
     upright = image if turn is None else image.transpose(turn)
     if upright.has_transparency_data:
-        alpha = np.asarray(upright.convert("RGBA").getchannel("A"))
+        alpha = np.asarray(to_rgba(upright, None).getchannel("A"))
         if not alpha.all():
             return alpha > 0
-    if image.format in _LOSSY:
+    if image.format in _LOSSY or (image.format == "WEBP" and lossy_webp(content or b"")):
         return np.asarray(to_rgb(upright, None)[0].convert("L")) > 127
     if upright.mode == "P":
         coloured = _nonzero(np.asarray(upright.convert("RGB")), "<mask>")

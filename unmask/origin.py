@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
-from unmask.decode import STORED_TURN, turn_of
+from unmask.decode import STORED_TURN, has_grey_profile, to_rgb, to_rgba, turn_of
 from unmask.encode import WITH_16_BITS, WITH_ALPHA
 
 COMPOSITE = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
@@ -60,14 +60,13 @@ def read_origin(
     `image` is the decoded picture, `upright` the same turned, `rgb` (H, W, 3) the latter as it is
     used, and `content` the file's bytes, if it was one.
     """
-    deep = deep_pixels(image, upright, content)
     return Origin(
         # A multi-picture JPEG begins with the picture that is meant.
         format="JPEG" if image.format == "MPO" else image.format,
         content=content,
         exif=_exif(image, upright.size),
         dpi=_dpi(image),
-        pixels=deep if deep is not None else _own_pixels(upright, rgb),
+        pixels=_own_pixels(image, upright, content, rgb),
     )
 
 
@@ -169,15 +168,27 @@ def _dpi(image: Image.Image) -> tuple[float, float] | None:
 
 
 def _own_pixels(
-    upright: Image.Image, rgb: NDArray[np.uint8]
+    image: Image.Image, upright: Image.Image, content: bytes | None, rgb: NDArray[np.uint8]
 ) -> NDArray[np.uint8] | NDArray[np.uint16] | None:
-    """Return transparent and grey pixels as they are."""
-    if upright.mode.startswith("I;16"):
-        return np.asarray(upright).astype(np.uint16)
+    """Return deep, transparent and grey pixels as they are, or as their profile shows them."""
+    profile = upright.info.get("icc_profile")
+    # Not where a profile has led to other values.
+    kept = not has_grey_profile(profile) or np.array_equal(
+        np.asarray(to_rgb(upright, None)[0]), rgb
+    )
+    if kept and upright.mode.startswith("I;16"):
+        return _deep_grey(upright)
+    deep = deep_pixels(image, upright, content) if kept else None
+    if deep is not None:
+        return deep
     if upright.has_transparency_data:
-        return np.array(upright.convert("RGBA"))
-    if upright.mode == "L":
-        grey = np.array(upright)
-        # Not where a profile has led to other values.
-        return grey if np.array_equal(grey, rgb[..., 0]) else None
-    return None
+        return np.array(to_rgba(upright, profile))
+    return np.array(upright) if kept and upright.mode == "L" else None
+
+
+def _deep_grey(image: Image.Image) -> NDArray[np.uint16]:
+    grey = np.asarray(image).astype(np.uint16)
+    if not image.has_transparency_data:
+        return grey
+    alpha = np.where(grey == image.info["transparency"], 0, 0xFFFF).astype(np.uint16)
+    return np.dstack([grey, grey, grey, alpha])

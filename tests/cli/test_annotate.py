@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from unmask import cli
+from unmask.annotate import annotate_photos
 from unmask.image import save_image
 from unmask.labelme import draw_mask, read_annotation, read_image
 from unmask.metrics import iou
@@ -76,3 +78,24 @@ def test_names_that_are_taken(photos: Path, tmp_path: Path, masked: np.ndarray) 
     before = contents(out)
     assert run(photos, "-o", out) == 1  # another photo is in the way; a.jpg and a.png are one name
     assert contents(out) == before
+
+
+def test_results_inside_the_folder_are_no_photos(photos: Path) -> None:
+    (photos / "broken.png").unlink()
+    (photos / "worn.png").unlink()
+    for _ in range(2):
+        assert run(photos, "-o", photos / "out", "--recursive") == 0
+    assert set(contents(photos / "out")) == {
+        photos / "out" / "day1" / "black.json",
+        photos / "out" / "day1" / "black.png",
+    }
+
+
+def test_a_name_that_is_not_utf_8(photos: Path, tmp_path: Path) -> None:
+    nothing = SimpleNamespace(find=lambda _: [], max_pixels=1 << 20)
+    given = [photos / "day1" / "x\udcff.png", photos / "day1" / "black.png"]
+    given[0].write_bytes(given[1].read_bytes())
+    bad, good = annotate_photos(nothing, given, tmp_path / "out")
+    assert bad.error.startswith(f"{given[0]}: its name")
+    assert good.error is None
+    assert {path.name for path in contents(tmp_path / "out")} == {"black.json", "black.png"}

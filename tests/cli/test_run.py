@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import sys
 from types import SimpleNamespace
 
 import cv2
@@ -207,7 +208,76 @@ def test_what_is_for_a_single_photo(folder, capsys, words):
     assert "unmask:" in capsys.readouterr().err
 
 
+@pytest.fixture
+def idle(monkeypatch):
+    """Networks that must not be asked."""
+    monkeypatch.setattr(Unmasker, "__call__", lambda *_, **__: pytest.fail("computed"))
+
+
+@pytest.mark.parametrize(
+    "words", ["--mask masks/wall.png -o masks", "--landmarks wall.json --json -o ."]
+)
+def test_what_is_given_is_not_replaced(folder, tmp_path, monkeypatch, capsys, idle, words):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "masks").mkdir()
+    Image.new("L", (120, 90)).save("masks/wall.png")
+    (tmp_path / "wall.json").write_text(json.dumps([[1, 1]] * 68))
+    before = [path.read_bytes() for path in sorted(tmp_path.rglob("wall*"))]
+    assert main(["run", "photos/wall.jpg", *words.split()]) == 2
+    assert "would replace the input" in capsys.readouterr().err
+    assert [path.read_bytes() for path in sorted(tmp_path.rglob("wall*"))] == before
+
+
+@pytest.mark.parametrize("option", ["--resume", "--workers 2", "--engine ray"])
+def test_a_single_photo_refuses_what_it_would_ignore(folder, capsys, idle, option):
+    assert main(["run", str(folder / "wall.jpg"), "-o", "-", *option.split()]) == 2
+    assert f"{option.split()[0]}: not with -" in capsys.readouterr().err
+
+
+def test_the_format_and_what_is_there_of_a_single_photo(folder, tmp_path, monkeypatch, capsys):
+    photo = (folder / "wall.jpg").read_bytes()
+    written = piped(monkeypatch, photo)
+    assert main(["run", str(folder / "wall.jpg"), "-o", "-", "--format", "keep"]) == 0
+    assert written.getvalue() == photo
+    written = piped(monkeypatch, photo)
+    words = ["run", "-", "-o", str(tmp_path), "--format", "jpg"]
+    assert main(words) == 0
+    assert (tmp_path / "photo.jpg").read_bytes() == photo
+    (tmp_path / "photo.jpg").write_bytes(b"mine")
+    assert main([*words, "--skip-existing"]) == 0
+    assert "photo.jpg: is there already" in capsys.readouterr().err
+    assert (tmp_path / "photo.jpg").read_bytes() == b"mine"
+
+
+def test_standard_input_is_read_up_to_a_limit(monkeypatch, capsys):
+    monkeypatch.setattr("unmask.image._BYTES_BESIDE", 0)
+    piped(monkeypatch, b"x" * 3_000_000)
+    assert main(["run", "-", "-o", "-", "--max-pixels", "9000"]) == 2
+    assert "raise max_pixels" in capsys.readouterr().err
+    assert sys.stdin.buffer.read(1)  # the rest was left
+
+
 # === Folders ===
+
+
+def test_results_inside_the_folder_are_no_photos(folder, capsys):
+    (folder / "astronaut.png").unlink()
+    words = ["run", str(folder), "-o", str(folder / "out"), "--recursive"]
+    assert main(words) == 0
+    assert main([*words, "--resume"]) == 0
+    assert "1 of 1 photos had their results already" in capsys.readouterr().out
+    # What somebody has put there is a photo as before.
+    (folder / "more").mkdir()
+    (folder / "more" / "wall.png").write_bytes(b"mine")
+    assert main(["run", str(folder), "-o", str(folder / "more"), "--recursive"]) == 2
+    assert "would replace the input" in capsys.readouterr().err
+
+
+def test_nothing_is_left_to_do_for_a_file_name(folder, tmp_path, capsys, idle):
+    (tmp_path / "x.png").write_bytes(b"mine")
+    words = ["run", str(folder / "wall.jpg"), "-o", str(tmp_path / "x.png"), "--skip-existing"]
+    assert main(words) == 0
+    assert "1 of 1 photos had their results already" in capsys.readouterr().out
 
 
 def test_subfolders_formats_and_what_is_there(folder, tmp_path, capsys):

@@ -34,7 +34,7 @@ def annotate(
         label: Label of the polygons.
         weights_dir: Folder with a manifest.toml of your own.
         finder: Weights of another network that finds the masks, such as a trained Mask R-CNN.
-        recursive: Also the folders inside folders; OUT is laid out alike.
+        recursive: Also the folders inside folders, but not OUT; that is laid out alike.
         runtime: What runs the networks; auto: ONNX Runtime where it is installed, else Keras.
         max_pixels: Largest accepted width times height of a photo.
     """
@@ -42,7 +42,7 @@ def annotate(
     from unmask.folders import find_photos
     from unmask.pipeline import Unmasker
 
-    photos, inside = find_photos(inputs, recursive)
+    photos, inside = find_photos(inputs, recursive, [out])
     unmasker = Unmasker(
         weights_dir=weights_dir, finder=finder, runtime=runtime, max_pixels=max_pixels
     )

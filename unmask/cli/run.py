@@ -59,9 +59,10 @@ def run(
         landmarks: Landmarks of the face in a single photo, in its pixels: a JSON list of 98 or 68
             points [x, y], or such an array in a .npy file.
         mask_only: Write what would be painted, white on black, in place of the photos.
-        form: Of the results in a folder; keep: each photo's own.
+        form: Of the results, where OUT is no file name; keep: each photo's own.
         runtime: What runs the networks; auto: ONNX Runtime where it is installed, else Keras.
-        recursive: Also the folders inside folders; the results are laid out alike.
+        recursive: Also the folders inside folders, but not earlier results in OUT; the results
+            are laid out alike.
         max_pixels: Largest accepted width times height of a photo.
         resume: Leave photos alone whose results are in OUT already, from the same options.
         skip_existing: Leave photos alone whose results are in OUT already, whatever made them.
@@ -79,7 +80,14 @@ def run(
         raise SettingError(f"--ray-address is for --engine ray. Received: {ray_address}")
     # Ray's workers live in folders of their own.
     there = Path.absolute if engine == "ray" else Path
-    from unmask.folders import FolderSettings, begin, complete_photos, find_photos, plan_jobs
+    from unmask.folders import (
+        FolderSettings,
+        begin,
+        complete_photos,
+        find_photos,
+        holds_results,
+        plan_jobs,
+    )
 
     settings = FolderSettings(
         preset=preset,
@@ -93,17 +101,30 @@ def run(
         runtime=runtime,
         max_pixels=max_pixels,
     )
+    suffix = ".png" if mask_only else {"keep": ""}.get(form, f".{form}")
     if mask or landmarks or Path("-") in (out, *inputs):
         from unmask.cli.single import run_single
 
-        return run_single(inputs, out, settings, mask, landmarks, quiet=quiet)
+        many = {"--resume": resume, "--workers": workers > 1, "--engine": engine != "local"}
+        if refused := [option for option, given in many.items() if given]:
+            raise SettingError(f"{', '.join(refused)}: not with -, --mask or --landmarks")
+        return run_single(
+            inputs,
+            out,
+            settings,
+            mask,
+            landmarks,
+            suffix=suffix,
+            skip_existing=skip_existing,
+            quiet=quiet,
+        )
     if engine == "ray" or workers > 1:
         from unmask.engines import one_thread_each
 
         one_thread_each()
-    photos, inside = find_photos(list(map(there, inputs)), recursive)
-    suffix = ".png" if mask_only else {"keep": ""}.get(form, f".{form}")
-    jobs = plan_jobs(photos, there(out), panel=panel, suffix=suffix, inside=inside)
+    earlier = [there(out)] if holds_results(out) else []
+    photos, inside = find_photos(list(map(there, inputs)), recursive, earlier)
+    jobs = plan_jobs(photos, there(out), panel=panel, json=json, suffix=suffix, inside=inside)
     if skip_existing:
         jobs = [job for job in jobs if not job.target.is_file()]
     jobs = begin(jobs, there(out), settings, resume=resume)

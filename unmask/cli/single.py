@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from unmask.encode import FORMATS
 from unmask.errors import DataError, SettingError
-from unmask.folders import FolderSettings, plan_jobs
+from unmask.folders import FolderSettings, plan_jobs, record_of, write_result
+from unmask.image import encode_mask
 from unmask.result import Result
 
 _STREAM = Path("-")
@@ -23,6 +25,8 @@ def run_single(
     mask: Path | None,
     landmarks: Path | None,
     *,
+    suffix: str = ".png",
+    skip_existing: bool = False,
     quiet: bool = False,
 ) -> int:
     """Complete one photo.
@@ -33,12 +37,15 @@ def run_single(
         settings: What to do with it.
         mask: Picture of its mask, see `unmask.image.load_mask`.
         landmarks: File of its face's landmarks, as for `unmask run`.
+        suffix: Of the result where `out` is no file name, see `plan_jobs`.
+        skip_existing: Whether nothing is done where the result is there already.
         quiet: Whether nothing is said of the result.
 
     Returns:
         The exit status, 0.
 
     Raises:
+        DataError: A result would replace the photo, its mask or its landmarks.
         SettingError: There are several photos, or a result that cannot go to standard output.
         UnmaskError: As for `unmask.run`.
     """
@@ -46,19 +53,32 @@ def run_single(
         raise SettingError("-, --mask and --landmarks are for a single photo")
     if out == _STREAM and (settings.panel or settings.json):
         raise SettingError("--panel and --json need a file to lie beside, not -o -")
+    photo = Path("photo") if inputs[0] == _STREAM else inputs[0]
+    target = None
+    if out != _STREAM:
+        read = [path for path in (mask, landmarks) if path is not None]
+        [job] = plan_jobs(
+            [photo], out, panel=settings.panel, json=settings.json, suffix=suffix, others=read
+        )
+        target = job.target
+        if skip_existing and target.is_file():
+            if not quiet:
+                print(f"{target}: is there already", file=sys.stderr)
+            return 0
     points = None if landmarks is None else _read_points(landmarks)
     from threadpoolctl import threadpool_limits
 
-    source: Path | bytes = inputs[0]
-    if inputs[0] == _STREAM:
-        source = sys.stdin.buffer.read()
+    source = sys.stdin.buffer if inputs[0] == _STREAM else photo
     unmasker = settings.unmasker()
     # As for folders: NumPy's sums depend on their number of threads.
     with threadpool_limits(1, user_api="blas"):
         result = unmasker(
             source, gender=settings.gender, mask=mask, landmarks=points, seed=settings.seed
         )
-    _write(result, inputs[0], out, settings)
+    if target is None:
+        _print(result, FORMATS.get((suffix or photo.suffix).lower(), "PNG"), settings)
+    else:
+        write_result(result, target, settings, record_of(settings))
     if not quiet:
         print(result, file=sys.stderr)
     return 0
@@ -79,14 +99,6 @@ def _read_points(path: Path) -> NDArray[np.float32]:
     return points
 
 
-def _write(result: Result, photo: Path, out: Path, settings: FolderSettings) -> None:
-    from unmask.folders import record_of, write_result
-    from unmask.image import encode_mask
-
-    if out == _STREAM:
-        content = encode_mask(result.mask) if settings.mask_only else result.encode("PNG")
-        sys.stdout.buffer.write(content)
-        return
-    name = Path("photo") if photo == _STREAM else photo
-    (job,) = plan_jobs([name], out, panel=settings.panel)
-    write_result(result, job.target, settings, record_of(settings))
+def _print(result: Result, form: str, settings: FolderSettings) -> None:
+    content = encode_mask(result.mask) if settings.mask_only else result.encode(form)
+    sys.stdout.buffer.write(content)
