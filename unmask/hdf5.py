@@ -93,10 +93,6 @@ def open_keras_weights(path: PathLike) -> Iterator[KerasWeights]:
     Raises:
         WeightsError: The file is missing, is damaged or not HDF5, has another layout, or a tensor
             is not stored as plain numbers in the file itself.
-
-    Example:
-        >>> with open_keras_weights("model.hdf5") as weights:  # doctest: +SKIP
-        ...     kernel = weights.read("dense", "dense/kernel:0")
     """
     path = Path(path)
     if not path.is_file():
@@ -114,10 +110,6 @@ def assign_keras_weights(model: keras.Model, path: PathLike) -> None:
     Raises:
         WeightsError: The file cannot be read, belongs to another network, or has values that are
             not finite. Nothing has been assigned then.
-
-    Example:
-        >>> network = keras.applications.VGG19(include_top=False, weights=None)  # doctest: +SKIP
-        >>> assign_keras_weights(network, "vgg19_notop.h5")  # doctest: +SKIP
     """
     layers = {name: layer for name, layer in _numbered(model.layers) if layer.weights}
     with open_keras_weights(path) as file:

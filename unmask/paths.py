@@ -94,10 +94,6 @@ def walk_files(
 
     Raises:
         OSError: A folder cannot be listed.
-
-    Example:
-        >>> list(walk_files("photos", recursive=True, leave_out=["photos/out"]))  # doctest: +SKIP
-        [PosixPath('photos/a.jpg'), PosixPath('photos/day1/b.jpg')]
     """
     passed = {os.path.realpath(path) for path in leave_out}
     for entry in sorted(Path(folder).iterdir()):

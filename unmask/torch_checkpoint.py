@@ -62,9 +62,6 @@ def read_state_dict(
         MissingPackageError: PyTorch is not installed.
         WeightsError: The file is missing, unreadable or holds no state dict; its tensors claim more
             numbers than it has.
-
-    Example:
-        >>> tensors = read_state_dict("WFLW_4HG.pth")  # doctest: +SKIP
     """
     require("reading .pth files", "'unmask[convert]'", "torch")
     import torch

@@ -51,11 +51,6 @@ def load_published(
 
     Raises:
         WeightsError: The file is missing, unreadable or of another network.
-
-    Example:
-        >>> model, report = load_published("gender_class_modelKT.hdf5")  # doctest: +SKIP
-        >>> str(report)  # doctest: +SKIP
-        '400 loaded, 0 missing, 0 unused'
     """
     with open_keras_weights(path) as file:
         backbone = _backbone_layer(file)

@@ -85,10 +85,6 @@ def load_features(source: PathLike, *, normalise: bool = True) -> FeatureNetwork
     Raises:
         WeightsError: The file is missing or unreadable, or a tensor is missing or does not fit.
 
-    Example:
-        >>> features = load_features("vgg19-dcbb9e9d.pth")  # doctest: +SKIP
-        >>> perceptual, style = features(ops.zeros((1, 64, 64, 3)))  # doctest: +SKIP
-
     Reference:
         Simonyan and Zisserman, 2015; LaFIn's and AOT-GAN's published losses.
     """

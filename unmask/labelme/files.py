@@ -85,9 +85,6 @@ def read_image(annotation: Annotation) -> NDArray[np.uint8]:
     Raises:
         LabelmeError: There is no such image, it cannot be opened, it lies outside the folder, or it
             is not as large as the annotation says.
-
-    Example:
-        >>> image = read_image(read_annotation("photos/a.json"))  # doctest: +SKIP
     """
     return decode_image(annotation, image_file(annotation, [annotation.path.parent]))
 

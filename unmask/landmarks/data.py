@@ -195,11 +195,6 @@ def read_wflw(path: PathLike, images: PathLike, *, split: str = "test") -> list[
         DataError: The list is missing, or a line has another number of fields, no numbers, or an
             image outside the folder.
 
-    Example:
-        >>> faces = read_wflw("list_98pt_rect_attr_test.txt", "WFLW_images")  # doctest: +SKIP
-        >>> sum("occlusion" in face.attributes for face in faces)  # doctest: +SKIP
-        736
-
     Reference:
         Wu et al., "Look at Boundary: A Boundary-Aware Face Alignment Algorithm", CVPR 2018.
     """
@@ -261,9 +256,6 @@ def read_300w(folder: PathLike, *, split: str | None = None) -> list[FaceRecord]
 
     Raises:
         DataError: There is no such folder, or a ``.pts`` file does not have 68 points.
-
-    Example:
-        >>> records = read_300w("300w", split="test")  # doctest: +SKIP
     """
     folder = Path(folder)
     if not folder.is_dir():

@@ -122,9 +122,6 @@ class PfldLocator:
 
     Raises:
         WeightsError: The file is missing or OpenCV cannot read it.
-
-    Example:
-        >>> locator = PfldLocator("pfld_ghostone_wflw98.onnx")  # doctest: +SKIP
     """
 
     def __init__(self, path: PathLike, *, passes: int = 2) -> None:
@@ -186,10 +183,6 @@ def evaluate_wflw(locator: Locator, faces: Sequence[WflwFace]) -> dict[str, Land
 
     The first crop is the face box made square, grown by 5 % and as far as the true landmarks need,
     as in the published protocol.
-
-    Example:
-        >>> faces = read_wflw("list_98pt_rect_attr_test.txt", "WFLW_images")  # doctest: +SKIP
-        >>> evaluate_wflw(locator, faces)["occlusion"].nme  # doctest: +SKIP
     """
     found = np.stack([locator(load_image(f.record.path), _wflw_guess(f)) for f in faces])
     truth = np.stack([face.record.landmarks for face in faces])

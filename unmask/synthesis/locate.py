@@ -34,12 +34,6 @@ class FaceLocator:
 
     Args:
         model: The landmark network.
-
-    Example:
-        >>> from skimage.data import astronaut
-        >>> from unmask import Unmasker
-        >>> FaceLocator(Unmasker().landmarks)(astronaut()).points.shape  # doctest: +SKIP
-        (1, 98, 2)
     """
 
     def __init__(self, model: keras.Model) -> None:

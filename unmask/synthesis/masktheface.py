@@ -36,12 +36,6 @@ def load_masktheface(folder: str | Path) -> list[MaskTemplate]:
     Raises:
         DataError: `masks.cfg` or a picture is missing or unreadable, or a field is missing or
             wrong; the message names file, section and field.
-
-    Example:
-        >>> templates = load_masktheface("masks")  # doctest: +SKIP
-        >>> synth = MaskSynthesizer(templates=templates)  # doctest: +SKIP
-
-    Source: https://github.com/aqeelanwar/MaskTheFace (MIT).
     """
     path = Path(folder) / "masks.cfg"
     if not path.is_file():

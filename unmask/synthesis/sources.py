@@ -114,11 +114,6 @@ def read_source(
         DataError: Nothing is there, results would come to lie among the sources, or a table is
             wrong; the message names file, line and column.
         SettingError: The layout is unknown.
-
-    Example:
-        >>> faces = read_source("celeba")  # doctest: +SKIP
-        >>> faces[0].file, faces[0].gender, faces[0].split  # doctest: +SKIP
-        ('000001.jpg', 'female', 'train')
     """
     folder = Path(folder)
     if layout != "auto" and layout not in LAYOUTS:
