@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -11,7 +12,7 @@ import numpy as np
 
 from unmask.errors import UnmaskError, require
 from unmask.inference import tensorflow_function
-from unmask.io import PathLike, atomic_path
+from unmask.io import PathLike, atomic_path, write_bytes_atomic
 from unmask.manifest import write_manifest
 from unmask.presets import build_stage, get_preset
 from unmask.weights import find, load_weights
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 Format = Literal["onnx", "litert", "saved_model", "keras"]
 
+# Side of what a .tflite takes where the network takes any.
+_SIDE = 256
 _OPSET = 18
 # In float32: where a landmark lies between two pixels, a rounded kernel would move it to the other.
 _EXACT = ("landmarks",)
@@ -45,6 +48,7 @@ def export_preset(
     Args:
         form: What to write.
         out: Folder, filled with `PRESET/STAGE.onnx`, `.tflite`, `.keras` or a SavedModel's folder.
+            A network for photos of any size takes 256 x 256 pixels as a `.tflite`.
         preset: The preset.
         weights_dir: Folder of its weights; the shipped one when None.
 
@@ -95,15 +99,35 @@ def _write_onnx(model: keras.Model, path: Path) -> Path:
 def _write_litert(model: keras.Model, path: Path) -> Path:
     import tensorflow as tf
 
-    function, signature = _function(model)
-    concrete = tf.function(function, input_signature=signature).get_concrete_function()
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([concrete], model)
-    converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    converter.target_spec.supported_types = [tf.float16]
     target = path.with_suffix(".tflite")
-    with atomic_path(target) as temporary:
-        temporary.write_bytes(converter.convert())
+    # By way of a SavedModel: from the function alone the converter makes a file without weights.
+    with tempfile.TemporaryDirectory() as folder:
+        _write_saved_model(_of_one_size(model), Path(folder))
+        converter = tf.lite.TFLiteConverter.from_saved_model(folder)
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        converter.target_spec.supported_types = [tf.float16]
+        try:
+            content = converter.convert()
+        except Exception as error:  # pages of the converter's own notes
+            reason = str(error).strip().splitlines()[0]
+            raise UnmaskError(f"{target}: cannot be converted ({reason})") from error
+    write_bytes_atomic(target, content)
     return target
+
+
+def _of_one_size(model: keras.Model) -> keras.Model:
+    """Return a network that takes squares of `_SIDE` pixels where it took any size.
+
+    The converter loses the number of channels where sizes are enlarged that it does not know.
+    """
+    import keras
+
+    shapes = [tuple(side or _SIDE for side in one.shape[1:]) for one in model.inputs]
+    inputs = [
+        keras.Input(shape, dtype=one.dtype, name=one.name)
+        for shape, one in zip(shapes, model.inputs, strict=True)
+    ]
+    return keras.Model(inputs, model(inputs if len(inputs) > 1 else inputs[0]))
 
 
 def _write_saved_model(model: keras.Model, path: Path) -> Path:

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from unmask.data.faces import read_face_folder
+from unmask.data.faces import gather_faces, read_face_folder
 from unmask.data.record import load_canonical
 from unmask.errors import DataError
 from unmask.face import canonical_matrix, transform_points
@@ -53,6 +53,17 @@ def test_plain_folder(tmp_path: Path, count: int):
     assert records[1].gender is None
     np.testing.assert_allclose(records[2].landmarks, points(count) + 2)
     assert records[0].landmarks.dtype == np.float32
+
+
+def test_weights_of_folders(tmp_path: Path):
+    for name in ("tight", "wide"):
+        (tmp_path / name).mkdir()
+        make_folder(tmp_path / name)
+    found = gather_faces([tmp_path], {"tight": 0.0, "wide": 2.0})
+    assert {record.path.parent.name for record in found.records} == {"wide"}
+    assert found.weights.tolist() == [2.0, 2.0, 2.0]
+    with pytest.raises(DataError, match=r"faces\.wide must be 0 or more. Received: -1"):
+        gather_faces([tmp_path], {"tight": 1.0, "wide": -1.0})
 
 
 def test_labels_by_file_name(tmp_path: Path):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from skimage.data import astronaut
 
+from unmask.data.faces import TEST_SOURCES
 from unmask.data.record import FaceSet
 from unmask.errors import DataError
 from unmask.face import canonical_matrix, transform_points, warp
@@ -21,7 +22,6 @@ from unmask.landmarks.augment import (
     vary_pixels,
 )
 from unmask.landmarks.data import (
-    EXCLUDED_SOURCES,
     LandmarkSampler,
     gather_landmarks,
     make_targets,
@@ -92,7 +92,7 @@ def test_photos_that_may_be_test_photos_are_left_out(face_dir):
     faces, held_out = gather_landmarks([face_dir], FOLDERS)
     assert faces.weights.tolist() == [1.0, 3.0, 3.0, 3.0, 3.0]
     assert [record.path.name for record in held_out] == ["2.png", "3.png"]
-    assert all(r.source not in EXCLUDED_SOURCES for r in faces.records)
+    assert all(r.source not in TEST_SOURCES for r in faces.records)
     with pytest.raises(DataError, match="neither a face folder nor a folder with faces_wide"):
         gather_landmarks([face_dir / "nothing"], FOLDERS)
 

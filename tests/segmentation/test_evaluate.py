@@ -152,6 +152,7 @@ def test_the_file_says_which_network_it_is(weight_files):
 
 
 def test_every_part_of_a_data_folder_is_read(data_folder):
+    assert not read_photos(data_folder, faces=0).bare
     photos = read_photos(data_folder)
     assert [len(part) for part in (photos.real, photos.pasted, photos.bare, photos.drawn)] == [
         1

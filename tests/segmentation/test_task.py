@@ -56,7 +56,7 @@ def test_a_few_photos_choose_and_all_are_measured_at_the_end(toy, tmp_path, untr
 def test_what_no_training_could_use(toy, tmp_path):
     for changes, message in (
         ({"sides": [100]}, "multiples of 32"),
-        ({"sides": [64, 64]}, "first two sides"),
+        ({"sides": [64, 64]}, "neighbouring sides"),
         ({"sides": [64, 96], "network": "teacher"}, "one side"),
         ({"photos.mask_segmentation": -1.0}, "photos must name"),
     ):

@@ -106,6 +106,18 @@ def test_sure_photos_are_written_for_the_training(blue_finder, photos, tmp_path)
     assert "broken.jpg" in rows[1]["reason"]
 
 
+def test_copies_of_photos_to_measure_on_are_left_out(blue_finder, photos, tmp_path):
+    kept_apart = tmp_path / "val.jpg"
+    with Image.open(photos / "a.b.png") as photo:
+        photo.resize((160, 100)).save(kept_apart, quality=80)
+    sources = [photos / "a.b.png", photos / "more" / "A.b.png"]
+    out = tmp_path / "labels"
+    results = list(label_photos(blue_finder, sources, out, side=SIDE, apart=[kept_apart]))
+    assert [result.known for result in results] == [True, False]
+    assert [path.name for path in sorted(out.glob("*.png"))] == ["A.b-2.png"]
+    assert "known" in (out / "decisions.csv").read_text().splitlines()[1]
+
+
 def test_an_interruption_leaves_the_table(blue_finder, photos, tmp_path):
     results = label_photos(blue_finder, [photos / "a.b.png"] * 3, tmp_path / "out", side=SIDE)
     next(results)

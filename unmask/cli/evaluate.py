@@ -114,7 +114,7 @@ def segmentation(
         weights: Weights of U-Nets and Mask R-CNNs; a row each, in this order. Default: the shipped
             U-Net with the shipped verifier.
         verifier: Network that judges what the U-Nets find. Default with --weights: none.
-        faces: Faces without masks, and with drawn ones.
+        faces: Faces without masks, and with drawn ones; 0 for none.
         once: U-Nets look once at a photo, as Mask R-CNNs do, instead of taking a mean over looks.
         out: Folder for the results.
     """

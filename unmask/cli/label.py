@@ -7,7 +7,13 @@ from unmask.cli.progress import report, track
 
 
 def label(
-    source: ExistingPath, destination: Folder, /, *, weights: ExistingFile, backbone: Pretrained
+    source: ExistingPath,
+    destination: Folder,
+    /,
+    *,
+    weights: ExistingFile,
+    backbone: Pretrained,
+    not_in: ExistingPath | None = None,
 ) -> int:
     """Label the masks in photos with a trained teacher.
 
@@ -21,6 +27,7 @@ def label(
         weights: The decoder: segmentation.safetensors of the teacher's training.
         backbone: The weights of InceptionV3 that its training had. "imagenet": Keras downloads
             them.
+        not_in: Photos that the segmenter is to be measured on: copies of them are left out.
     """
     from unmask.errors import ImageError
     from unmask.image import find_images
@@ -33,7 +40,9 @@ def label(
 
     teacher = load_teacher(weights, backbone)
     kept = failed = 0
-    for result in track(label_photos(teacher, photos, destination), "labelling", len(photos)):
+    apart = find_images(not_in) if not_in else []
+    results = label_photos(teacher, photos, destination, apart=apart)
+    for result in track(results, "labelling", len(photos)):
         kept += result.label is not None
         if result.error:
             failed += 1

@@ -54,8 +54,8 @@ def run(
         seed: Seed of the film grain.
         panel: Also draw the steps, NAME-panel.png.
         json: Also write what was found, NAME.json.
-        mask: Picture of a single photo's size, not black where the photo shows a mask, in place of
-            what would be found.
+        mask: Image of a single photo's size: everything not black is painted, instead of the mask
+            that would be found.
         landmarks: Landmarks of the face in a single photo, in its pixels: a JSON list of 98 or 68
             points [x, y], or such an array in a .npy file.
         mask_only: Write what would be painted, white on black, in place of the photos.

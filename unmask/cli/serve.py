@@ -31,7 +31,7 @@ def serve(
     waiting: PositiveInt = 8,
     per_client: PositiveInt = 4,
 ) -> None:
-    """Show the page in the browser, and answer POST /api/unmask.
+    """Serve the page for browsers, and answer POST /api/unmask.
 
     Only this machine can reach it, unless --host says otherwise. Photos are kept in memory while
     they are worked on, and the page's pictures for ten minutes.
@@ -39,14 +39,14 @@ def serve(
     Args:
         host: Address to listen at; 0.0.0.0 for every machine that can reach this one.
         port: Port to listen at.
-        token: What one has to know to ask, also from the environment variable UNMASK_TOKEN.
+        token: Secret that clients must send, also from the environment variable UNMASK_TOKEN.
         preset: Which weights to use.
         weights_dir: Folder with a manifest.toml of your own.
         api_only: Without the page, which is what needs gradio.
-        max_bytes: Longest request.
+        max_bytes: Largest request.
         max_pixels: Largest accepted width times height of a photo.
         seconds: Longest time for a request to arrive, and again for its answer.
-        waiting: Most requests at once; one is worked on, the others wait.
+        waiting: Maximum number of requests held at once; one is worked on, the others wait.
         per_client: Most of them from one address.
     """
     from unmask.errors import require

@@ -39,7 +39,8 @@ def train(
         steps: Budget in steps instead: repeatable exactly.
         overrides: KEY=VALUE: change settings of the recipe, e.g. optimizer.learning_rate=3e-4.
         init: Weights of the same network to start from.
-        workers: Processes that make samples. Default: all processors.
+        workers: Processes that make samples. Default: a thread on one or two cores, else one
+            process fewer than there are cores.
         tensorboard: Write event files too.
         listing: List the recipes: name, parameters, the shipped file it made, what comes out.
     """

@@ -18,6 +18,9 @@ from unmask.tables import read_csv
 MAX_SPREAD = 0.006
 """Landmarks of a larger spread are unreliable, see `read_face_folder`."""
 
+TEST_SOURCES = frozenset({"300w-helen"})
+"""Photos of this source may be among the test photos of `landmarks_300w`."""
+
 Reader = Callable[[Path, str | None], list[FaceRecord] | None]
 """From a path and a split to the faces of a layout of its own; None for other layouts."""
 
@@ -99,8 +102,13 @@ def gather_faces(
     weights: list[float] = []
 
     def add(found: Sequence[FaceRecord], weight: float) -> None:
-        records.extend(found)
-        weights.extend([weight] * len(found))
+        if weight > 0:
+            records.extend(found)
+            weights.extend([weight] * len(found))
+
+    for name, weight in folders.items():
+        if not weight >= 0:
+            raise DataError(f"faces.{name} must be 0 or more. Received: {weight}")
 
     for place in map(Path, data):
         own = _read_place(place, split, readers)
@@ -123,6 +131,14 @@ def gather_faces(
     if not records:
         raise DataError(f"no faces of the split {split!r} in {', '.join(map(str, data))}")
     return FaceSet(tuple(records), np.array(weights))
+
+
+def without_test_photos(faces: FaceSet) -> FaceSet:
+    """Leave out the faces whose photos may be among the test photos of `landmarks_300w`.
+
+    For trainings of what is measured on these.
+    """
+    return faces.only(np.array([record.source not in TEST_SOURCES for record in faces.records]))
 
 
 def face_folders(data: Sequence[Path]) -> list[Path]:

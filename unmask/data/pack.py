@@ -19,7 +19,7 @@ from PIL import Image
 
 from unmask.data.record import FaceRecord, PackedImage, load_canonical
 from unmask.errors import DataError
-from unmask.face import CROP_SIZE, canonical_matrix, transform_points
+from unmask.face import canonical_matrix, transform_points
 from unmask.image import load_image
 from unmask.io import atomic_path
 from unmask.npz import read_npz
@@ -132,8 +132,8 @@ def _corners(record: FaceRecord) -> NDArray[np.float32]:
     height, width = load_image(record.path).shape[:2]
     box = np.array([[0, 0], [width - 1, 0], [width - 1, height - 1], [0, height - 1]], np.float32)
     corners = transform_points(box, canonical_matrix(record.landmarks))
-    # Far outside the crop a corner's place does not matter, and OpenCV's integers are small.
-    return np.clip(corners, -8 * CROP_SIZE, 8 * CROP_SIZE)
+    # OpenCV's integers are small. Corners that were cut nearer would turn the photo's edges.
+    return np.clip(corners, -30_000, 30_000)
 
 
 def _places(path: Path, archive: zipfile.ZipFile) -> dict[str, tuple[int, int]]:

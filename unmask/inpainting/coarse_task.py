@@ -20,7 +20,7 @@ import numpy as np
 from keras import ops
 from numpy.typing import NDArray
 
-from unmask.data.cache import ByName, cached_rows
+from unmask.data.cache import ByName, cached_rows, digest
 from unmask.data.faces import gather_faces
 from unmask.data.record import digest_of
 from unmask.data.stream import Stream, default_workers
@@ -32,7 +32,7 @@ from unmask.inpainting.window import WINDOW_SIDE
 from unmask.training.helpers import lite_predictor, name_genders
 from unmask.training.recipe import Recipe
 from unmask.training.task import Task
-from unmask.weights import find
+from unmask.weights import file_sha256, find
 
 _AT_ONCE = 50
 _CELLS = (COARSE_SIDE, COARSE_SIDE)
@@ -226,7 +226,12 @@ class CoarseTask(Task):
             coarse=partial(load_coarse, recipe.prior or find("lite", "prior").path),
             predictor=lite_predictor(recipe.landmark_network) if samples.predicted else None,
         )  # fmt: skip
-        origin = {"seed": recipe.seed, "samples": repr(samples), "faces": digest_of(faces.records)}
+        origin = {
+            "seed": recipe.seed, "samples": repr(samples), "faces": digest_of(faces.records),
+            "genders": digest(str(record.gender).encode() for record in faces.records),
+            "prior": file_sha256(recipe.prior or find("lite", "prior").path),
+            "landmarks": file_sha256(recipe.landmark_network or find("lite", "landmarks").path),
+        }  # fmt: skip
         return draw_samples(sampler, self.places.out / "samples" / f"{split}.npy", count, origin)
 
 

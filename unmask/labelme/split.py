@@ -40,7 +40,9 @@ def draw_split(groups: Mapping[str, str], share: float, seed: int = 0) -> dict[s
     sizes = Counter(groups.values())
     if len(sizes) < 2:
         raise DataError(
-            f"one group cannot both train and validate. Received: {', '.join(sizes) or 'none'}"
+            "photos of one folder or person stay together, and one group cannot both train and "
+            "validate: give each person a folder, with --recursive, or name them with --persons. "
+            f"Received: {', '.join(sizes) or 'none'}"
         )
     order = np.random.default_rng(seed).permutation(sorted(sizes)).tolist()
     chosen: set[str] = set()

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from unmask.data.faces import gather_faces
+from unmask.data.faces import gather_faces, without_test_photos
 from unmask.data.record import FaceRecord, FaceSet, Order
 from unmask.errors import DataError
 from unmask.face import CROP_SIZE, canonical_matrix, compose, transform_points, warp
@@ -20,9 +20,6 @@ from unmask.landmarks.augment import Augmentation, jitter_matrix, mirror_matrix,
 from unmask.landmarks.heatmaps import IGNORED, STRIDE, draw_boundary, draw_heatmaps, to_heatmap
 from unmask.paths import path_inside
 from unmask.synthesis import MaskSynthesizer
-
-EXCLUDED_SOURCES = frozenset({"300w-helen"})
-"""Photos of this source may be among the test photos of `landmarks_300w`: never trained on."""
 
 WFLW_ATTRIBUTES = ("pose", "expression", "illumination", "make-up", "occlusion", "blur")
 """The six flags of WFLW's lists, in their order; each makes a subset of the test faces."""
@@ -48,16 +45,15 @@ def gather_landmarks(
         folders: As for `gather_faces`.
 
     Returns:
-        The training faces, without photos of `EXCLUDED_SOURCES`; and the faces of the split "val",
+        The training faces, without photos of `TEST_SOURCES`; and the faces of the split "val",
         or, where no collection has one, every twentieth training face, which is then held out.
 
     Raises:
         DataError: There are no faces to train on.
     """
-    faces = gather_faces(data, folders, readers=(_read_wflw, _read_300w))
-    allowed = np.array([record.source not in EXCLUDED_SOURCES for record in faces.records])
+    faces = without_test_photos(gather_faces(data, folders, readers=(_read_wflw, _read_300w)))
     splits = np.array([record.split for record in faces.records])
-    training, held_out = allowed & (splits == "train"), allowed & (splits == "val")
+    training, held_out = splits == "train", splits == "val"
     if not training.any():
         raise DataError(f"no faces of the split 'train' in {', '.join(map(str, data))}")
     if not held_out.any():

@@ -180,7 +180,7 @@ def _shrunk(example: Example) -> Example:
         return example
     image = cv2.resize(example.image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     height, width = image.shape[:2]
-    mask = cv2.resize(example.mask, (width, height), interpolation=cv2.INTER_NEAREST)
+    mask = cv2.resize(example.mask, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
     x, y, side = (scale * value for value in example.focus)
     return replace(example, image=image, mask=mask, focus=(x, y, side))
 

@@ -240,7 +240,7 @@ def load_segmenter(
 
 
 def read_photos(data: Path, faces: int = 120) -> EvaluationPhotos:
-    """Read the validation splits of `masks_labelme` and others in a folder; so many faces at most.
+    """Read the validation splits of `masks_labelme` and others in a folder; at most so many faces.
 
     Raises:
         DataError: `masks_labelme` is missing.
@@ -252,7 +252,7 @@ def read_photos(data: Path, faces: int = 120) -> EvaluationPhotos:
     photos = EvaluationPhotos(labelled("masks_labelme"))
     if (data / "mask_segmentation").is_dir():
         photos = replace(photos, pasted=labelled("mask_segmentation"))
-    if (data / "faces_wide").is_dir():
+    if faces and (data / "faces_wide").is_dir():
         found = gather_faces([data], {"faces_wide": 1.0}, split="val")
         every = slice(None, None, max(1, -(-len(found) // faces)))
         pool = FacePool(FaceSet(found.records[every], found.weights[every]), SEED)

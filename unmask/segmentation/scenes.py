@@ -12,7 +12,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import ArrayLike, NDArray
 
-from unmask.data.faces import gather_faces
+from unmask.data.faces import gather_faces, without_test_photos
 from unmask.data.photometric import photometric
 from unmask.landmark_layout import LAYOUTS
 from unmask.segmentation.data import Example, FacePool, Pixels, gather_photos, own_folders
@@ -194,7 +194,8 @@ def compose_scenes(
     places = [place for place in data if place not in own]
     faces = None
     if places and any(recipe.faces.values()):
-        faces = FacePool(gather_faces(places, recipe.faces, split="train"), recipe.seed)
+        found = without_test_photos(gather_faces(places, recipe.faces, split="train"))
+        faces = FacePool(found, recipe.seed)
     return SceneComposer(photos.examples, photos.weights, faces, recipe.seed, recipe.mix)
 
 
@@ -266,6 +267,9 @@ def _warp(
         # Bilinear sampling skips pixels when it shrinks; an area mean first keeps them.
         image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
         matrix = matrix.copy()
+        # The middle of the first small pixel lies `offset` into the image.
+        offset = 0.5 / scale - 0.5
+        matrix[:, 2] += matrix[:, :2].sum(axis=1) * offset
         matrix[:, :2] /= scale
     return np.asarray(
         cv2.warpAffine(

@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from operator import eq
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -115,8 +116,9 @@ class SegmentationRecipe(SegmenterRecipe):
             raise ValueError(f"sides must be multiples of {STRIDE}. Received: sides={self.sides}")
         if self.fixed_side and len(self.sides) != 1:
             raise ValueError(f"InceptionV3 takes one side. Received: sides={self.sides}")
-        if len(self.sides) > 1 and self.sides[0] == self.sides[1]:
-            raise ValueError(f"the first two sides must differ. Received: sides={self.sides}")
+        # Keras infers from two batches which sizes vary, wherever a training goes on.
+        if len(self.sides) > 1 and any(map(eq, self.sides, self.sides[1:] + self.sides[:1])):
+            raise ValueError(f"neighbouring sides must differ. Received: sides={self.sides}")
 
     @property
     def fixed_side(self) -> int | None:

@@ -50,6 +50,8 @@ DECISIONS = "decisions.csv"
 
 # Class number of a mask, as `unmask.segmentation.data.read_examples` expects it.
 _MASK = 2
+# Two photos are one where their thumbnails of so many pixels a side correlate so much.
+_THUMBNAIL, _SAME = 32, 0.97
 _COLUMNS = ("file", "label", "kept", "reason", "share", "certainty", "unsure", "piece")
 
 
@@ -252,8 +254,9 @@ class LabelledPhoto:
 
     source: Path
     label: Path | None  # the PNG that was written
-    judgement: Judgement | None  # None when the photo could not be read or written
+    judgement: Judgement | None  # None when the photo could not be read or written, or is known
     error: str = ""  # what went wrong
+    known: bool = False  # whether it shows what one of the photos to keep apart shows
 
 
 def judge(probability: NDArray[np.float32]) -> Judgement:
@@ -280,7 +283,7 @@ def judge(probability: NDArray[np.float32]) -> Judgement:
 
 def label_photos(
     model: keras.Model, photos: Iterable[PathLike],
-    destination: PathLike, *, side: int = WORKING_SIDE,
+    destination: PathLike, *, side: int = WORKING_SIDE, apart: Iterable[PathLike] = (),
 ) -> Iterator[LabelledPhoto]:  # fmt: skip
     """Label photos, and write those that a network is sure of.
 
@@ -292,6 +295,7 @@ def label_photos(
         photos: The photos; two with the same name get different ones.
         destination: Folder to fill, new or empty, so that no other labels mix with these.
         side: The photo's longer side is brought to this many pixels, a multiple of 32.
+        apart: Photos that a model is to be measured on: copies of them are left out.
 
     Yields:
         What became of each photo. One that cannot be read or written stops nothing.
@@ -304,17 +308,30 @@ def label_photos(
         raise DataError(f"{folder}: must be a new or an empty folder")
     names: set[str] = set()
     done: list[LabelledPhoto] = []
+    known = np.reshape([_thumbnail(load_photo(path)) for path in apart], (-1, _THUMBNAIL**2))
     try:
         for source in map(Path, photos):
-            done.append(_label(model, source, folder / _new_name(source, names), side))
+            done.append(_label(model, source, folder / _new_name(source, names), side, known))
             yield done[-1]
     finally:
         _write_table(folder / DECISIONS, done)
 
 
-def _label(model: keras.Model, source: Path, target: Path, side: int) -> LabelledPhoto:
+def _thumbnail(photo: Photo) -> NDArray[np.float32]:
+    """Return a small grey picture as a vector of length 1, whose products are correlations."""
+    grey = cv2.cvtColor(photo.pixels, cv2.COLOR_RGB2GRAY).astype(np.float32)
+    small = cv2.resize(grey, (_THUMBNAIL, _THUMBNAIL), interpolation=cv2.INTER_AREA).ravel()
+    small -= small.mean()
+    return np.asarray(small / max(float(np.linalg.norm(small)), 1e-6), np.float32)
+
+
+def _label(
+    model: keras.Model, source: Path, target: Path, side: int, known: NDArray[np.float32]
+) -> LabelledPhoto:
     try:
         photo = load_photo(source)
+        if (known @ _thumbnail(photo) > _SAME).any():
+            return LabelledPhoto(source, None, None, known=True)
         small = probability_map(model, photo.pixels, side, square=True, mirror=True)
         size = (photo.pixels.shape[1], photo.pixels.shape[0])
         probability = np.asarray(cv2.resize(small, size), np.float32)
@@ -351,7 +368,8 @@ def _write_table(path: Path, photos: Iterable[LabelledPhoto]) -> None:
 def _row(photo: LabelledPhoto) -> tuple[str, ...]:
     found = photo.judgement
     if found is None:
-        return (str(photo.source), "", "no", photo.error, "", "", "", "")
+        reason = "known" if photo.known else photo.error
+        return (str(photo.source), "", "no", reason, "", "", "", "")
     figures = (found.share, found.certainty, found.unsure, found.piece)
     name, kept = (photo.label.name, "yes") if photo.label else ("", "no")
     return (str(photo.source), name, kept, found.reason, *(f"{figure:.4f}" for figure in figures))

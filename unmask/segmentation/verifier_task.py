@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.progress import track
 
 from unmask.data.cache import ByName, digest
-from unmask.data.faces import gather_faces
+from unmask.data.faces import gather_faces, without_test_photos
 from unmask.data.photometric import photometric
 from unmask.data.stream import Sampler
 from unmask.errors import DataError
@@ -107,7 +107,8 @@ class VerifierTask(Task):
         if not path.is_file():
             unet = build_unet()
             load_weights(unet, segmenter)
-            faces = FacePool(gather_faces(data, recipe.faces, split="train"), recipe.seed)
+            found = without_test_photos(gather_faces(data, recipe.faces, split="train"))
+            faces = FacePool(found, recipe.seed)
             scenes = compose_scenes(data, recipe, self.places.out)
             gather_regions(unet, scenes, faces, path, recipe)
         self._sampler = RegionSampler(path, recipe.batch_size, recipe.seed)

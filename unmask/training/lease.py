@@ -134,7 +134,12 @@ def run_plan(plan: Plan, out: Path, minutes: float, *, workers: int | None = Non
 
 
 def copy_results(run: Path, out: Path, name: str) -> None:
-    """Copy a run's weights in parts, its history and its newest sheet, those that changed."""
+    """Copy a run's weights in parts, its history and its newest sheet, those that changed.
+
+    Of a recipe with phases they are those of the phase that is trained, until all are done.
+    """
+    phases = [p for p in run.glob("*/history.csv") if _is_newer(p, run / "history.csv")]
+    run = max(phases, key=lambda p: p.stat().st_mtime).parent if phases else run
     for weights in run.glob("*.safetensors"):
         if not weights.name.startswith("checkpoint"):
             _copy_in_parts(weights, out / f"{name}.safetensors")

@@ -83,7 +83,7 @@ class OptimizerSettings:
         if share < self.warmup:
             # From a tenth: the rate stays within a row, and the first row shall not be wasted.
             return self.learning_rate * (0.1 + 0.9 * share / self.warmup)
-        progress = min(1.0, (share - self.warmup) / (1.0 - self.warmup))
+        progress = min(1.0, (share - self.warmup) / max(1.0 - self.warmup, 1e-9))
         factor = self.floor + (1.0 - self.floor) * 0.5 * (1.0 + math.cos(math.pi * progress))
         return self.learning_rate * factor
 
@@ -113,7 +113,7 @@ class Recipe:
     task: str
     about: str = ""
     seed: int = 0
-    dtype_policy: Literal["auto", "float32", "mixed_bfloat16", "mixed_float16"] = "auto"
+    dtype_policy: Literal["auto", "float32", "mixed_bfloat16"] = "auto"
     minutes: float = 0.0
     steps: int = 0
     batch_size: int = 8
@@ -135,12 +135,12 @@ class Recipe:
                 "either minutes or steps must be positive, and the other 0. "
                 f"Received: minutes={self.minutes}, steps={self.steps}"
             )
-        if self.history_steps % self.steps_per_execution:
-            raise ValueError(
-                "history_steps must be a multiple of steps_per_execution. Received: "
-                f"history_steps={self.history_steps}, "
-                f"steps_per_execution={self.steps_per_execution}"
-            )
+        for name in ("history_steps", "steps"):
+            if getattr(self, name) % self.steps_per_execution:
+                raise ValueError(
+                    f"{name} must be a multiple of steps_per_execution. Received: "
+                    f"{name}={getattr(self, name)}, steps_per_execution={self.steps_per_execution}"
+                )
 
 
 @dataclass(frozen=True)

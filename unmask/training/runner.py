@@ -84,7 +84,8 @@ def train(
     if progress.settings:
         check_same(out, progress.settings, settings)
     progress.settings = settings
-    if _share(recipe, progress) >= 1.0 and kept.is_file():
+    done = progress.step > 0 if task.closed_form else _share(recipe, progress) >= 1.0
+    if done and kept.is_file():
         return kept
     prepare_folder(out)
     keras.utils.set_random_seed(recipe.seed)
@@ -95,6 +96,8 @@ def train(
         progress.step = max(1, recipe.steps)
         checkpoint.save([], progress)
         return kept
+    # Anew, because what prepares may have been done before, and then takes no chance.
+    keras.utils.set_random_seed(recipe.seed)
     model = compiled(task, init)
     state = _state(task, model)
     checkpoint.restore(state)
@@ -103,9 +106,9 @@ def train(
     run.deadline = math.inf if deadline is None else deadline
     run.board = Board(out / "tensorboard") if tensorboard else None
     workers = default_workers() if workers is None else workers
-    with Stream(task.sampler(), first=progress.step, workers=workers) as stream:
+    with Stream(task.sampler(), first=progress.step, workers=workers) as stream, _told() as failed:
         model.fit(
-            _tuples(stream),
+            _tuples(stream, failed),
             steps_per_epoch=recipe.history_steps,
             initial_epoch=len(progress.history),
             epochs=_EPOCHS,
@@ -295,9 +298,25 @@ def _state(task: Task, model: keras.Model) -> list[Any]:
     return [*own, *model.optimizer.variables]
 
 
-def _tuples(stream: Iterator[Any]) -> Iterator[Any]:
-    # `fit` wants a generator.
-    yield from stream
+def _tuples(stream: Iterator[Any], failed: list[Exception]) -> Iterator[Any]:
+    """Pass the batches on, as the generator that `fit` wants, and note what fails there."""
+    try:
+        yield from stream
+    except Exception as error:
+        failed.append(error)
+        raise
+
+
+@contextlib.contextmanager
+def _told() -> Iterator[list[Exception]]:
+    """Raise a sampler's own error, which TensorFlow passes on as text."""
+    failed: list[Exception] = []
+    try:
+        yield failed
+    except Exception as error:
+        if failed and failed[0] is not error:
+            raise failed[0] from error
+        raise
 
 
 def _share(recipe: Recipe, progress: Progress) -> float:
