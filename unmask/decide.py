@@ -36,7 +36,7 @@ class Limits:
         spread: Greatest distance between the landmarks of three views, in shares of the crop's
             side, unless `clear` is reached: beyond it a head is turned away or hidden, and a
             frontal mouth would be painted on a cheek. By eye among 514 masks on real photos, with
-            earlier landmarks, whose views differed more; on 506 photos it now leaves 6 as they are.
+            earlier landmarks, whose views differed more; on 506 photos it now leaves 5 as they are.
         clear: Confidence of the landmarks from which on their spread does not matter.
         same_face: Two masks whose faces' centres lie closer belong to one face, in shares of the
             crop's side. By eye.
