@@ -108,7 +108,9 @@ def test_goes_on_as_if_nothing_had_happened(name: str, toys: Callable[[str], Toy
 @pytest.mark.parametrize("name", [name for name in ITERATIVE if name not in TWINS])
 def test_learns_a_batch_by_heart(name: str, toys: Callable[[str], Toy], tmp_path: Path):
     toy = toys(name)
-    changes = {"optimizer.schedule": "constant", "optimizer.learning_rate": 1e-3}
+    # Without momentum, two networks against each other overshoot at ten times their own rate.
+    rate = 3e-4 if name == "paper/inpainting-aot" else 1e-3
+    changes = {"optimizer.schedule": "constant", "optimizer.learning_rate": rate}
     with precision(read_recipe(name).table.get("dtype_policy", "auto")):
         usual = keras.config.dtype_policy().name
     other = "float32" if "mixed" in usual else "mixed_bfloat16"

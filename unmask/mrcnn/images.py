@@ -117,7 +117,7 @@ def minimize_mask(bbox: ArrayLike, mask: Array, mini_shape: Sequence[int]) -> ND
     Raises:
         DataError: A box has no area.
     """
-    boxes = np.asarray(bbox, np.int64)[:, :4]
+    boxes = np.atleast_2d(np.asarray(bbox, np.int64))[:, :4]
     small = np.zeros((*mini_shape, mask.shape[-1]), bool)
     for i, (y1, x1, y2, x2) in enumerate(boxes[: mask.shape[-1]]):
         piece = mask[y1:y2, x1:x2, i]
@@ -131,7 +131,7 @@ def minimize_mask(bbox: ArrayLike, mask: Array, mini_shape: Sequence[int]) -> ND
 
 def expand_mask(bbox: ArrayLike, mini_mask: Array, image_shape: Sequence[int]) -> NDArray[np.bool_]:
     """Put the crops (h, w, n) of `minimize_mask` back into masks (H, W, n) bool of the image."""
-    boxes = np.asarray(bbox, np.int64)[:, :4]
+    boxes = np.atleast_2d(np.asarray(bbox, np.int64))[:, :4]
     full = np.zeros((image_shape[0], image_shape[1], mini_mask.shape[-1]), bool)
     for i, (y1, x1, y2, x2) in enumerate(boxes[: mini_mask.shape[-1]]):
         piece = resize(mini_mask[:, :, i], (y2 - y1, x2 - x1), preserve_range=True)
