@@ -66,7 +66,9 @@ for path in sorted(Path(sys.argv[1]).glob("*.keras")):
             inputs = [given[f"in{i}"] for i in range(len(model.inputs))]
             wanted = [given[f"out{i}"] for i in range(len(model.outputs))]
         outputs = keras.tree.flatten(model(inputs if len(inputs) > 1 else inputs[0]))
-        worst = max(float(np.abs(np.asarray(o) - w).max()) for o, w in zip(outputs, wanted))
+        # float32 rounds large answers more coarsely.
+        pairs = [(np.asarray(o), w) for o, w in zip(outputs, wanted)]
+        worst = max(float(np.abs(o - w).max() / max(1, np.abs(w).max())) for o, w in pairs)
         print(path.stem, worst)
     except Exception as error:
         print(path.stem, type(error).__name__, str(error).replace("\\n", " ")[:300])
@@ -114,7 +116,7 @@ def _input(shape: tuple[int | None, ...], rng: np.random.Generator) -> np.ndarra
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_a_saved_network_answers_alike(answers: dict[str, str], name: str) -> None:
-    assert float(answers[name.replace("/", "-")]) <= 3e-5  # float32 in another process
+    assert float(answers[name.replace("/", "-")]) <= 1e-5
 
 
 def test_unmask_layers_has_all_of_them() -> None:
